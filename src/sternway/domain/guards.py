@@ -1,0 +1,165 @@
+"""The user's statement of how a service's releases are exposed, judged and rolled back.
+
+Built by `sternway.manifests` from a `Guard` manifest; every field has a sane default, so a service
+without a Guard gets `Guard(service=name)`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sternway.domain.tallies import ClusterKey
+
+
+class Mode(StrEnum):
+    """AUTOMATIC rolls back by itself; ASK holds traffic at the last safe split and waits for a person."""
+
+    AUTOMATIC = "automatic"
+    ASK = "ask"
+
+
+class Then(StrEnum):
+    """What happens when patience ends (nobody answered, or nothing could be seen)."""
+
+    ROLLBACK = "rollback"
+    HOLD = "hold"
+    PROMOTE = "promote"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryStep:
+    """One step of exposure: a percentage, or an absolute cap in requests per second (exactly one of them).
+
+    The step is passed when the candidate has answered `min_requests` in it and `hold_s` have passed.
+    """
+
+    percent: float | None = None
+    requests_per_second: float | None = None
+    min_requests: int = 100
+    hold_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if (self.percent is None) == (self.requests_per_second is None):
+            msg = "a canary step needs either percent or requests_per_second"
+            raise ValueError(msg)
+
+    def __str__(self) -> str:
+        return f"{self.percent:g} %" if self.percent is not None else f"{self.requests_per_second:g} requests/s"
+
+
+DEFAULT_STEPS = (
+    CanaryStep(requests_per_second=5, min_requests=100),
+    CanaryStep(percent=10, min_requests=200),
+    CanaryStep(percent=50, min_requests=200),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """Exposure in steps that rise."""
+
+    steps: tuple[CanaryStep, ...] = DEFAULT_STEPS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlueGreen:
+    """A preview address, then all traffic at once; back is as instant. `hold_s`: how long the preview stands first.
+
+    `automatic_switch` False waits for `sternway promote`.
+    """
+
+    hold_s: float = 0.0
+    automatic_switch: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ABTest:
+    """Requests with this header or cookie go to the candidate (exactly one), until it has answered `min_requests`."""
+
+    header: tuple[str, str] | None = None
+    cookie: tuple[str, str] | None = None
+    min_requests: int = 500
+
+
+Strategy = Canary | BlueGreen | ABTest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorFirst:
+    """Before any user: copies of stable's requests, until the candidate has answered `min_requests` of them."""
+
+    percent: float = 10.0
+    min_requests: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shield:
+    """A safe request (GET, HEAD, OPTIONS) that fails on the candidate is answered by stable.
+
+    `budget_percent`: rescues may be at most this share of the requests under way.
+    """
+
+    enabled: bool = True
+    budget_percent: float = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objectives:
+    """Absolute objectives: the share of good answers, and latency quantiles ((0.99, 500.0),) in ms."""
+
+    availability_percent: float | None = None
+    latency_ms: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeSettings:
+    """What counts as harm, and how sure the judge must be.
+
+    false_rollback_rate: promised chance (0..1) that a healthy release is ever condemned.
+    suspicion: withdraw when the evidence reaches this many to one.
+    worse_than_percent, and_percent: the smallest effect worth a rollback. An error rate p is tolerated up to
+        p * (1 + worse_than_percent / 100) + and_percent / 100.
+    latency_quantiles, latency_worse_than_percent: the same for "slower than stable's quantile".
+    """
+
+    false_rollback_rate: float = 0.01
+    suspicion: float = 20.0
+    worse_than_percent: float = 10.0
+    and_percent: float = 0.01
+    cluster_key: ClusterKey | None = None
+    latency_quantiles: tuple[float, ...] = (0.5, 0.9, 0.99)
+    latency_worse_than_percent: float = 10.0
+    objectives: Objectives = Objectives()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """How the releases of one service are exposed, judged and rolled back.
+
+    fallback: a Deployment that always runs as a standing rollback target, declared good by a person.
+    bake_s, bake_control_percent: after promotion, how long harm still takes the release back, and how much
+        traffic the replaced version keeps meanwhile as the control group.
+    keep_s: how long the replaced version keeps running after the bake.
+    withdraw_s: how long a suspected candidate gets no traffic before it is exposed again.
+    blind_s, blind_then: how long blindness is borne and what happens then.
+    """
+
+    service: str
+    deployment: str = ""
+    fallback: str | None = None
+    mode: Mode = Mode.AUTOMATIC
+    ask_timeout_s: float = 1800.0
+    ask_then: Then = Then.ROLLBACK
+    strategy: Strategy = Canary()
+    mirror: MirrorFirst | None = None
+    bake_s: float = 300.0
+    bake_control_percent: float = 5.0
+    keep_s: float = 60.0
+    shield: Shield = Shield()
+    judge: JudgeSettings = JudgeSettings()
+    withdraw_s: float = 30.0
+    blind_s: float = 600.0
+    blind_then: Then = Then.HOLD
+    progress_deadline_s: float = 120.0
+    implicit: bool = False

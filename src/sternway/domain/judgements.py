@@ -1,0 +1,52 @@
+"""What the judge says: a judgement with its evidence, in numbers and in one sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """UNDECIDED: go on looking. SUSPECT: withdraw, reversible. HARMFUL: condemn, at the promised error rate.
+
+    HEALTHY: no worse than the margin, with the same promise (the engine does not need it to take a fixed step).
+    """
+
+    UNDECIDED = "undecided"
+    SUSPECT = "suspect"
+    HARMFUL = "harmful"
+    HEALTHY = "healthy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criterion:
+    """One criterion's share of a judgement.
+
+    log_e: natural logarithm of the evidence (e-value) against "the candidate is no worse".
+    log_needed: the log_e at which this criterion alone condemns.
+    """
+
+    name: str
+    unit: str
+    candidate_total: int
+    candidate_bad: int
+    stable_total: int
+    stable_bad: int
+    log_e: float
+    log_needed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """The judge's word on the candidate now. `sentence` is for people; `criterion` is the one that decided.
+
+    common_trouble: a sentence when stable breaches the absolute objective too: nobody's release is to blame.
+    rounds: exposures finished and those of them in which the candidate was first (placebo evidence).
+    """
+
+    verdict: Verdict
+    sentence: str
+    criterion: str | None = None
+    criteria: tuple[Criterion, ...] = ()
+    rounds: tuple[int, int] = (0, 0)
+    common_trouble: str | None = None

@@ -1,0 +1,229 @@
+"""Releases: where each one stands, what was observed, and what was decided. All of it goes into the journal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sternway.domain.evidence import Evidence
+from sternway.domain.guards import Guard
+from sternway.domain.judgements import Judgement
+from sternway.domain.platform import WorkloadRun, WorkloadState
+from sternway.domain.tallies import Question, Reading
+from sternway.domain.traffic import TrafficPlan
+from sternway.domain.versions import Service, Version
+
+
+class Phase(StrEnum):
+    """Where a release stands. The transitions between phases are data: `sternway.engine.transitions`."""
+
+    STARTING = "starting"
+    MIRRORING = "mirroring"
+    EXPOSED = "exposed"
+    PREVIEW = "preview"
+    WITHDRAWN = "withdrawn"
+    ASKING = "asking"
+    BAKING = "baking"
+    ROLLING_BACK = "rolling-back"
+    ROLLED_BACK = "rolled-back"
+    PROMOTED = "promoted"
+    SUPERSEDED = "superseded"
+
+    @property
+    def over(self) -> bool:
+        """Nothing happens to a release in this phase any more."""
+        return self in (Phase.ROLLED_BACK, Phase.PROMOTED, Phase.SUPERSEDED)
+
+
+class Verb(StrEnum):
+    """What a person may ask for."""
+
+    PROMOTE = "promote"
+    PAUSE = "pause"
+    RESUME = "resume"
+    ABORT = "abort"
+    RETRY = "retry"
+    ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A person's word. `id` rises by one with each command to the platform; `to` names a version for rollback."""
+
+    id: int
+    service: str
+    verb: Verb
+    by: str
+    at_s: float
+    to: str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The engine's answer to a command."""
+
+    command: int
+    accepted: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revert:
+    """The Git part of a rollback: give the documents of `service` back the text that they had at `restore`.
+
+    bad: the commit whose state is taken back. trailers: ("Sternway-Release", "orders-17"), …
+    documents: (path, kind, name) of every manifest that belongs to the service at either commit.
+    """
+
+    release: str
+    service: str
+    bad: str
+    restore: str
+    documents: tuple[tuple[str, str, str], ...]
+    subject: str
+    body: str
+    trailers: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reverted:
+    """What became of a revert. `branch` is set when it could not be applied to the watched branch."""
+
+    release: str
+    commit: str | None
+    branch: str | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A line of the ledger: a version proven good or bad, and why. Kept in Git notes on `commit`."""
+
+    service: str
+    version: str
+    commit: str
+    verdict: str
+    release: str
+    why: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What Git says of one service at one commit."""
+
+    service: Service
+    version: Version
+    replicas: int
+    guard: Guard
+    commit: str
+    documents: tuple[tuple[str, str, str], ...] = ()
+    fallback: Version | None = None
+    fallback_replicas: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """One attempt to replace the stable version of a service by a candidate.
+
+    index: which step of the strategy. step_requests: the candidate's requests since the step began.
+    entered_s: when the phase was entered; step_s: when the step (or the exposure) began.
+    returns_to: the phase from which a withdrawal or a question came.
+    hurt: bad answers of the candidate that reached a caller, beyond those that the shield caught.
+    """
+
+    name: str
+    candidate: Version
+    stable: Version
+    guard: Guard
+    documents: tuple[tuple[str, str, str], ...]
+    phase: Phase
+    started_s: float
+    entered_s: float
+    step_s: float
+    index: int = 0
+    step_requests: int = 0
+    returns_to: Phase | None = None
+    paused: bool = False
+    withdrawals: int = 0
+    evidence: Evidence
+    judgement: Judgement | None = None
+    weight_ppm: int = 0
+    requests: int = 0
+    bad: int = 0
+    blind_since_s: float | None = None
+    first_bad_s: float | None = None
+    decided_s: float | None = None
+    switched_s: float | None = None
+    last_candidate_s: float | None = None
+    ended_s: float | None = None
+    reason: str = ""
+    revert: Revert | None = None
+    reverted: Reverted | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retired:
+    """A version that carries no traffic any more and is stopped at `until_s`."""
+
+    version: Version
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """All that is known of one service: enough to go on after a crash at any point.
+
+    good: versions proven good, latest first: the only rollback targets. held: version ids that were taken back.
+    """
+
+    service: str
+    stable: Version | None = None
+    stable_replicas: int = 1
+    release: Release | None = None
+    releases: int = 0
+    good: tuple[Version, ...] = ()
+    held: tuple[str, ...] = ()
+    retired: tuple[Retired, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    last_command: int = 0
+    rate_per_s: float | None = None
+    stable_ms: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """Everything that a pass may know, read once, then frozen. The engine asks nothing more.
+
+    traffic: the plan that the proxies have acknowledged; None when they hold none.
+    ledger_bad: ids of versions that the ledger in Git holds as bad (known even to a fresh store).
+    """
+
+    now_s: float
+    wanted: Wanted | None
+    workloads: tuple[WorkloadState, ...] = ()
+    traffic: TrafficPlan | None = None
+    reading: Reading = Reading()
+    commands: tuple[Command, ...] = ()
+    reverted: Reverted | None = None
+    marked: tuple[Mark, ...] = ()
+    ledger_bad: tuple[str, ...] = ()
+    ledger_good: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The desired world and the reason: split, workloads, Git action, when to look again. Never a delta."""
+
+    service: str
+    release: str | None = None
+    phase: Phase | None = None
+    traffic: TrafficPlan | None = None
+    workloads: tuple[WorkloadRun, ...] = ()
+    revert: Revert | None = None
+    marks: tuple[Mark, ...] = ()
+    question: Question | None = None
+    look_at_s: float | None = None
+    reason: str = ""
+    replies: tuple[Reply, ...] = ()

@@ -1,0 +1,147 @@
+"""Every Protocol that the shell needs, over our own values alone. Adapters implement them; only
+`sternway.bootstrap` names an adapter. A provider states what it can do as data (`capabilities`), and what it
+cannot do is refused when a manifest is admitted, never skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from sternway.domain.platform import WorkloadRun, WorkloadState
+from sternway.domain.releases import Command, Decision, Mark, Observation, Progress, Revert, Reverted
+from sternway.domain.tallies import Question, Reading
+from sternway.domain.traffic import TrafficPlan
+
+
+class Can(StrEnum):
+    """What a traffic router is able to do."""
+
+    WEIGHTS = "weights"
+    PINS = "pins"
+    MIRROR = "mirror"
+    SHIELD = "shield"
+    PREVIEW = "preview"
+    FAULTS = "faults"
+
+
+class TrafficRouter(Protocol):
+    """Puts traffic plans into force at the proxies."""
+
+    capabilities: frozenset[Can]
+
+    async def apply(self, plan: TrafficPlan) -> None:
+        """Return once the proxies have acknowledged the plan. Raises NotApplied; the old plan stays then."""
+        ...
+
+    async def observe(self, service: str) -> TrafficPlan | None:
+        """The plan that the proxies have acknowledged."""
+        ...
+
+    async def release(self, service: str) -> None:
+        """Take everything of a service out of the proxies."""
+        ...
+
+
+class Platform(Protocol):
+    """Runs workloads. Graceful: a replica leaves discovery, drains, then stops."""
+
+    async def apply(self, service: str, runs: Sequence[WorkloadRun]) -> None:
+        """Exactly these workloads shall run for a service: start, scale, stop. Returns before they are ready."""
+        ...
+
+    async def describe(self, service: str) -> tuple[WorkloadState, ...]:
+        """What runs for a service now."""
+        ...
+
+
+class SignalSource(Protocol):
+    """Where observations of traffic come from."""
+
+    async def read(self, service: str, question: Question | None) -> Reading:
+        """Everything since the last read, by the question asked then; from now on count by this one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The manifests at one commit: path (from the watched folder) -> text."""
+
+    commit: str
+    files: tuple[tuple[str, str], ...]
+    subject: str = ""
+    author: str = ""
+    at_s: float = 0.0
+
+
+class History(Protocol):
+    """Desired state in Git."""
+
+    async def head(self) -> Snapshot:
+        """The watched branch now. Raises HistoryUnavailable."""
+        ...
+
+    async def at(self, commit: str) -> Snapshot:
+        """The manifests at an earlier commit."""
+        ...
+
+    async def revert(self, revert: Revert) -> Reverted:
+        """Push the revert, retrying on a moved branch; a conflict goes to a branch of its own. Idempotent."""
+        ...
+
+    async def mark(self, marks: Sequence[Mark]) -> None:
+        """Write to the ledger. Idempotent."""
+        ...
+
+    async def ledger(self) -> tuple[Mark, ...]:
+        """Every mark, oldest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of the journal. kind: pass, applied, failed, note. `seq` rises with every line."""
+
+    service: str
+    release: str | None
+    kind: str
+    at_s: float
+    observation: Observation | None = None
+    decision: Decision | None = None
+    progress: Progress | None = None
+    text: str = ""
+    seq: int = 0
+
+
+class Journal(Protocol):
+    """The append-only record. `record` returns when the entries are durable (`sync`: against power loss too)."""
+
+    async def record(self, entries: Sequence[Entry], *, sync: bool = False) -> None:
+        """Append, and keep each entry's progress as the service's latest, in one transaction."""
+        ...
+
+    async def progress(self, service: str) -> Progress | None:
+        """The latest progress of a service."""
+        ...
+
+    async def entries(self, *, service: str | None = None, release: str | None = None) -> tuple[Entry, ...]:
+        """The lines of a service or a release, oldest first."""
+        ...
+
+    async def services(self) -> tuple[str, ...]:
+        """Every service that has progress."""
+        ...
+
+
+class CommandQueue(Protocol):
+    """People's commands, durable until the engine has answered."""
+
+    async def add(self, service: str, verb: str, by: str, at_s: float, to: str | None, reason: str) -> Command:
+        """Store a command and give it the next id."""
+        ...
+
+    async def after(self, service: str, last: int) -> tuple[Command, ...]:
+        """Commands to a service with an id above `last`."""
+        ...
