@@ -60,8 +60,12 @@ class Platform(Protocol):
 class SignalSource(Protocol):
     """Where observations of traffic come from."""
 
-    async def read(self, service: str, question: Question | None) -> Reading:
-        """Everything since the last read, by the question asked then; from now on count by this one."""
+    async def read(self, service: str) -> Reading:
+        """Everything since the last read, counted by the question that was in force when it happened."""
+        ...
+
+    def ask(self, service: str, question: Question | None) -> None:
+        """From now on count by this question; what was counted before is kept for the next read."""
         ...
 
 
@@ -102,7 +106,11 @@ class History(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line of the journal. kind: pass, applied, failed, note. `seq` rises with every line."""
+    """One line of the journal. kind: pass, applied, failed, note. `seq` rises with every line.
+
+    progress: as it is after the line. Read back, only lines on which the release, its phase or its step changed have it.
+    before: the progress that the first line of a release started from; the journal fills it in.
+    """
 
     service: str
     release: str | None
@@ -111,6 +119,7 @@ class Entry:
     observation: Observation | None = None
     decision: Decision | None = None
     progress: Progress | None = None
+    before: Progress | None = None
     text: str = ""
     seq: int = 0
 

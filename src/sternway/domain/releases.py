@@ -130,7 +130,10 @@ class Release:
     index: which step of the strategy. step_requests: the candidate's requests since the step began.
     entered_s: when the phase was entered; step_s: when the step (or the exposure) began.
     returns_to: the phase from which a withdrawal or a question came.
-    hurt: bad answers of the candidate that reached a caller, beyond those that the shield caught.
+    percent: the candidate's share when it is exposed, 0..100. baked_s: seconds of the bake that have passed.
+    requests, hurt: the candidate's answers to callers, and the bad ones that the shield did not catch.
+    first_bad_s, decided_s, last_candidate_s: first bad answer, first decision to take traffic away, and the
+        start of the last request that the candidate got.
     """
 
     name: str
@@ -149,13 +152,14 @@ class Release:
     withdrawals: int = 0
     evidence: Evidence
     judgement: Judgement | None = None
-    weight_ppm: int = 0
+    stable_ms: tuple[tuple[float, float], ...] = ()
+    percent: float = 0.0
+    baked_s: float = 0.0
     requests: int = 0
-    bad: int = 0
+    hurt: int = 0
     blind_since_s: float | None = None
     first_bad_s: float | None = None
     decided_s: float | None = None
-    switched_s: float | None = None
     last_candidate_s: float | None = None
     ended_s: float | None = None
     reason: str = ""
@@ -176,17 +180,22 @@ class Progress:
     """All that is known of one service: enough to go on after a crash at any point.
 
     good: versions proven good, latest first: the only rollback targets. held: version ids that were taken back.
+    pardoned: versions that a person took off the hold although the ledger may still call them bad.
+    marks: lines for the ledger that are not written yet. note: why what Git asks for is not being released.
     """
 
     service: str
     stable: Version | None = None
     stable_replicas: int = 1
+    stable_documents: tuple[tuple[str, str, str], ...] = ()
     release: Release | None = None
     releases: int = 0
     good: tuple[Version, ...] = ()
     held: tuple[str, ...] = ()
+    pardoned: tuple[str, ...] = ()
     retired: tuple[Retired, ...] = ()
     marks: tuple[Mark, ...] = ()
+    note: str = ""
     last_command: int = 0
     rate_per_s: float | None = None
     stable_ms: tuple[tuple[float, float], ...] = ()
@@ -198,6 +207,7 @@ class Observation:
 
     traffic: the plan that the proxies have acknowledged; None when they hold none.
     ledger_bad: ids of versions that the ledger in Git holds as bad (known even to a fresh store).
+    recovered: the last version that the ledger calls good, looked up when there is no stable version yet.
     """
 
     now_s: float
@@ -209,17 +219,21 @@ class Observation:
     reverted: Reverted | None = None
     marked: tuple[Mark, ...] = ()
     ledger_bad: tuple[str, ...] = ()
-    ledger_good: tuple[str, ...] = ()
+    recovered: Version | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The desired world and the reason: split, workloads, Git action, when to look again. Never a delta."""
+    """The desired world and the reason: split, workloads, Git action, when to look again. Never a delta.
+
+    traffic None: leave the proxies as they are, unless `gone`: then take the service out of them.
+    """
 
     service: str
     release: str | None = None
     phase: Phase | None = None
     traffic: TrafficPlan | None = None
+    gone: bool = False
     workloads: tuple[WorkloadRun, ...] = ()
     revert: Revert | None = None
     marks: tuple[Mark, ...] = ()

@@ -1,0 +1,76 @@
+"""Follows the watched branch: the catalogue of what Git asks for, and the ledger. Used by observe and the API.
+
+A commit that cannot be read or is not valid changes nothing: the last valid catalogue stays, the problems are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sternway.domain.releases import Mark, Wanted
+from sternway.domain.versions import Version
+from sternway.errors import InvalidInput, Problem
+from sternway.manifests import Catalogue, load, unsupported
+from sternway.ports import Can, History, Snapshot
+
+
+class GitFollower:
+    """Holds the latest valid catalogue and the ledger."""
+
+    def __init__(
+        self, *, history: History, capabilities: frozenset[Can], router: str, origin: str, wake: Callable[[str], None]
+    ) -> None:
+        self._history = history
+        self._capabilities = capabilities
+        self._router = router
+        self._origin = origin
+        self._wake = wake
+        self._ledger: tuple[Mark, ...] = ()
+        self._wanted: dict[str, Wanted] = {}
+        self.catalogue: Catalogue | None = None
+        self.head: Snapshot | None = None
+        self.problems: tuple[Problem, ...] = ()
+
+    async def follow(self) -> None:
+        """Read the branch again. Raises HistoryUnavailable; wakes every service that may be concerned."""
+        snapshot = await self._history.head()
+        self._ledger = await self._history.ledger()
+        if self.head is not None and snapshot.commit == self.head.commit:
+            return
+        self.head = snapshot
+        try:
+            catalogue = self._load(snapshot)
+        except InvalidInput as invalid:
+            self.problems = invalid.problems
+            return
+        self.problems = ()
+        before = set(self._wanted)
+        self.catalogue = catalogue
+        self._wanted = {wanted.service.name: wanted for wanted in catalogue.wanted}
+        for service in sorted(before | set(self._wanted)):
+            self._wake(service)
+
+    def wanted(self, service: str) -> Wanted | None:
+        """What Git asks for a service."""
+        return self._wanted.get(service)
+
+    def bad(self, service: str) -> tuple[str, ...]:
+        """Ids of the versions whose last word in the ledger is bad."""
+        last = {mark.version: mark.verdict for mark in self._ledger if mark.service == service}
+        return tuple(sorted(version for version, verdict in last.items() if verdict == "bad"))
+
+    async def last_good(self, service: str) -> Version | None:
+        """The version that the ledger called good last, as its commit describes it."""
+        bad = self.bad(service)
+        for mark in reversed(self._ledger):
+            if mark.service == service and mark.verdict == "good" and mark.version not in bad:
+                catalogue = self._load(await self._history.at(mark.commit))
+                return next((w.version for w in catalogue.wanted if w.service.name == service), None)
+        return None
+
+    def _load(self, snapshot: Snapshot) -> Catalogue:
+        catalogue = load(dict(snapshot.files), commit=snapshot.commit, origin=self._origin)
+        problems = unsupported(catalogue, self._capabilities, self._router)
+        if problems:
+            raise InvalidInput(problems)
+        return catalogue

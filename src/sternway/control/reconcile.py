@@ -1,0 +1,129 @@
+"""READ THIS FIRST: one pass over one service, the whole loop of Sternway.
+
+    observe   reads everything that a pass may know, once
+    step      pure: judges and decides (sternway.engine.step)
+    record    the journal is durable before any effect
+    act       makes the world as decided: traffic first
+    record    applied, or failed and when to try again
+
+Woken by name only (control.queue): an event never commands, the state is read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from sternway.clock import Clock
+from sternway.control.act import Actor
+from sternway.control.observe import Observer
+from sternway.domain.releases import Decision, Observation, Progress, Reply
+from sternway.engine.step import Step, step
+from sternway.errors import StoreUnavailable, Temporary
+from sternway.ports import Entry, Journal
+
+
+class Reconciler:
+    """Brings services to their desired state, one pass at a time; passes of one service never overlap."""
+
+    def __init__(
+        self,
+        *,
+        observer: Observer,
+        actor: Actor,
+        journal: Journal,
+        clock: Clock,
+        answer: Callable[[Reply], None],
+    ) -> None:
+        self._observer = observer
+        self._actor = actor
+        self._journal = journal
+        self._clock = clock
+        self._answer = answer
+        self._progress: dict[str, Progress] = {}
+        self._decisions: dict[str, Decision] = {}
+        self._unrecorded: list[Entry] = []
+
+    async def reconcile(self, service: str) -> float | None:
+        """Take one pass; returns when to look again (seconds since the epoch)."""
+        before = await self.progress(service)
+        seen = await self._observer.observe(service, before)
+        after = step(before, seen)
+        await self._record(before, seen, after)
+        await self._act(after, seen)
+        for reply in after.decision.replies:
+            self._answer(reply)
+        return after.decision.look_at_s
+
+    async def converge(self, service: str) -> None:
+        """On start: put the recorded decision into force again before any signal is read."""
+        passes = await self._journal.latest(service)
+        if passes is not None and passes.decision is not None:
+            await self._actor.act(passes.decision, None)
+
+    async def progress(self, service: str) -> Progress:
+        """Where a service stands."""
+        if service not in self._progress:
+            self._progress[service] = await self._journal.progress(service) or Progress(service=service)
+        return self._progress[service]
+
+    def decision(self, service: str) -> Decision | None:
+        """The latest decision on a service in this process."""
+        return self._decisions.get(service)
+
+    async def _record(self, before: Progress, seen: Observation, after: Step) -> None:
+        """Write the pass down before it has any effect; a pass that changed nothing is not worth a line."""
+        previous = self._decisions.get(before.service)
+        self._progress[before.service] = after.progress
+        self._decisions[before.service] = after.decision
+        changed = previous is None or _essence(previous) != _essence(after.decision)
+        if not changed and _at_rest(before) == _at_rest(after.progress):
+            return
+        release = after.decision.release
+        entries = []
+        if after.progress.releases != before.releases:
+            entries.append(Entry(service=before.service, release=release, kind="begin", at_s=seen.now_s, progress=before))
+        entries.append(
+            Entry(
+                service=before.service,
+                release=release,
+                kind="pass",
+                at_s=seen.now_s,
+                observation=seen,
+                decision=after.decision,
+                progress=after.progress,
+            )
+        )
+        self._unrecorded.extend(entries)
+        try:
+            await self._journal.record(tuple(self._unrecorded), sync=changed)
+        except StoreUnavailable:
+            # The journal cannot be written. Nothing new is begun, but a rollback cannot be blocked:
+            # traffic is taken away all the same, and the lines are kept and written first as soon as it can be.
+            await self._actor.only_take_away(after.decision, seen)
+            raise
+        self._unrecorded.clear()
+
+    async def _act(self, after: Step, seen: Observation) -> None:
+        decision = after.decision
+        try:
+            applied = await self._actor.act(decision, seen)
+        except Temporary as failure:
+            await self._note(decision, "failed", str(failure))
+            raise
+        if applied:
+            await self._note(decision, "applied", applied)
+
+    async def _note(self, decision: Decision, kind: str, text: str) -> None:
+        entry = Entry(service=decision.service, release=decision.release, kind=kind, at_s=self._clock.now(), text=text)
+        await self._journal.record((entry,))
+
+
+def _essence(decision: Decision) -> Decision:
+    """A decision without what changes by the mere passing of time."""
+    return replace(decision, look_at_s=None)
+
+
+def _at_rest(progress: Progress) -> Progress:
+    """Progress without the figures that move while nothing happens."""
+    return replace(progress, rate_per_s=None, stable_ms=()) if progress.release is None or progress.release.phase.over else progress

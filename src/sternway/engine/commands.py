@@ -1,0 +1,150 @@
+"""People's commands. Pure; called by `engine.step`. Every command is answered, once, accepted or refused with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from sternway.domain.releases import Command, Mark, Observation, Phase, Progress, Release, Reply, Verb
+from sternway.domain.versions import Version
+from sternway.engine.lifecycle import enter, open_rollback, take_back
+from sternway.engine.transitions import Trigger
+
+
+class _Refusal(Exception):  # noqa: N818  it is an answer to a person, not an error
+    """Why a command cannot be obeyed now."""
+
+
+def obey(progress: Progress, seen: Observation) -> tuple[Progress, tuple[Reply, ...]]:
+    """Carry out the new commands in their order."""
+    replies: list[Reply] = []
+    for command in seen.commands:
+        if command.id <= progress.last_command:
+            continue
+        progress = replace(progress, last_command=command.id)
+        try:
+            progress, message = _VERBS[command.verb](progress, seen, command)
+            replies.append(Reply(command=command.id, accepted=True, message=message))
+        except _Refusal as refusal:
+            replies.append(Reply(command=command.id, accepted=False, message=str(refusal)))
+    return progress, tuple(replies)
+
+
+def _active(progress: Progress) -> Release:
+    release = progress.release
+    if release is None or release.phase.over:
+        raise _Refusal(f"no release of {progress.service} is under way")
+    if release.phase is Phase.ROLLING_BACK:
+        raise _Refusal(f"{release.name} is being rolled back: {release.reason}")
+    return release
+
+
+def _promote(progress: Progress, seen: Observation, command: Command) -> tuple[Progress, str]:
+    release = _active(progress)
+    reason = f"promoted by {command.by}{_because(command)}"
+    if release.phase is Phase.BAKING:
+        release = replace(release, baked_s=max(release.baked_s, release.guard.bake_s), reason=reason)
+        return replace(progress, release=release), f"{release.name}: the bake ends now"
+    if release.phase is Phase.STARTING:
+        raise _Refusal(f"{release.name} is not ready yet; promote it when it is, or abort it")
+    trigger = Trigger.OVERRULED_AT_ALL if release.phase is Phase.ASKING else Trigger.SWITCH
+    release = enter(release, trigger, seen.now_s, reason)
+    return replace(progress, release=release), f"{release.name}: all traffic goes to {release.candidate.id}, then it bakes"
+
+
+def _pause(progress: Progress, seen: Observation, command: Command) -> tuple[Progress, str]:
+    release = replace(_active(progress), paused=True)
+    return replace(progress, release=release), f"{release.name} is paused at {release.percent:g} %; harm still takes it back"
+
+
+def _resume(progress: Progress, seen: Observation, command: Command) -> tuple[Progress, str]:
+    release = _active(progress)
+    if release.phase is Phase.ASKING:
+        trigger = Trigger.OVERRULED_AT_ALL if release.returns_to is Phase.BAKING else Trigger.OVERRULED
+        release = enter(release, trigger, seen.now_s, f"overruled by {command.by}{_because(command)}")
+        return replace(progress, release=release), f"{release.name} is exposed again, its evidence starts anew"
+    if not release.paused:
+        raise _Refusal(f"{release.name} is not paused")
+    return replace(progress, release=replace(release, paused=False)), f"{release.name} goes on"
+
+
+def _abort(progress: Progress, seen: Observation, command: Command) -> tuple[Progress, str]:
+    release = _active(progress)
+    progress = take_back(progress, release, seen.now_s, f"aborted by {command.by}{_because(command)}", revert=False)
+    return progress, f"{release.name}: traffic goes back to {release.stable.id}; Git is left as it is, {release.candidate.id} is held"
+
+
+def _retry(progress: Progress, seen: Observation, command: Command) -> tuple[Progress, str]:
+    wanted = seen.wanted.version if seen.wanted else None
+    if wanted is None or (wanted.id not in progress.held and wanted.id not in seen.ledger_bad):
+        held = ", ".join(progress.held) or "nothing"
+        raise _Refusal(
+            f"Git asks for {wanted.id if wanted else 'nothing'}, which is not held (held: {held}); "
+            "commit the version that you want and it is released"
+        )
+    if progress.release and not progress.release.phase.over:
+        raise _Refusal(f"{progress.release.name} is still {progress.release.phase.value}; wait for its end")
+    pardon = Mark(
+        service=progress.service,
+        version=wanted.id,
+        commit=wanted.commit,
+        verdict="retry",
+        release=progress.release.name if progress.release else "",
+        why=f"retry asked by {command.by}{_because(command)}",
+        at_s=command.at_s,
+    )
+    held_now = tuple(v for v in progress.held if v != wanted.id)
+    progress = replace(progress, held=held_now, marks=(*progress.marks, pardon), pardoned=(*progress.pardoned, wanted.id))
+    return progress, f"{wanted.id} is not held any more and is released again"
+
+
+def _rollback(progress: Progress, seen: Observation, command: Command) -> tuple[Progress, str]:
+    reason = f"rolled back by {command.by}{_because(command)}"
+    release = progress.release
+    if release and not release.phase.over:
+        release = _active(progress)
+        if command.to and not _matches(release.stable, command.to):
+            raise _Refusal(
+                f"{release.name} is under way and goes back to {release.stable.id}; "
+                f"roll it back first, then roll back to {command.to}"
+            )
+        progress = take_back(progress, release, seen.now_s, reason, revert=True)
+        return progress, f"{release.name}: traffic goes back to {release.stable.id}"
+    target = _target(progress, seen, command.to)
+    progress = open_rollback(progress, seen, target, reason)
+    return progress, f"traffic goes back to {target.id}, proven good before"
+
+
+def _target(progress: Progress, seen: Observation, to: str | None) -> Version:
+    stable = progress.stable
+    if stable is None:
+        raise _Refusal(f"{progress.service} has no version in service")
+    fallback = seen.wanted.fallback if seen.wanted else None
+    good = [v for v in (*progress.good, *((fallback,) if fallback else ())) if v.id != stable.id]
+    chosen = [v for v in good if to is None or _matches(v, to)]
+    if chosen:
+        return chosen[0]
+    known = ", ".join(v.id for v in good) or "none"
+    if to:
+        raise _Refusal(f"{to} is no version of {progress.service} that was proven good; proven good besides {stable.id}: {known}")
+    raise _Refusal(f"no version of {progress.service} besides {stable.id} was proven good; name none, commit the one that you want")
+
+
+def _matches(version: Version, to: str) -> bool:
+    return to in (version.id, version.workload.tag, version.workload.image) or (
+        len(to) >= 7 and version.commit.startswith(to)
+    )
+
+
+def _because(command: Command) -> str:
+    return f": {command.reason}" if command.reason else ""
+
+
+_VERBS: dict[Verb, Callable[[Progress, Observation, Command], tuple[Progress, str]]] = {
+    Verb.PROMOTE: _promote,
+    Verb.PAUSE: _pause,
+    Verb.RESUME: _resume,
+    Verb.ABORT: _abort,
+    Verb.RETRY: _retry,
+    Verb.ROLLBACK: _rollback,
+}

@@ -1,0 +1,72 @@
+"""How much traffic each version gets: steps, caps, and the capacity of where it goes. Pure; used by `advance` and `world`."""
+
+from __future__ import annotations
+
+from sternway.domain.guards import Canary, CanaryStep
+from sternway.domain.releases import Observation, Phase, Progress, Release
+from sternway.domain.traffic import Split
+from sternway.domain.versions import Version
+
+CAPPED_AT_PERCENT = 50.0
+"""A step stated in requests per second never takes more than this share, however little traffic there is."""
+UNKNOWN_RATE_PERCENT = 5.0
+"""The share of such a step while the rate of requests is not known yet."""
+SLACK = 0.25
+"""A capped share is only corrected when it is off by more than this, so that routes are not rewritten each second."""
+RETURN_DEADLINE_S = 10.0
+"""How long traffic comes back at the pace of stable's ready replicas; after it, all of it comes back."""
+
+
+def ready(seen: Observation, version: Version) -> int:
+    """How many replicas of a version can take traffic."""
+    return next((w.ready for w in seen.workloads if w.workload_id == version.workload.id), 0)
+
+
+def percent_of_step(progress: Progress, release: Release, seen: Observation) -> float:
+    """The candidate's share (0..100) in the phase and step where it stands."""
+    if release.phase is Phase.BAKING:
+        strategy = release.guard.strategy
+        return 100.0 - (release.guard.bake_control_percent if isinstance(strategy, Canary) else 0.0)
+    if release.phase is not Phase.EXPOSED or not isinstance(release.guard.strategy, Canary):
+        return 0.0
+    steps = release.guard.strategy.steps[: release.index + 1]
+    return max(_percent(step, progress.rate_per_s, release.percent) for step in steps)
+
+
+def _percent(step: CanaryStep, rate_per_s: float | None, now_percent: float) -> float:
+    if step.percent is not None:
+        return step.percent
+    assert step.requests_per_second is not None
+    if not rate_per_s:
+        return now_percent or UNKNOWN_RATE_PERCENT
+    wanted = min(CAPPED_AT_PERCENT, 100.0 * step.requests_per_second / rate_per_s)
+    close_enough = now_percent and abs(wanted - now_percent) <= SLACK * now_percent
+    return now_percent if close_enough else round(wanted, 2)
+
+
+def split_back(stable: Version, candidate: Version, seen: Observation, *, desired: int, since_s: float) -> Split:
+    """All traffic to stable, as fast as its ready replicas can take it (invariant 2); never an empty route.
+
+    Stable keeps at least the share that it has. `since_s`: when the way back began.
+    """
+    ready_stable, ready_candidate = ready(seen, stable), ready(seen, candidate)
+    if stable.id == candidate.id or not ready_candidate:
+        return Split.all_to(stable.id)
+    if not ready_stable:
+        return Split.all_to(candidate.id) if _carries_all(seen, candidate) else _as_it_is(seen, stable, candidate)
+    if ready_stable >= desired or seen.now_s - since_s >= RETURN_DEADLINE_S:
+        return Split.all_to(stable.id)
+    has = seen.traffic.split.percent(stable.id) if seen.traffic else 0.0
+    share = max(has, 100.0 * ready_stable / max(1, desired))
+    if has >= 50.0:  # noqa: PLR2004  stable carries most of it already: the rest is no burden
+        share = 100.0
+    return Split.between(stable.id, candidate.id, 100.0 - share)
+
+
+def _carries_all(seen: Observation, version: Version) -> bool:
+    return seen.traffic is not None and seen.traffic.split.percent(version.id) == 100.0
+
+
+def _as_it_is(seen: Observation, stable: Version, candidate: Version) -> Split:
+    percent = seen.traffic.split.percent(candidate.id) if seen.traffic else 0.0
+    return Split.between(stable.id, candidate.id, percent)

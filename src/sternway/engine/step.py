@@ -1,0 +1,107 @@
+"""READ THIS FIRST: one pass of the engine over one service. Called by `sternway.control.reconcile` and by replay.
+
+    learn    what the signals, Git and the outbox reported
+    obey     people's commands
+    follow   Git: adopt the first version, start, supersede or hold a release
+    judge    fold the new tallies into the evidence
+    advance  move the release along the table of transitions
+    decide   the desired world that follows from where everything stands
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sternway import judgement
+from sternway.domain.guards import BlueGreen
+from sternway.domain.releases import Decision, Observation, Phase, Progress, Release, Reply
+from sternway.domain.tallies import Tally, Unit
+from sternway.engine.advance import advance
+from sternway.engine.commands import obey
+from sternway.engine.follow import follow
+from sternway.engine.world import decide
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Where the service stands after the pass, and what the world should be."""
+
+    progress: Progress
+    decision: Decision
+
+
+def step(progress: Progress, seen: Observation) -> Step:
+    """Take one pass. Pure: the same progress and observation give the same step, bit for bit."""
+    progress = learn(progress, seen)
+    progress, replies = obey(progress, seen)
+    progress = follow(progress, seen)
+    progress = judge(progress, seen)
+    progress = advance(progress, seen)
+    return Step(progress=progress, decision=_with_replies(decide(progress, seen), replies))
+
+
+def learn(progress: Progress, seen: Observation) -> Progress:
+    """Take over what does not need a decision: rates, quantiles, finished Git work, replicas, time."""
+    reading = seen.reading
+    release = progress.release
+    if release and seen.reverted and seen.reverted.release == release.name:
+        release = replace(release, reverted=seen.reverted)
+    return replace(
+        progress,
+        release=release,
+        rate_per_s=progress.rate_per_s if reading.rate_per_s is None else reading.rate_per_s,
+        stable_ms=reading.stable_ms or progress.stable_ms,
+        stable_replicas=seen.wanted.replicas if seen.wanted else progress.stable_replicas,
+        marks=tuple(mark for mark in progress.marks if mark not in seen.marked),
+        retired=tuple(retired for retired in progress.retired if retired.until_s > seen.now_s),
+    )
+
+
+def judge(progress: Progress, seen: Observation) -> Progress:
+    """Fold the reading into the release's evidence and figures."""
+    release = progress.release
+    if release is None or release.phase.over or release.phase is Phase.STARTING:
+        return progress
+    reading = seen.reading
+    release = _count(release, seen)
+    if release.phase not in (Phase.ROLLING_BACK, Phase.ASKING):
+        evidence, judged = judgement.judge(
+            release.guard.judge, release.evidence, reading, now_s=seen.now_s, concurrent=_concurrent(release)
+        )
+        release = replace(release, evidence=evidence, judgement=judged)
+    return replace(progress, release=release)
+
+
+def _concurrent(release: Release) -> bool:
+    switched = release.phase is Phase.BAKING or release.returns_to is Phase.BAKING
+    no_control = isinstance(release.guard.strategy, BlueGreen) or release.guard.bake_control_percent <= 0
+    return not (switched and no_control)
+
+
+def _count(release: Release, seen: Observation) -> Release:
+    reading = seen.reading
+    answered, _ = _sum(reading.tallies, release.candidate.id, "errors")
+    served, hurt = _sum(reading.tallies, release.candidate.id, "hurt")
+    first_bad = release.first_bad_s if release.first_bad_s is not None else reading.first_bad_s
+    return replace(
+        release,
+        step_requests=release.step_requests + answered,
+        requests=release.requests + served,
+        hurt=release.hurt + hurt,
+        first_bad_s=first_bad,
+        last_candidate_s=reading.last_candidate_s or release.last_candidate_s,
+        blind_since_s=reading.blind_since_s,
+    )
+
+
+def _sum(tallies: tuple[Tally, ...], version: str, criterion: str) -> tuple[int, int]:
+    chosen = [
+        t
+        for t in tallies
+        if t.version == version and t.criterion == criterion and t.unit is Unit.REQUEST and t.arm is None
+    ]
+    return sum(t.total for t in chosen), sum(t.bad for t in chosen)
+
+
+def _with_replies(decision: Decision, replies: tuple[Reply, ...]) -> Decision:
+    return replace(decision, replies=replies) if replies else decision
