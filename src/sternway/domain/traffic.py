@@ -62,6 +62,7 @@ class Pin:
     version: str
     header: tuple[str, str] | None = None
     cookie: tuple[str, str] | None = None
+    sample: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
