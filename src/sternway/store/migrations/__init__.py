@@ -1,0 +1,1 @@
+"""Alembic's migrations of the journal's schema, run by `sternway.store.migrate` when a database is opened."""

@@ -1,0 +1,178 @@
+"""In-memory platform, router, signals and history with the manners of the real ones, and faults on request.
+
+They pass the same contract tests as the real adapters. Used by the property tests of the engine and the shell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from sternway.domain.platform import WorkloadRun, WorkloadState
+from sternway.domain.releases import Mark, Revert, Reverted
+from sternway.domain.tallies import Question, Reading
+from sternway.domain.traffic import TrafficPlan
+from sternway.errors import HistoryUnavailable, NotApplied
+from sternway.ports import Can, Snapshot
+
+Tap = Callable[[str], None]
+"""Called with the name of a port call before and after its effect; may raise, to play a crash there."""
+
+
+def no_tap(_: str) -> None:
+    """Nothing happens."""
+
+
+@dataclass
+class FakeClock:
+    """Time that moves when it is told to."""
+
+    now_s: float = 1_000_000.0
+
+    def now(self) -> float:
+        """See Clock."""
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now_s += seconds
+
+
+@dataclass
+class FakePlatform:
+    """Workloads become ready `start_s` after they were asked for, unless `broken` or `unready` says otherwise."""
+
+    clock: FakeClock
+    start_s: float = 1.0
+    tap: Tap = no_tap
+    broken: dict[str, str] = field(default_factory=dict)
+    unready: set[str] = field(default_factory=set)
+    ready_at_most: dict[str, int] = field(default_factory=dict)
+    _runs: dict[str, dict[str, tuple[WorkloadRun, float]]] = field(default_factory=dict)
+
+    async def apply(self, service: str, runs: Sequence[WorkloadRun]) -> None:
+        """See ports.Platform."""
+        self.tap("platform.apply before")
+        known = self._runs.setdefault(service, {})
+        self._runs[service] = {
+            run.workload.id: (run, known[run.workload.id][1] if run.workload.id in known else self.clock.now())
+            for run in runs
+            if run.replicas > 0
+        }
+        self.tap("platform.apply after")
+
+    async def describe(self, service: str) -> tuple[WorkloadState, ...]:
+        """See ports.Platform."""
+        return tuple(
+            WorkloadState(
+                workload_id=id_,
+                image=run.workload.image,
+                desired=run.replicas,
+                ready=self._ready(run, since_s),
+                failure=self.broken.get(run.workload.image),
+            )
+            for id_, (run, since_s) in self._runs.get(service, {}).items()
+        )
+
+    def _ready(self, run: WorkloadRun, since_s: float) -> int:
+        image = run.workload.image
+        if image in self.broken or image in self.unready or self.clock.now() - since_s < self.start_s:
+            return 0
+        return min(run.replicas, self.ready_at_most.get(image, run.replicas))
+
+
+@dataclass
+class FakeRouter:
+    """Holds the plans that were applied. `refuse`: how many of the next plans the proxies reject."""
+
+    capabilities: frozenset[Can] = frozenset(Can)
+    tap: Tap = no_tap
+    refuse: int = 0
+    applied: list[TrafficPlan] = field(default_factory=list)
+    _plans: dict[str, TrafficPlan] = field(default_factory=dict)
+
+    async def apply(self, plan: TrafficPlan) -> None:
+        """See ports.TrafficRouter."""
+        self.tap("router.apply before")
+        if self.refuse > 0:
+            self.refuse -= 1
+            raise NotApplied("the proxy said no", retry_in_s=0.2)
+        self._plans[plan.service.name] = plan
+        self.applied.append(plan)
+        self.tap("router.apply after")
+
+    async def observe(self, service: str) -> TrafficPlan | None:
+        """See ports.TrafficRouter."""
+        return self._plans.get(service)
+
+    async def release(self, service: str) -> None:
+        """See ports.TrafficRouter."""
+        self.tap("router.release before")
+        self._plans.pop(service, None)
+        self.tap("router.release after")
+
+
+@dataclass
+class FakeSignals:
+    """Readings that a test has put in; `blind_since_s` plays a stream that is down."""
+
+    blind_since_s: float | None = None
+    questions: dict[str, Question | None] = field(default_factory=dict)
+    readings: dict[str, Reading] = field(default_factory=dict)
+
+    async def read(self, service: str) -> Reading:
+        """See ports.SignalSource."""
+        reading = self.readings.pop(service, Reading())
+        return replace(reading, blind_since_s=self.blind_since_s)
+
+    def ask(self, service: str, question: Question | None) -> None:
+        """See ports.SignalSource."""
+        self.questions[service] = question
+
+
+@dataclass
+class FakeHistory:
+    """A branch as a list of snapshots. `down` plays a Git server that does not answer."""
+
+    tap: Tap = no_tap
+    down: bool = False
+    snapshots: list[Snapshot] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
+    reverts: list[Revert] = field(default_factory=list)
+    on_revert: Callable[[Revert], str] | None = None
+
+    async def head(self) -> Snapshot:
+        """See ports.History."""
+        self._answer()
+        return self.snapshots[-1]
+
+    async def at(self, commit: str) -> Snapshot:
+        """See ports.History."""
+        return next(snapshot for snapshot in self.snapshots if snapshot.commit == commit)
+
+    async def revert(self, revert: Revert) -> Reverted:
+        """See ports.History."""
+        self.tap("history.revert before")
+        self._answer()
+        if all(done.release != revert.release for done in self.reverts):
+            self.reverts.append(revert)
+            commit = self.on_revert(revert) if self.on_revert else f"revert-{revert.release}"
+        else:
+            commit = f"revert-{revert.release}"
+        self.tap("history.revert after")
+        return Reverted(release=revert.release, commit=commit)
+
+    async def mark(self, marks: Sequence[Mark]) -> None:
+        """See ports.History."""
+        self.tap("history.mark before")
+        self._answer()
+        self.marks.extend(mark for mark in marks if mark not in self.marks)
+        self.tap("history.mark after")
+
+    async def ledger(self) -> tuple[Mark, ...]:
+        """See ports.History."""
+        return tuple(self.marks)
+
+    def _answer(self) -> None:
+        if self.down:
+            raise HistoryUnavailable("the Git server does not answer", retry_in_s=0.01)

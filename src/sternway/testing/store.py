@@ -1,0 +1,106 @@
+"""A journal and a command queue in memory: lists and dicts, with the same contract as `sternway.store.SqlStore`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sternway.domain.releases import Command, Progress, Verb
+from sternway.ports import Entry
+from sternway.store.lines import Latest, Line, keep, rolled_up
+from sternway.store.rollup import IDLE_S
+
+
+class MemoryStore:
+    """Forgets everything with the process. `lines` and `commands` may be looked at."""
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+        self.commands: list[Command] = []
+        self._progress: dict[str, Progress] = {}
+        self._latest: dict[str, Latest] = {}
+        self._seq = 0
+
+    async def open(self) -> None:
+        """Nothing to do."""
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+    async def record(self, entries: Sequence[Entry], *, sync: bool = False) -> None:  # noqa: ARG002 - memory has no disk
+        """See ports.Journal."""
+        self._append(keep(entries, self._latest))
+        self._progress.update({entry.service: entry.progress for entry in entries if entry.progress is not None})
+
+    async def progress(self, service: str) -> Progress | None:
+        """See ports.Journal."""
+        return self._progress.get(service)
+
+    async def services(self) -> tuple[str, ...]:
+        """See ports.Journal."""
+        return tuple(sorted(self._progress))
+
+    async def entries(
+        self,
+        *,
+        service: str | None = None,
+        release: str | None = None,
+        after: int = 0,
+        limit: int | None = None,
+        checkpoints: bool = False,
+    ) -> tuple[Entry, ...]:
+        """See ports.Journal and SqlStore."""
+        found = (
+            line.entry
+            for line in self.lines
+            if line.entry.seq > after
+            and service in (None, line.entry.service)
+            and release in (None, line.entry.release)
+            and not (checkpoints and line.entry.progress is None)
+        )
+        return tuple(found)[:limit]
+
+    async def add(self, service: str, verb: str, by: str, at_s: float, to: str | None, reason: str) -> Command:
+        """See ports.CommandQueue."""
+        number = len(self.commands) + 1
+        command = Command(id=number, service=service, verb=Verb(verb), by=by, at_s=at_s, to=to, reason=reason)
+        self.commands.append(command)
+        return command
+
+    async def after(self, service: str, last: int) -> tuple[Command, ...]:
+        """See ports.CommandQueue."""
+        return tuple(command for command in self.commands if command.service == service and command.id > last)
+
+    async def roll_up(
+        self, now_s: float, *, keep_releases: int = 50, keep_s: float = 30 * 86_400.0, forget_s: float = 365 * 86_400.0
+    ) -> None:
+        """See `sternway.store.rollup`."""
+        ranks: dict[str, int] = {}
+        for service, release in reversed(dict.fromkeys((e.service, e.release) for e in self._entries() if e.release)):
+            rank = ranks[service] = ranks.get(service, -1) + 1
+            age_s = now_s - max(e.at_s for e in self._entries(service, release) if "rolled up: " not in e.text)
+            if rank and rank >= keep_releases and age_s > forget_s:
+                self.lines = [line for line in self.lines if line.entry.release != release]
+            elif rank and (rank >= keep_releases or age_s > keep_s):
+                self._roll_up(service, release or "", now_s)
+        self.lines = [
+            line
+            for line in self.lines
+            if line.entry.release or now_s - line.entry.at_s <= (keep_s if line.essential else IDLE_S)
+        ]
+
+    def _entries(self, service: str | None = None, release: str | None = None) -> list[Entry]:
+        entries = [line.entry for line in self.lines]
+        return [e for e in entries if service in (None, e.service) and release in (None, e.release)]
+
+    def _roll_up(self, service: str, release: str, now_s: float) -> None:
+        mine = [line for line in self.lines if (line.entry.service, line.entry.release) == (service, release)]
+        gone = [line for line in mine[:-1] if not line.essential]
+        if gone:
+            self.lines = [line for line in self.lines if line not in gone]
+            self._append([rolled_up(release, service, dropped=len(gone), now_s=now_s)])
+
+    def _append(self, lines: Sequence[Line]) -> None:
+        for line in lines:
+            self._seq += 1
+            self.lines.append(replace(line, entry=replace(line.entry, seq=self._seq)))
