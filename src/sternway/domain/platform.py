@@ -18,7 +18,10 @@ class WorkloadRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaState:
-    """One replica as seen now. `phase`: starting, ready, unready, crashed, stopping."""
+    """One replica as seen now. `phase`: starting, ready, unready, crashed, stopping.
+
+    message: why it is not ready, for people ("readiness probe: GET /healthz on port 20003 answered 503").
+    """
 
     name: str
     phase: str
@@ -28,6 +31,7 @@ class ReplicaState:
     started_s: float = 0.0
     cpu_percent: float | None = None
     memory_bytes: int | None = None
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

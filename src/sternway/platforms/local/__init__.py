@@ -1,0 +1,9 @@
+"""The local platform: a Deployment's replicas are supervised processes of this machine.
+
+Rule: what runs outlives Sternway. A replica is recorded before it starts, in a session of its own, writing to a
+file, so that the next Sternway finds it (`LocalPlatform.start`). Read `replica.py` first: one replica's life.
+"""
+
+from sternway.platforms.local.platform import LocalPlatform
+
+__all__ = ["LocalPlatform"]
