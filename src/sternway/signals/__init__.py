@@ -1,0 +1,1 @@
+"""Where observations come from. Rule: a source turns what it hears into tallies and decides nothing."""
