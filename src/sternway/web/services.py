@@ -1,0 +1,168 @@
+"""What the API needs of the running platform. `sternway.bootstrap.Sternway` has the shape of `Services`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
+
+from sternway.clock import Clock
+from sternway.control.commands import Commands
+from sternway.control.follow_git import GitFollower
+from sternway.control.outbox import Outbox
+from sternway.control.queue import WorkQueue
+from sternway.control.reconcile import Reconciler
+from sternway.domain.catalogue import Edge, VersionTraffic
+from sternway.domain.platform import WorkloadState
+from sternway.domain.traffic import TrafficPlan
+from sternway.errors import Refused
+from sternway.ports import Entry, Snapshot
+
+
+class NotFound(Refused):
+    """Nothing has the name that was asked for."""
+
+
+class Running(Protocol):
+    """What runs, and what it writes."""
+
+    async def describe(self, service: str) -> tuple[WorkloadState, ...]:
+        """See ports.Platform."""
+        ...
+
+    def logs(
+        self, service: str, *, replica: str | None = None, lines: int = 100, follow: bool = False
+    ) -> AsyncIterator[tuple[str, str]]:
+        """(replica, line): the last lines of each replica, then, if followed, what comes. Raises Refused."""
+        ...
+
+
+class Mesh(Protocol):
+    """Where services are reached, and the split in force."""
+
+    @property
+    def connected(self) -> bool:
+        """Is a proxy there and does it listen to us?"""
+        ...
+
+    async def observe(self, service: str) -> TrafficPlan | None:
+        """See ports.TrafficRouter."""
+        ...
+
+    def address(self, service: str) -> str | None:
+        """`127.0.0.1:PORT` for callers outside the mesh; None without an address."""
+        ...
+
+    def preview_address(self, service: str) -> str | None:
+        """Where a blue-green candidate is looked at before the switch."""
+        ...
+
+
+class Watched(Protocol):
+    """What runs through the mesh."""
+
+    def edges(self) -> tuple[Edge, ...]:
+        """Who calls whom."""
+        ...
+
+    def traffic(self) -> tuple[VersionTraffic, ...]:
+        """How each version and replica does."""
+        ...
+
+
+class Repository(Protocol):
+    """Git, for reading about a commit and for changing an image."""
+
+    async def head(self) -> Snapshot:
+        """See ports.History."""
+        ...
+
+    async def at(self, commit: str) -> Snapshot:
+        """See ports.History."""
+        ...
+
+    async def commit(self, changes: Mapping[str, str], message: str, *, author: str | None = None) -> str:
+        """Commit changed files on top of the head; gives the commit."""
+        ...
+
+
+class Records(Protocol):
+    """The journal, read page by page."""
+
+    async def services(self) -> tuple[str, ...]:
+        """See ports.Journal."""
+        ...
+
+    async def entries(
+        self,
+        *,
+        service: str | None = None,
+        release: str | None = None,
+        after: int = 0,
+        limit: int | None = None,
+        checkpoints: bool = False,
+    ) -> tuple[Entry, ...]:
+        """See ports.Journal. `after`: only a higher seq. `checkpoints`: only lines that hold progress."""
+        ...
+
+
+class Services(Protocol):
+    """The running platform, as the API sees it."""
+
+    @property
+    def clock(self) -> Clock:
+        """Time."""
+        ...
+
+    @property
+    def reconciler(self) -> Reconciler:
+        """Where every service stands."""
+        ...
+
+    @property
+    def commands(self) -> Commands:
+        """Takes people's commands."""
+        ...
+
+    @property
+    def git(self) -> GitFollower:
+        """What Git asks for."""
+        ...
+
+    @property
+    def queue(self) -> WorkQueue:
+        """Its troubles are shown."""
+        ...
+
+    @property
+    def outbox(self) -> Outbox:
+        """Its troubles are shown."""
+        ...
+
+    @property
+    def platform(self) -> Running:
+        """What runs."""
+        ...
+
+    @property
+    def router(self) -> Mesh:
+        """The mesh."""
+        ...
+
+    @property
+    def signals(self) -> Watched:
+        """What runs through the mesh."""
+        ...
+
+    @property
+    def journal(self) -> Records:
+        """The journal."""
+        ...
+
+    @property
+    def history(self) -> Repository:
+        """Git."""
+        ...
+
+    def stop(self) -> None:
+        """Ask for the end."""
+        ...
