@@ -1,10 +1,119 @@
-"""The judge's state: a handful of numbers that a journal can hold. Folded by `sternway.judgement`."""
+"""The judge's state: a handful of numbers that a journal can hold. Folded by `sternway.judgement`.
+
+Every wealth is a tuple of finite natural logarithms (see `sternway.stats.wealth`), so that a state goes through JSON
+and back bit for bit. `Evidence()` knows nothing yet; `sternway.judgement.begin` makes one for a release.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sternway.domain.tallies import LatencyThreshold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many requests each version answered, and how many were bad."""
+
+    candidate_total: int = 0
+    candidate_bad: int = 0
+    stable_total: int = 0
+    stable_bad: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            candidate_total=self.candidate_total + other.candidate_total,
+            candidate_bad=self.candidate_bad + other.candidate_bad,
+            stable_total=self.stable_total + other.stable_total,
+            stable_bad=self.stable_bad + other.stable_bad,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One criterion, candidate beside stable at the same time.
+
+    since_s: when the open block began. block: counted but not yet weighed. release: counted since the release began.
+    wealth: since the release began; exposure_wealth: since the exposure began.
+    """
+
+    name: str
+    unit: str
+    since_s: float | None = None
+    block: Counts = Counts()
+    release: Counts = Counts()
+    wealth: tuple[float, ...] = ()
+    exposure_wealth: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One runner of a placebo round. index: -1 is the candidate.
+
+    total, bad: of the open block. quiet: the candidate's requests since this arm was last seen.
+    """
+
+    index: int
+    total: int = 0
+    bad: int = 0
+    quiet: int = 0
+    wealth: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Race:
+    """Errors by the request, and the rounds of the candidate against placebo arms.
+
+    seen: the candidate's requests since the round began. finished, first: rounds over, and won by the candidate.
+    won: the candidate was first in this exposure; nothing runs until the next. bets: log wealth, one per stake.
+    """
+
+    since_s: float | None = None
+    block: Counts = Counts()
+    release: Counts = Counts()
+    arms: tuple[Arm, ...] = ()
+    seen: int = 0
+    finished: int = 0
+    first: int = 0
+    won: bool = False
+    bets: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limited:
+    """One criterion against a limit of its own: an absolute objective, or stable's recorded history.
+
+    basis: `objective` or `history`. limit: the allowed share of bad answers (of an objective).
+    wealth counts from the second exposure on: what it rests on cannot be told from common trouble in the first.
+    """
+
+    name: str
+    basis: str
+    limit: float = 0.0
+    since_s: float | None = None
+    block: Counts = Counts()
+    exposure: Counts = Counts()
+    wealth: tuple[float, ...] = ()
+    exposure_wealth: tuple[float, ...] = ()
+    stable_wealth: tuple[float, ...] = ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Placeholder until the judge defines it."""
+    """All that the judge remembers of a release.
+
+    exposure_since_s: when the candidate first answered in this exposure. withdrawals: exposures that ended suspected.
+    suspected: the criterion that raised suspicion in this exposure, with the sentence that said so.
+    """
+
+    stable: str = ""
+    candidate: str = ""
+    now_s: float = 0.0
+    exposure_since_s: float | None = None
+    withdrawals: int = 0
+    suspected: str = ""
+    suspicion: str = ""
+    thresholds: tuple[LatencyThreshold, ...] = ()
+    compared: tuple[Compared, ...] = ()
+    race: Race = Race()
+    limited: tuple[Limited, ...] = ()

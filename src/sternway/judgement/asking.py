@@ -1,0 +1,144 @@
+"""What the judge asks for, and how its evidence begins. Called by the engine through `sternway.judgement`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+from sternway.domain.evidence import Compared, Evidence, Limited
+from sternway.domain.guards import JudgeSettings
+from sternway.domain.tallies import LatencyThreshold, Question, Unit
+from sternway.judgement.comparison import ERRORS, new_comparison
+from sternway.judgement.limits import again, new_history, new_objective
+from sternway.judgement.rounds import PLACEBO_ARMS, new_race, new_round
+from sternway.stats.shares import BETS
+from sternway.stats.wealth import new_wealth
+
+# Below a millisecond, a difference between two processes says more about the machine than about a version.
+MIN_SLOWER_MS = 1.0
+
+
+def begin(
+    settings: JudgeSettings, *, stable: str, candidate: str, stable_ms: tuple[tuple[float, float], ...]
+) -> Evidence:
+    """Return the evidence at the start of a release; latency thresholds are fixed from stable's quantiles where known."""
+    objectives = settings.objectives
+    limited = [new_history(ERRORS)]
+    if objectives.availability_percent is not None:
+        limited.append(new_objective(ERRORS, 1.0 - objectives.availability_percent / 100.0))
+    limited += [new_objective(objective_name(quantile), 1.0 - quantile) for quantile, _ in objectives.latency_ms]
+    keyed = settings.cluster_key is not None
+    evidence = Evidence(
+        stable=stable,
+        candidate=candidate,
+        thresholds=tuple(
+            LatencyThreshold(criterion=objective_name(quantile), stable_ms=limit_ms, candidate_ms=limit_ms)
+            for quantile, limit_ms in objectives.latency_ms
+        ),
+        compared=(new_comparison(ERRORS, Unit.CLUSTER),) if keyed else (),
+        race=new_race(),
+        limited=tuple(limited),
+    )
+    return with_thresholds(settings, evidence, stable_ms)
+
+
+def with_thresholds(
+    settings: JudgeSettings, evidence: Evidence, stable_ms: tuple[tuple[float, float], ...]
+) -> Evidence:
+    """Fix the thresholds that were not known yet. Once fixed, a threshold stays for the release."""
+    fixed = {threshold.criterion for threshold in evidence.thresholds}
+    new: list[LatencyThreshold] = []
+    for quantile in settings.latency_quantiles:
+        name = slow_name(quantile)
+        value_ms = _at(stable_ms, quantile)
+        if name in fixed or value_ms is None or value_ms <= 0.0:
+            continue
+        slower_ms = max(value_ms * settings.latency_worse_than_percent / 100.0, MIN_SLOWER_MS)
+        new.append(LatencyThreshold(criterion=name, stable_ms=value_ms, candidate_ms=value_ms + slower_ms))
+    if not new:
+        return evidence
+    compared: list[Compared] = [new_comparison(threshold.criterion, Unit.REQUEST) for threshold in new]
+    limited: list[Limited] = [new_history(threshold.criterion) for threshold in new]
+    return replace(
+        evidence,
+        thresholds=(*evidence.thresholds, *new),
+        compared=(*evidence.compared, *compared),
+        limited=(*evidence.limited, *limited),
+    )
+
+
+def thresholds_missing(settings: JudgeSettings, evidence: Evidence) -> bool:
+    """Whether a later reading may still fix a threshold."""
+    fixed = {threshold.criterion for threshold in evidence.thresholds}
+    return any(slow_name(quantile) not in fixed for quantile in settings.latency_quantiles)
+
+
+def question(settings: JudgeSettings, evidence: Evidence, *, candidate_percent: float) -> Question:
+    """Say what to count next. Placebo arms are as large as the candidate, so there are fewer of them the larger it is.
+
+    Up to 10 % of the traffic nine arms fit beside it, at 25 % three, at 50 % one, above that none. None are asked
+    for either while most requests carry a cluster key, because errors are then judged by the key.
+    """
+    arms, share = 0, 0.0
+    if 0.0 < candidate_percent <= 50.0 and not covered_by_key(evidence):
+        stable_percent = 100.0 - candidate_percent
+        arms = min(PLACEBO_ARMS, int(stable_percent / candidate_percent + 1e-9))
+        share = min(candidate_percent / stable_percent, 1.0 / arms)
+    return Question(
+        stable=evidence.stable,
+        candidate=evidence.candidate,
+        cluster_key=settings.cluster_key,
+        latency=evidence.thresholds,
+        arms=arms,
+        arm_share=share,
+    )
+
+
+def covered_by_key(evidence: Evidence) -> bool:
+    """Whether at least half of the requests so far carried a cluster key."""
+    keyed = next((one for one in evidence.compared if one.unit == Unit.CLUSTER.value), None)
+    if keyed is None:
+        return False
+    requests = evidence.race.release
+    with_key = keyed.release.candidate_total + keyed.release.stable_total
+    return with_key > 0 and 2 * with_key >= requests.candidate_total + requests.stable_total
+
+
+def begin_exposure(evidence: Evidence) -> Evidence:
+    """Give the candidate traffic again: suspicion starts afresh, and so does the placebo round.
+
+    Evidence that condemns goes on where it was, so a truly bad version is condemned by what it shows next.
+    """
+    suspected = bool(evidence.suspected)
+    withdrawals = evidence.withdrawals + suspected
+    fresh = new_wealth(BETS)
+    return replace(
+        evidence,
+        exposure_since_s=None,
+        withdrawals=withdrawals,
+        suspected="",
+        suspicion="",
+        compared=tuple(replace(one, exposure_wealth=fresh) for one in evidence.compared),
+        race=new_round(evidence.race),
+        limited=tuple(again(one, withdrawals=withdrawals, suspected=suspected) for one in evidence.limited),
+    )
+
+
+def slow_name(quantile: float) -> str:
+    """Name the criterion "slower than stable's quantile": `latency-p99`."""
+    return f"latency-p{quantile * 100.0:g}"
+
+
+def objective_name(quantile: float) -> str:
+    """Name the criterion of an absolute latency objective: `objective-p99`."""
+    return f"objective-p{quantile * 100.0:g}"
+
+
+def _at(stable_ms: tuple[tuple[float, float], ...], quantile: float) -> float | None:
+    """Stable's quantile, straight between its neighbours where it was not measured itself."""
+    known = sorted(stable_ms)
+    for (low, low_ms), (high, high_ms) in pairwise(known):
+        if low - 1e-9 <= quantile <= high + 1e-9:
+            part = (quantile - low) / (high - low)
+            return low_ms + part * (high_ms - low_ms)
+    return next((value_ms for known_quantile, value_ms in known if abs(known_quantile - quantile) < 1e-9), None)

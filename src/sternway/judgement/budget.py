@@ -1,0 +1,66 @@
+"""One error budget: how the promised false-rollback rate is shared among everything that can condemn.
+
+Called by `fold` and `words`. The shares depend on the settings alone, so they are fixed before any data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+
+from sternway.domain.guards import JudgeSettings
+
+KEYED, ROUNDS, LATENCY, OBJECTIVE, HISTORY = "keyed", "rounds", "latency", "objective", "history"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """The natural logarithm of the evidence at which one criterion of each family condemns."""
+
+    keyed: float
+    rounds: float
+    latency: float
+    objective: float
+    history: float
+    suspicion: float
+
+
+def budget(settings: JudgeSettings) -> Budget:
+    """Shares of the families in use, in percent before they are scaled to 100; inside a family, equal parts."""
+    keyed = settings.cluster_key is not None
+    objectives = count_objectives(settings)
+    weights = {
+        KEYED: 45.0 if keyed else 0.0,
+        ROUNDS: 10.0 if keyed else 55.0,
+        LATENCY: 25.0 if settings.latency_quantiles else 0.0,
+        OBJECTIVE: 10.0 if objectives else 0.0,
+        HISTORY: 10.0,
+    }
+    members = {
+        KEYED: 1,
+        ROUNDS: 1,
+        LATENCY: max(1, len(settings.latency_quantiles)),
+        OBJECTIVE: max(1, objectives),
+        HISTORY: 1 + len(settings.latency_quantiles),
+    }
+    whole = sum(weights.values())
+
+    def needed(family: str) -> float:
+        # A family that is not in use gets no criterion either; the smallest share stands in for it.
+        share = (weights[family] or 1.0) / whole / members[family]
+        return -log(settings.false_rollback_rate * share)
+
+    return Budget(
+        keyed=needed(KEYED),
+        rounds=needed(ROUNDS),
+        latency=needed(LATENCY),
+        objective=needed(OBJECTIVE),
+        history=needed(HISTORY),
+        suspicion=log(settings.suspicion),
+    )
+
+
+def count_objectives(settings: JudgeSettings) -> int:
+    """How many absolute objectives a Guard states."""
+    objectives = settings.objectives
+    return len(objectives.latency_ms) + (objectives.availability_percent is not None)

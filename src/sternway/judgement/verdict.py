@@ -1,0 +1,203 @@
+"""What the evidence means: the verdict, its numbers, and one sentence for a person. Called by `fold`.
+
+A criterion that reaches its share of the error budget condemns. One that reaches `suspicion` within this exposure
+suspects, and suspicion stands until the next exposure begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sternway.domain.evidence import Compared, Counts, Evidence, Limited
+from sternway.domain.guards import JudgeSettings
+from sternway.domain.judgements import Criterion, Judgement, Verdict
+from sternway.domain.tallies import Unit
+from sternway.judgement.budget import HISTORY, Budget
+from sternway.judgement.comparison import ERRORS
+from sternway.judgement.limits import blameless, history_needed, stable_breaches
+from sternway.judgement.rounds import CANDIDATE, arms_in_force, log_race_wealth
+from sternway.judgement.words import Case, common_trouble, describe, times
+from sternway.stats.wealth import log_wealth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """One criterion's evidence: what condemns, what suspects, and whether it may."""
+
+    criterion: Criterion
+    case: Case
+    log_exposure: float
+    may_suspect: bool = True
+    may_condemn: bool = True
+
+
+def find_suspicion(spent: Budget, evidence: Evidence, charges: Sequence[Charge]) -> tuple[str, str]:
+    """Find the criterion that suspects the candidate most, and its sentence; ("", "") when none does."""
+    if evidence.race.won:
+        return ERRORS, _race_sentence(evidence)
+    suspecting = [one for one in charges if one.may_suspect and one.log_exposure >= spent.suspicion]
+    if not suspecting:
+        return "", ""
+    charge = max(suspecting, key=lambda one: one.log_exposure)
+    evidence_words = f"evidence of this exposure {times(charge.log_exposure)} (withdraws at {times(spent.suspicion)})"
+    return charge.criterion.name, f"{describe(charge.case)}; {evidence_words}"
+
+
+def say(settings: JudgeSettings, spent: Budget, evidence: Evidence, charges: Sequence[Charge]) -> Judgement:
+    """Judge the evidence as it stands."""
+    rounds = _rounds_criterion(spent, evidence)
+    criteria = (rounds, *(charge.criterion for charge in charges))
+    trouble = _trouble(spent, evidence)
+    found = (evidence.race.finished, evidence.race.first)
+    condemning = [charge for charge in charges if charge.may_condemn and _reached(charge.criterion)]
+    if condemning:
+        worst = max(condemning, key=lambda one: one.criterion.log_e - one.criterion.log_needed)
+        criterion = worst.criterion
+        sentence = f"{describe(worst.case)}; evidence {times(criterion.log_e)} (needs {times(criterion.log_needed)})"
+        verdict, name = Verdict.HARMFUL, criterion.name
+    elif _reached(rounds):
+        sentence = (
+            f"{describe(_race_case(evidence))}; the candidate was first to look bad in {found[1]} of {found[0]} rounds"
+            f" against placebo arms; evidence {times(rounds.log_e)} (needs {times(rounds.log_needed)})"
+        )
+        verdict, name = Verdict.HARMFUL, rounds.name
+    elif evidence.suspected:
+        verdict, name, sentence = Verdict.SUSPECT, evidence.suspected, evidence.suspicion
+    else:
+        verdict, name, sentence = Verdict.UNDECIDED, "", _undecided(settings, evidence, charges, rounds)
+    return Judgement(
+        verdict=verdict,
+        sentence=sentence,
+        criterion=name or None,
+        criteria=criteria,
+        rounds=found,
+        common_trouble=trouble,
+    )
+
+
+def list_charges(spent: Budget, evidence: Evidence, *, concurrent: bool) -> tuple[Charge, ...]:
+    """List every criterion's evidence, as it stands."""
+    return tuple(_charges(spent, evidence, concurrent=concurrent))
+
+
+def _charges(spent: Budget, evidence: Evidence, *, concurrent: bool) -> Iterator[Charge]:
+    for compared in evidence.compared:
+        needed = spent.keyed if compared.unit == Unit.CLUSTER.value else spent.latency
+        yield _charge_compared(evidence, compared, needed, concurrent=concurrent)
+    for limited in evidence.limited:
+        if limited.basis == HISTORY and (concurrent or limited.exposure.candidate_total == 0):
+            continue
+        yield _charge_limited(spent, evidence, limited)
+
+
+def _charge_compared(evidence: Evidence, compared: Compared, needed: float, *, concurrent: bool) -> Charge:
+    return Charge(
+        criterion=_criterion(compared.name, compared.unit, compared.release, log_wealth(compared.wealth), needed),
+        case=Case(
+            name=compared.name,
+            candidate=evidence.candidate,
+            stable=evidence.stable,
+            counts=compared.release,
+            threshold=next((one for one in evidence.thresholds if one.criterion == compared.name), None),
+            keyed=compared.unit == Unit.CLUSTER.value,
+        ),
+        log_exposure=log_wealth(compared.exposure_wealth),
+        may_suspect=concurrent,
+    )
+
+
+def _charge_limited(spent: Budget, evidence: Evidence, limited: Limited) -> Charge:
+    history = limited.basis == HISTORY
+    counts = limited.exposure
+    if history:
+        recorded = evidence.race.release
+        for compared in evidence.compared:
+            if compared.name == limited.name != ERRORS:
+                recorded = compared.release
+        counts = Counts(
+            candidate_total=counts.candidate_total,
+            candidate_bad=counts.candidate_bad,
+            stable_total=recorded.stable_total,
+            stable_bad=recorded.stable_bad,
+        )
+    needed = history_needed(spent) if history else spent.objective
+    name = f"{limited.name}-history" if history else f"{limited.name}-objective"
+    if limited.name.startswith("objective-"):
+        name = limited.name
+    blamed = not blameless(limited, spent)
+    return Charge(
+        criterion=_criterion(name, Unit.REQUEST.value, counts, log_wealth(limited.wealth), needed),
+        case=Case(
+            name=limited.name,
+            candidate=evidence.candidate,
+            stable=evidence.stable,
+            counts=counts,
+            threshold=next((one for one in evidence.thresholds if one.criterion == limited.name), None),
+            limit=None if history else limited.limit,
+            history=history,
+        ),
+        log_exposure=log_wealth(limited.exposure_wealth),
+        may_suspect=blamed,
+        may_condemn=blamed and evidence.withdrawals > 0,
+    )
+
+
+def _rounds_criterion(spent: Budget, evidence: Evidence) -> Criterion:
+    return _criterion(ERRORS, Unit.REQUEST.value, evidence.race.release, log_race_wealth(evidence.race), spent.rounds)
+
+
+def _criterion(name: str, unit: str, counts: Counts, log_e: float, log_needed: float) -> Criterion:
+    return Criterion(
+        name=name,
+        unit=unit,
+        candidate_total=counts.candidate_total,
+        candidate_bad=counts.candidate_bad,
+        stable_total=counts.stable_total,
+        stable_bad=counts.stable_bad,
+        log_e=log_e,
+        log_needed=log_needed,
+    )
+
+
+def _reached(criterion: Criterion) -> bool:
+    return criterion.log_e >= criterion.log_needed
+
+
+def _race_case(evidence: Evidence) -> Case:
+    return Case(name=ERRORS, candidate=evidence.candidate, stable=evidence.stable, counts=evidence.race.release)
+
+
+def _race_sentence(evidence: Evidence) -> str:
+    race = evidence.race
+    lead = next(arm for arm in race.arms if arm.index == CANDIDATE)
+    sentence = f"{describe(_race_case(evidence))}; evidence of this exposure {times(log_wealth(lead.wealth))}"
+    arms = arms_in_force(race)
+    if not arms:
+        return (
+            f"{sentence}; too little of stable's traffic is left for placebo arms, so this suspects, but cannot condemn"
+        )
+    return f"{sentence}; first of {arms + 1} equal arms, {race.first} of {race.finished} rounds so far"
+
+
+def _undecided(settings: JudgeSettings, evidence: Evidence, charges: Sequence[Charge], rounds: Criterion) -> str:
+    requests = evidence.race.release
+    if not requests.candidate_total:
+        return f"{evidence.candidate} has answered nothing yet"
+    keyed = [charge for charge in charges if charge.case.keyed and charge.criterion.candidate_total]
+    case = keyed[0].case if keyed else _race_case(evidence)
+    strongest = max(
+        (charge.criterion for charge in charges), key=lambda one: one.log_e - one.log_needed, default=rounds
+    )
+    return (
+        f"{describe(case)}; the strongest evidence, {strongest.name}, is {times(strongest.log_e)}"
+        f" (needs {times(strongest.log_needed)}; {settings.suspicion:g} to 1 withdraws)"
+    )
+
+
+def _trouble(spent: Budget, evidence: Evidence) -> str | None:
+    for limited in evidence.limited:
+        seen = limited.exposure
+        if stable_breaches(limited, spent) and seen.candidate_bad > limited.limit * seen.candidate_total:
+            return common_trouble(evidence.stable, evidence.candidate, limited)
+    return None
