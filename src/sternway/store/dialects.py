@@ -65,9 +65,10 @@ def unavailable(error: exc.SQLAlchemyError) -> StoreUnavailable:
 
 def _set_up_sqlite(driver: Any, _record: object) -> None:
     driver.isolation_level = None  # transactions begin where we say so, not where the driver guesses
+    driver.execute("PRAGMA busy_timeout = 2000")
+    if driver.execute("PRAGMA auto_vacuum").fetchone() != (2,):  # setting it again would wait for the writer
+        driver.execute("PRAGMA auto_vacuum = INCREMENTAL")
     for pragma in (
-        "busy_timeout = 2000",
-        "auto_vacuum = INCREMENTAL",
         "journal_mode = WAL",
         "journal_size_limit = 16000000",
         "fullfsync = ON",  # macOS: a plain fsync does not reach the disk there

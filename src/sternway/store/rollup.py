@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from sternway.store import schema
 from sternway.store.dialects import give_back
-from sternway.store.lines import Line, rolled_up
+from sternway.store.lines import ROLLED_UP, Line, rolled_up
 from sternway.store.schema import entries
 from sternway.store.texts import Texts, Writing
 from sternway.store.worker import Worker
@@ -85,7 +85,7 @@ class RollUp:
     def _old_releases(self) -> list[OldRelease]:
         query = (
             select(entries.c.service, entries.c.release, func.max(entries.c.seq), func.max(entries.c.at_s))
-            .where(entries.c.release.is_not(None), entries.c.text.not_like("rolled up: %"))
+            .where(entries.c.release.is_not(None), entries.c.text.not_like(f"{ROLLED_UP}%"))
             .group_by(entries.c.service, entries.c.release)
             .order_by(func.min(entries.c.seq).desc())
         )

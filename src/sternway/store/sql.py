@@ -72,6 +72,12 @@ class SqlStore:
         """See ports.Journal."""
         return await self._writer.run(self._progress, service)
 
+    async def latest(self, service: str) -> Entry | None:
+        """See ports.Journal."""
+        lines = schema.entries
+        query = select(lines).where(lines.c.service == service, lines.c.kind == "pass")
+        return next(iter(await self._reader.run(self._entries, query.order_by(lines.c.seq.desc()).limit(1))), None)
+
     async def services(self) -> tuple[str, ...]:
         """See ports.Journal."""
         return await self._writer.run(self._services)

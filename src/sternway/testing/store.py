@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sternway.domain.releases import Command, Progress, Verb
 from sternway.ports import Entry
-from sternway.store.lines import Latest, Line, keep, rolled_up
+from sternway.store.lines import ROLLED_UP, Latest, Line, keep, rolled_up
 from sternway.store.rollup import IDLE_S
 
 
@@ -35,6 +35,11 @@ class MemoryStore:
     async def progress(self, service: str) -> Progress | None:
         """See ports.Journal."""
         return self._progress.get(service)
+
+    async def latest(self, service: str) -> Entry | None:
+        """See ports.Journal."""
+        passes = (line.entry for line in reversed(self.lines) if line.entry.kind == "pass")
+        return next((entry for entry in passes if entry.service == service), None)
 
     async def services(self) -> tuple[str, ...]:
         """See ports.Journal."""
@@ -78,9 +83,10 @@ class MemoryStore:
         ranks: dict[str, int] = {}
         for service, release in reversed(dict.fromkeys((e.service, e.release) for e in self._entries() if e.release)):
             rank = ranks[service] = ranks.get(service, -1) + 1
-            age_s = now_s - max(e.at_s for e in self._entries(service, release) if "rolled up: " not in e.text)
+            age_s = now_s - max(e.at_s for e in self._entries(service, release) if not e.text.startswith(ROLLED_UP))
             if rank and rank >= keep_releases and age_s > forget_s:
-                self.lines = [line for line in self.lines if line.entry.release != release]
+                gone = self._entries(service, release)
+                self.lines = [line for line in self.lines if line.entry not in gone]
             elif rank and (rank >= keep_releases or age_s > keep_s):
                 self._roll_up(service, release or "", now_s)
         self.lines = [
@@ -95,9 +101,11 @@ class MemoryStore:
 
     def _roll_up(self, service: str, release: str, now_s: float) -> None:
         mine = [line for line in self.lines if (line.entry.service, line.entry.release) == (service, release)]
-        gone = [line for line in mine[:-1] if not line.essential]
+        last = max(line.entry.seq for line in mine if not line.entry.text.startswith(ROLLED_UP))
+        gone = {line.entry.seq for line in mine if not line.essential} - {last}
         if gone:
-            self.lines = [line for line in self.lines if line not in gone]
+            left = [line for line in self.lines if line.entry.seq not in gone]
+            self.lines = [replace(line, essential=True) if line.entry.seq == last else line for line in left]
             self._append([rolled_up(release, service, dropped=len(gone), now_s=now_s)])
 
     def _append(self, lines: Sequence[Line]) -> None:

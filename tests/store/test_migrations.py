@@ -1,0 +1,139 @@
+"""The schema: created, brought up to date with its rows, and refused when a newer Sternway wrote it."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+import sternway.store.migrations
+from sternway.errors import Refused
+from sternway.store import SqlStore
+from sternway.store.dialects import engine_for, url_of
+from sternway.store.migrate import migrate
+from sternway.store.schema import REVISION, metadata
+from store.values import a_pass
+
+NEXT = """
+import sqlalchemy as sa
+from alembic import op
+revision = "9999"
+down_revision = "{down}"
+def upgrade():
+    op.create_table("weather", sa.Column("day", sa.Integer, primary_key=True))
+    op.add_column("entries", sa.Column("place", sa.Text, nullable=False, server_default="here"))
+    {more}
+"""
+
+
+def transact(path: Path, work: Callable[[Connection], object]) -> None:
+    """Run work in one transaction on a fresh connection."""
+    engine = engine_for(url_of(path))
+    try:
+        with engine.begin() as connection:
+            work(connection)
+    finally:
+        engine.dispose()
+
+
+def newer(folder: Path, more: str = "") -> str:
+    """The migrations of a Sternway that knows one revision more."""
+    location = folder / "migrations"
+    shutil.copytree(Path(sternway.store.migrations.__file__).parent, location)
+    (location / "versions" / "r9999_next.py").write_text(NEXT.format(down=REVISION, more=more))
+    return str(location)
+
+
+async def first_schema(path: Path) -> None:
+    """A journal of today with a line in it."""
+    store = SqlStore(path)
+    await store.open()
+    await store.record([a_pass(1.0)])
+    await store.close()
+
+
+def test_an_empty_database_gets_exactly_the_schema(tmp_path: Path) -> None:
+    """What the migrations build is what the code reads: no table, column or index more or less."""
+    path = tmp_path / "journal.sqlite"
+    transact(path, migrate)
+
+    def compare(connection: Connection) -> None:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+    transact(path, compare)
+
+
+def test_the_schema_names_the_newest_migration() -> None:
+    """REVISION, which spares the usual start the import of Alembic, is not forgotten when a migration is added."""
+    config = Config()
+    config.set_main_option("script_location", "sternway.store:migrations")
+
+    assert ScriptDirectory.from_config(config).get_current_head() == REVISION
+
+
+async def test_a_journal_of_the_first_schema_is_brought_up_to_date_with_its_lines(tmp_path: Path) -> None:
+    """An upgrade keeps every line."""
+    path = tmp_path / "journal.sqlite"
+    await first_schema(path)
+    with sqlite3.connect(path) as before:
+        rows = before.execute("SELECT seq, service, observation FROM entries").fetchall()
+
+    transact(path, lambda connection: migrate(connection, location=newer(tmp_path), revision="9999"))
+
+    with sqlite3.connect(path) as after:
+        assert after.execute("SELECT seq, service, observation FROM entries").fetchall() == rows
+        assert after.execute("SELECT place FROM entries").fetchall() == [("here",)]
+    before.close()
+    after.close()
+
+
+async def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
+    """The old Sternway can go on with the journal after a failed upgrade."""
+    path = tmp_path / "journal.sqlite"
+    await first_schema(path)
+    location = newer(tmp_path, more="raise RuntimeError('power cut')")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        transact(path, lambda connection: migrate(connection, location=location, revision="9999"))
+
+    store = SqlStore(path)
+    await store.open()
+    assert len(await store.entries()) == 1
+    await store.close()
+    with sqlite3.connect(path) as after:
+        assert after.execute("SELECT name FROM sqlite_master WHERE name = 'weather'").fetchall() == []
+    after.close()
+
+
+async def test_a_journal_of_a_newer_sternway_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    """An old program does not write into what it does not understand."""
+    path = tmp_path / "journal.sqlite"
+    await first_schema(path)
+    transact(path, lambda connection: migrate(connection, location=newer(tmp_path), revision="9999"))
+
+    with pytest.raises(Refused, match="newer Sternway") as error:
+        await SqlStore(path).open()
+
+    assert "newer Sternway" in error.value.hint
+    with sqlite3.connect(path) as after:
+        assert after.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
+    after.close()
+
+
+async def test_opening_twice_is_harmless(tmp_path: Path) -> None:
+    """A second start finds everything in place."""
+    path = tmp_path / "journal.sqlite"
+    await first_schema(path)
+
+    store = SqlStore(path)
+    await store.open()
+    assert len(await store.entries()) == 1
+    await store.close()
