@@ -128,6 +128,7 @@ def bootstrap(run, inbound, outbound, v1, v2):
     manager = {
         "@type": HCM,
         "stat_prefix": "x",
+        "delayed_close_timeout": "0.05s",
         "route_config": {
             "name": "r",
             "validate_clusters": False,
@@ -226,6 +227,7 @@ async def running():
         await asyncio.sleep(0.05)
     else:
         pytest.fail((run / "log").read_text())
+    await mesh.counted()
     yield mesh
     with contextlib.suppress(ProcessLookupError):
         envoy.terminate()
