@@ -15,7 +15,7 @@ Store = SqlStore | MemoryStore
 
 @pytest.fixture(params=["sqlite", "memory"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    """An empty store of each kind."""
+    """Open an empty store of each kind."""
     store: Store = SqlStore(tmp_path / "journal.sqlite") if request.param == "sqlite" else MemoryStore()
     await store.open()
     yield store

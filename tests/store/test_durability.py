@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -43,11 +41,12 @@ async def test_every_acknowledged_line_survives_kill_9(tmp_path: Path, lines: in
     """A writer is killed in the middle of its work: all it was told was durable is there, in whole transactions."""
     path = tmp_path / "journal.sqlite"
     argv = [sys.executable, "-c", WRITER, str(path), str(Path(__file__).parents[1])]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        acknowledged = [int(child.stdout.readline()) for _ in range(lines)]
-        child.send_signal(signal.SIGKILL)
-        acknowledged += [int(line) for line in child.stdout.read().split()]
+    child = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
+    assert child.stdout is not None
+    acknowledged = [int(await child.stdout.readline()) for _ in range(lines)]
+    child.kill()
+    acknowledged += [int(line) for line in (await child.stdout.read()).split()]
+    await child.wait()
 
     store = SqlStore(path)
     await store.open()

@@ -13,7 +13,7 @@ from store.values import a_pass
 
 
 async def opened(path: Path) -> SqlStore:
-    """A store with one line in it."""
+    """Open a store and put one line in it."""
     store = SqlStore(path)
     await store.open()
     await store.record([a_pass(1.0)])
@@ -29,9 +29,13 @@ async def test_a_full_disk_is_said_and_borne(tmp_path: Path) -> None:
             connection.exec_driver_sql(f"PRAGMA max_page_count = {count}")
 
     await store._writer.run(pages, 1)
-    with pytest.raises(StoreUnavailable, match="full") as error:
+
+    async def fill() -> None:
         for second in range(2, 500):
             await store.record([a_pass(float(second)), a_pass(float(second), service="web")])
+
+    with pytest.raises(StoreUnavailable, match="full") as error:
+        await fill()
     during = await store.entries()
     await store._writer.run(pages, 1_000_000)
     await store.record([a_pass(1000.0)])

@@ -45,7 +45,7 @@ def transact(path: Path, work: Callable[[Connection], object]) -> None:
 
 
 def newer(folder: Path, more: str = "") -> str:
-    """The migrations of a Sternway that knows one revision more."""
+    """Write the migrations of a Sternway that knows one revision more."""
     location = folder / "migrations"
     shutil.copytree(Path(sternway.store.migrations.__file__).parent, location)
     (location / "versions" / "r9999_next.py").write_text(NEXT.format(down=REVISION, more=more))
@@ -53,7 +53,7 @@ def newer(folder: Path, more: str = "") -> str:
 
 
 async def first_schema(path: Path) -> None:
-    """A journal of today with a line in it."""
+    """Write a journal of today with a line in it."""
     store = SqlStore(path)
     await store.open()
     await store.record([a_pass(1.0)])

@@ -44,7 +44,7 @@ def reachable(kind: Any, found: dict[Any, None] | None = None) -> list[Any]:
 
 
 @cache
-def values(kind: Any) -> st.SearchStrategy[Any]:
+def values(kind: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one return for each kind of type
     """Any value of a type hint. Floats include infinities, nan and -0.0."""
     special = _special(kind)
     if special is not None:
