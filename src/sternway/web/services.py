@@ -14,12 +14,7 @@ from sternway.control.reconcile import Reconciler
 from sternway.domain.catalogue import Edge, VersionTraffic
 from sternway.domain.platform import WorkloadState
 from sternway.domain.traffic import TrafficPlan
-from sternway.errors import Refused
 from sternway.ports import Entry, Snapshot
-
-
-class NotFound(Refused):
-    """Nothing has the name that was asked for."""
 
 
 class Running(Protocol):
@@ -41,7 +36,7 @@ class Mesh(Protocol):
 
     @property
     def connected(self) -> bool:
-        """Is a proxy there and does it listen to us?"""
+        """Whether a proxy is there and listens to us."""
         ...
 
     async def observe(self, service: str) -> TrafficPlan | None:
@@ -80,8 +75,10 @@ class Repository(Protocol):
         """See ports.History."""
         ...
 
-    async def commit(self, changes: Mapping[str, str], message: str, *, author: str | None = None) -> str:
-        """Commit changed files on top of the head; gives the commit."""
+    async def commit(
+        self, changes: Mapping[str, str], message: str, *, author: str | None = None, base: str | None = None
+    ) -> str:
+        """Commit changed files, which were read at `base`, on top of the head; gives the commit. Raises Refused."""
         ...
 
 
@@ -161,8 +158,4 @@ class Services(Protocol):
     @property
     def history(self) -> Repository:
         """Git."""
-        ...
-
-    def stop(self) -> None:
-        """Ask for the end."""
         ...

@@ -1,0 +1,178 @@
+"""Reads the running platform into views. Called by `web.api` and `web.watch`, and by `sternway up` for its own output.
+
+Only reads: nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from sternway.control.status import (
+    CatalogueView,
+    Facts,
+    PlatformStatus,
+    ReleaseView,
+    ServiceStatus,
+    Trouble,
+    catalogue_view,
+    release_view,
+    service_status,
+    troubles,
+)
+from sternway.domain.releases import Progress, Release
+from sternway.errors import Temporary
+from sternway.ports import Entry
+from sternway.web.faults import NotFound
+from sternway.web.release_page import Change, ReleasePage, differences, timeline
+from sternway.web.services import Services
+
+_PAGE = 500
+
+
+async def names(services: Services) -> tuple[str, ...]:
+    """Every service that Git asks for or that the journal knows and that still runs."""
+    catalogue = services.git.catalogue
+    wanted = {w.service.name for w in catalogue.wanted} if catalogue else set()
+    left = [name for name in await services.journal.services() if name not in wanted]
+    running = [name for name in left if (await services.reconciler.progress(name)).stable is not None]
+    return tuple(sorted({*wanted, *running}))
+
+
+async def known(services: Services, service: str) -> None:
+    """Raise NotFound for a service that neither Git nor the journal knows."""
+    everyone = {*await names(services), *await services.journal.services()}
+    if service not in everyone:
+        listed = ", ".join(sorted(everyone)) or "none yet"
+        raise NotFound(f"there is no service {service}", hint=f"services: {listed}")
+
+
+async def facts(services: Services, service: str) -> Facts:
+    """Read one service."""
+    progress = await services.reconciler.progress(service)
+    decision = services.reconciler.decision(service)
+    return Facts(
+        service=service,
+        progress=progress,
+        wanted=services.git.wanted(service),
+        workloads=await services.platform.describe(service),
+        traffic=await services.router.observe(service),
+        now_s=services.clock.now(),
+        address=services.router.address(service),
+        preview=services.router.preview_address(service),
+        reason=decision.reason if decision else "",
+        troubles=_troubles_of(services, service, progress),
+    )
+
+
+async def status(services: Services) -> PlatformStatus:
+    """Read everything."""
+    everyone = await names(services)
+    shown = await asyncio.gather(*(_status(services, name) for name in everyone))
+    about_services = {trouble for one in shown for trouble in one.troubles}
+    every_trouble = troubles({**services.queue.troubles, **services.outbox.troubles})
+    git = services.git
+    return PlatformStatus(
+        at_s=services.clock.now(),
+        commit=git.head.commit if git.head else "",
+        subject=git.head.subject if git.head else "",
+        connected=services.router.connected,
+        services=tuple(shown),
+        problems=tuple(str(problem) for problem in git.problems),
+        notices=git.catalogue.notices if git.catalogue else (),
+        troubles=tuple(trouble for trouble in every_trouble if trouble not in about_services),
+    )
+
+
+async def catalogue(services: Services) -> CatalogueView:
+    """Read the catalogue."""
+    every = [await facts(services, name) for name in await names(services)]
+    return catalogue_view(every, services.signals.edges(), services.signals.traffic())
+
+
+async def history(services: Services, service: str) -> tuple[ReleaseView, ...]:
+    """Every release of a service that the journal still holds, latest first."""
+    await known(services, service)
+    releases: dict[str, Release] = {}
+    async for entry in pages(services, service=service, checkpoints=True):
+        for progress in (entry.before, entry.progress):
+            if progress is not None and progress.release is not None:
+                releases[progress.release.name] = progress.release
+    now = (await services.reconciler.progress(service)).release
+    if now is not None:
+        releases[now.name] = now
+    views = [release_view(release, services.clock.now()) for release in releases.values()]
+    return tuple(sorted(views, key=lambda view: view.started_s, reverse=True))
+
+
+async def page(services: Services, name: str) -> ReleasePage:
+    """Read everything about one release."""
+    entries = [entry async for entry in pages(services, release=name)]
+    service = service_of(name)
+    progress = await services.reconciler.progress(service) if entries else Progress(service=service)
+    release = _release(name, entries, progress)
+    if release is None:
+        raise NotFound(
+            f"the journal holds no release {name}", hint="`sternway history SERVICE` lists a service's releases"
+        )
+    bad = release.candidate
+    return ReleasePage(
+        release=release_view(release, services.clock.now()),
+        change=await _change(services, release),
+        timeline=timeline(entries),
+        stable_now=progress.stable.id if progress.stable else None,
+        held=bad.id in progress.held,
+        latest=progress.release is not None and progress.release.name == name,
+    )
+
+
+async def pages(
+    services: Services, *, service: str | None = None, release: str | None = None, checkpoints: bool = False
+) -> AsyncIterator[Entry]:
+    """Read the journal piece by piece, so that a long one holds nothing up."""
+    after = 0
+    while True:
+        entries = await services.journal.entries(
+            service=service, release=release, after=after, limit=_PAGE, checkpoints=checkpoints
+        )
+        for entry in entries:
+            yield entry
+        if len(entries) < _PAGE:
+            return
+        after = entries[-1].seq
+
+
+def service_of(release: str) -> str:
+    """`orders-17` is a release of `orders`."""
+    return release.rpartition("-")[0]
+
+
+async def _status(services: Services, name: str) -> ServiceStatus:
+    return service_status(await facts(services, name))
+
+
+def _troubles_of(services: Services, service: str, progress: Progress) -> tuple[Trouble, ...]:
+    names_of_work = {service, f"marks {service}"}
+    if progress.release is not None:
+        names_of_work.add(f"revert {progress.release.name}")
+    found = {**services.queue.troubles, **services.outbox.troubles}
+    return troubles({about: text for about, text in found.items() if about in names_of_work})
+
+
+def _release(name: str, entries: list[Entry], progress: Progress) -> Release | None:
+    if progress.release is not None and progress.release.name == name:
+        return progress.release
+    held = [entry.progress.release for entry in entries if entry.progress and entry.progress.release]
+    return next((release for release in reversed(held) if release.name == name), None)
+
+
+async def _change(services: Services, release: Release) -> Change:
+    commit = release.candidate.commit
+    found = differences(release.stable, release.candidate)
+    try:
+        snapshot = await services.history.at(commit)
+    except Temporary as trouble:
+        return Change(commit=commit, author="", subject="", at_s=None, differences=found, unread=trouble.message)
+    return Change(
+        commit=commit, author=snapshot.author, subject=snapshot.subject, at_s=snapshot.at_s or None, differences=found
+    )
