@@ -135,6 +135,10 @@ class Journal(Protocol):
         """The latest progress of a service."""
         ...
 
+    async def latest(self, service: str) -> Entry | None:
+        """The last pass over a service, with its decision."""
+        ...
+
     async def entries(self, *, service: str | None = None, release: str | None = None) -> tuple[Entry, ...]:
         """The lines of a service or a release, oldest first."""
         ...

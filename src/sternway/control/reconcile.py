@@ -80,21 +80,17 @@ class Reconciler:
         if not changed and _at_rest(before) == _at_rest(after.progress):
             return
         release = after.decision.release
-        entries = []
-        if after.progress.releases != before.releases:
-            entries.append(Entry(service=before.service, release=release, kind="begin", at_s=seen.now_s, progress=before))
-        entries.append(
-            Entry(
-                service=before.service,
-                release=release,
-                kind="pass",
-                at_s=seen.now_s,
-                observation=seen,
-                decision=after.decision,
-                progress=after.progress,
-            )
+        entry = Entry(
+            service=before.service,
+            release=release,
+            kind="pass",
+            at_s=seen.now_s,
+            before=before if after.progress.releases != before.releases else None,
+            observation=seen,
+            decision=after.decision,
+            progress=after.progress,
         )
-        self._unrecorded.extend(entries)
+        self._unrecorded.append(entry)
         try:
             await self._journal.record(tuple(self._unrecorded), sync=changed)
         except StoreUnavailable:

@@ -76,10 +76,14 @@ def next_phase(phase: Phase, trigger: Trigger) -> Phase:
 
 def diagram() -> str:
     """The state machine as a Mermaid diagram, grouped by (from, to)."""
-    edges: dict[tuple[str, str], list[str]] = {}
+    edges: dict[tuple[Phase, Phase], list[str]] = {}
     for (phase, trigger), target in TRANSITIONS.items():
-        edges.setdefault((phase.value, target.value), []).append(trigger.value)
+        edges.setdefault((phase, target), []).append(trigger.value)
     lines = ["stateDiagram-v2", "    [*] --> starting"]
-    lines += [f"    {a} --> {b}: {' or '.join(t)}" for (a, b), t in sorted(edges.items())]
-    lines += [f"    {phase.value} --> [*]" for phase in Phase if phase.over]
+    lines += [f"    {_id(a)} --> {_id(b)}: {' or '.join(t)}" for (a, b), t in sorted(edges.items())]
+    lines += [f"    {_id(phase)} --> [*]" for phase in Phase if phase.over]
     return "\n".join(lines)
+
+
+def _id(phase: Phase) -> str:
+    return phase.value.replace("-", "_")

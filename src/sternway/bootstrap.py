@@ -1,0 +1,198 @@
+"""The composition root: the only module that names an adapter. Used by `sternway up`, the demo and the benches."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sternway.clock import Clock, SystemClock
+from sternway.control.act import Actor
+from sternway.control.commands import Commands
+from sternway.control.follow_git import GitFollower
+from sternway.control.observe import Observer
+from sternway.control.outbox import Outbox
+from sternway.control.queue import WorkQueue
+from sternway.control.reconcile import Reconciler
+from sternway.domain.images import Images
+from sternway.domain.versions import SecretKey
+from sternway.errors import InvalidInput, Temporary
+from sternway.history.git import GitHistory
+from sternway.manifests import secret_value
+from sternway.paths import Paths
+from sternway.platforms.local import LocalPlatform
+from sternway.signals.envoy_access_log import EnvoyAccessLog
+from sternway.store import SqlStore, StateLock
+from sternway.traffic.envoy import EnvoyRouter
+
+FIRST_START_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What `sternway up` was told. source: a folder or a Git URL; home: where `.sternway/` stands."""
+
+    source: str
+    home: Path
+    branch: str | None = None
+    path: str = ""
+    poll_s: float | None = None
+    drain_s: float = 1.0
+
+
+class Sternway:
+    """One running platform: every part, wired. Parts are public for the HTTP API, which opens nothing itself."""
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None, say: Callable[[str], None] = lambda _: None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.paths = Paths.of(settings.home)
+        self._say = say
+        self._lock = StateLock(self.paths.state)
+        self.journal = SqlStore(self.paths.database)
+        self.history = GitHistory(
+            source=settings.source,
+            branch=settings.branch,
+            path=settings.path,
+            state_dir=self.paths.state / "git",
+            clock=self.clock,
+            wake=self._git_changed,
+            poll_s=settings.poll_s,
+        )
+        self.queue = WorkQueue(clock=self.clock, work=self._reconcile)
+        self.outbox = Outbox(history=self.history, wake=self.queue.wake)
+        self._wire_mesh()
+        self._wire_control()
+        self._git_event = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopped = asyncio.Event()
+
+    def _wire_mesh(self) -> None:
+        self.signals = EnvoyAccessLog(
+            clock=self.clock, caller_of=lambda port: self.router.caller_of_port().get(port), wake=self.queue.wake
+        )
+        self.router = EnvoyRouter(
+            state_dir=self.paths.state / "envoy",
+            run_dir=self.paths.run,
+            clock=self.clock,
+            servicers=(self.signals.register,),
+        )
+        self.platform = LocalPlatform(
+            state_dir=self.paths.state,
+            clock=self.clock,
+            images=self._images,
+            publish=self.router.set_endpoints,
+            wake=self.queue.wake,
+            environment=self.router.environment,
+            secret=self._secret,
+            drain_s=self.settings.drain_s,
+        )
+
+    def _wire_control(self) -> None:
+        self.git = GitFollower(
+            history=self.history,
+            capabilities=self.router.capabilities,
+            router="envoy",
+            origin=self.settings.source,
+            wake=self.queue.wake,
+        )
+        actor = Actor(platform=self.platform, router=self.router, signals=self.signals, outbox=self.outbox)
+        self.commands = Commands(queue=self.journal, clock=self.clock, wake=self.queue.wake, known=self._known)
+        observer = Observer(
+            clock=self.clock,
+            git=self.git,
+            platform=self.platform,
+            router=self.router,
+            signals=self.signals,
+            commands=self.journal,
+            outbox=self.outbox,
+        )
+        self.reconciler = Reconciler(
+            observer=observer, actor=actor, journal=self.journal, clock=self.clock, answer=self.commands.answer
+        )
+
+    async def start(self) -> None:
+        """Open everything; converge to what was recorded before any signal is read; then follow Git."""
+        self.paths.make()
+        self._lock.acquire()
+        await self.journal.open()
+        recorded = set(await self.journal.services())
+        await self.history.open()
+        await self._first_catalogue(recorded)
+        wanted = {w.service.name for w in self.git.catalogue.wanted} if self.git.catalogue else set()
+        self._say(f"{len(wanted)} services at commit {self.git.head.commit[:9] if self.git.head else '?'}")
+        await self.platform.start()
+        self.router.resume(recorded)
+        await self.router.start()
+        self._say("Envoy is up")
+        await asyncio.gather(*(self._converge(service) for service in sorted(recorded)))
+        for service in sorted(recorded | wanted):
+            self.queue.wake(service)
+        self._tasks.append(asyncio.create_task(self._follow_git(), name="follow git"))
+        self._tasks.append(asyncio.create_task(self.history.watch(), name="watch git"))
+
+    async def wait(self) -> None:
+        """Until somebody asks for the end."""
+        await self._stopped.wait()
+
+    def stop(self) -> None:
+        """Ask for the end."""
+        self._stopped.set()
+
+    async def close(self, *, stop: bool) -> None:
+        """stop True: end the services and the proxy gracefully. False: leave them running for the next start."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.queue.close()
+        await self.outbox.close()
+        await self.platform.close(stop=stop)
+        await self.router.close(stop=stop)
+        await self.history.close()
+        await self.journal.close()
+        self._lock.release()
+
+    async def _first_catalogue(self, recorded: set[str]) -> None:
+        """A platform without any record needs a valid commit; one with a record goes on with what it has."""
+        await self.git.follow()
+        if self.git.catalogue is None and not recorded:
+            raise InvalidInput(self.git.problems, hint="`sternway check` says the same without starting anything")
+
+    async def _converge(self, service: str) -> None:
+        with contextlib.suppress(Temporary):  # the first pass tries again and reports what is wrong
+            await self.reconciler.converge(service)
+
+    async def _reconcile(self, service: str) -> float | None:
+        return await self.reconciler.reconcile(service) if self.git.catalogue is not None else None
+
+    async def _follow_git(self) -> None:
+        """Read the branch after each change; Git being down delays only this."""
+        wait_s: float | None = None
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._git_event.wait()
+            self._git_event.clear()
+            try:
+                await self.git.follow()
+                wait_s = None
+            except Temporary as trouble:
+                self.queue.troubles["git"] = str(trouble)
+                wait_s = trouble.retry_in_s
+            else:
+                self.queue.troubles.pop("git", None)
+
+    def _git_changed(self) -> None:
+        self._git_event.set()
+
+    def _known(self, service: str) -> bool:
+        return self.git.wanted(service) is not None
+
+    def _images(self) -> Images:
+        return self.git.catalogue.images if self.git.catalogue else Images()
+
+    async def _secret(self, commit: str, key: SecretKey) -> str:
+        snapshot = await self.history.at(commit)
+        return secret_value(dict(snapshot.files), key.name, key.key)
