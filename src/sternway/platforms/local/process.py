@@ -22,6 +22,8 @@ import psutil
 from sternway.errors import PlatformUnavailable
 
 POLL_S = 0.25
+SAME_S = 0.02
+"""Creation times are told in ticks of 10 ms; no system gives a pid out again so soon."""
 MARK = "STERNWAY_REPLICA"
 _pidfd_open: Callable[[int], int] | None = getattr(os, "pidfd_open", None)
 
@@ -204,7 +206,7 @@ def _is_same(pid: int, create_time: float | None, replica: str) -> bool:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
-        if create_time is not None and abs(process.create_time() - create_time) < 0.5:
+        if create_time is not None and abs(process.create_time() - create_time) < SAME_S:
             return True
     except psutil.Error:
         return False
