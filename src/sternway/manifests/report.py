@@ -174,16 +174,16 @@ def _fields_at(model: type[BaseModel], loc: Sequence[str | int]) -> set[str]:
     for part in loc:
         if isinstance(found, type) and issubclass(found, BaseModel):
             by_alias = {f.alias or name: f.annotation for name, f in found.model_fields.items()}
-            found = _unwrap(by_alias[str(part)]) if part in by_alias else found
+            found = unwrap(by_alias[str(part)]) if part in by_alias else found
         elif get_origin(found) in (tuple, dict):
-            found = _unwrap(get_args(found)[-1 if get_origin(found) is dict else 0])
+            found = unwrap(get_args(found)[-1 if get_origin(found) is dict else 0])
     if not (isinstance(found, type) and issubclass(found, BaseModel)):
         return set()
     own = {f.alias or name for name, f in found.model_fields.items()}
     return own | (found.unused if issubclass(found, Kube) else frozenset())
 
 
-def _unwrap(annotation: Any) -> Any:
+def unwrap(annotation: Any) -> Any:
     """`X | None` -> `X`; `Annotated[X, …]` -> `X`."""
     while True:
         if hasattr(annotation, "__metadata__"):

@@ -51,7 +51,7 @@ def duration(seconds: float) -> str:
     for unit in ("h", "m", "s"):
         if left % _UNITS_S[unit] == 0:
             return f"{int(left / _UNITS_S[unit])}{unit}"
-    return f"{left / _UNITS_S['ms']:f}".rstrip("0").rstrip(".") + "ms"
+    return f"{(left / _UNITS_S['ms']).normalize():f}ms"
 
 
 def spelled(seconds: float) -> Any:

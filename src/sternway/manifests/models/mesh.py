@@ -72,8 +72,10 @@ class Retries(Ours):
     """How many more times. 0 turns retries off."""
     per_try_timeout: Span | None = None
     """How long one try may take. Without it: as long as the whole request."""
-    on: Annotated[tuple[RetryOn, ...], AfterValidator(not_empty)] = _ON
-    """What counts as failed, in Envoy's words: `5xx`, `gateway-error`, `reset`, `connect-failure`, …"""
+    on: Annotated[tuple[Annotated[RetryOn, Words("Envoy's words")], ...], AfterValidator(not_empty)] = _ON
+    """What counts as failed: `5xx`, `gateway-error`, `reset`, `reset-before-request`, `connect-failure`,
+    `refused-stream`, `retriable-4xx`, `envoy-ratelimited`; and for gRPC `cancelled`, `deadline-exceeded`, `internal`,
+    `resource-exhausted`, `unavailable`."""
     back_off: Span = _in_ms(_POLICY.retries.back_off_ms)
     """The pause before the first retry; it doubles with each further one."""
 

@@ -1,0 +1,122 @@
+"""What would happen on the next change, in plain sentences. Called by `sternway check`."""
+
+from __future__ import annotations
+
+from sternway.domain.guards import ABTest, BlueGreen, Canary, CanaryStep, Guard, Mode, Then
+from sternway.domain.releases import Wanted
+from sternway.manifests.catalogue import Catalogue
+from sternway.manifests.models.base import duration
+from sternway.manifests.models.guard import spell_quantile
+
+_THEN = {
+    Then.ROLLBACK: "it is rolled back",
+    Then.HOLD: "everything stays as it is until somebody decides",
+    Then.PROMOTE: "it is promoted",
+}
+
+
+def explain(catalogue: Catalogue) -> tuple[str, ...]:
+    """Say for each service what runs and what its next release will go through; one line each."""
+    places = {source.service: f"{source.file}:{source.line}" for source in catalogue.guards}
+    lines: list[str] = []
+    for wanted in catalogue.wanted:
+        lines += _service(wanted, places.get(wanted.service.name))
+    return tuple(lines)
+
+
+def _service(wanted: Wanted, place: str | None) -> list[str]:
+    address = f"port {wanted.service.port}" if wanted.service.port else "no address"
+    guard = f"guarded by {place}" if place else "with the default guard"
+    image = wanted.version.workload.image
+    head = f"{wanted.service.name} ({address}): {_count(wanted.replicas, 'replica')} of {image}, {guard}"
+    if wanted.service.port is None:
+        steps = [
+            "it gets no requests through the mesh, so only its replicas' health can be judged",
+            f"a new version that is not ready within {duration(wanted.guard.progress_deadline_s)} is rolled back",
+        ]
+    else:
+        steps = [*_exposure(wanted.guard), *_judging(wanted.guard), *_shield(wanted.guard)]
+    steps += [*_rollback(wanted), _blindness(wanted.guard)]
+    files = ", ".join(f"{kind} {name} ({path})" for path, kind, name in wanted.documents)
+    return [head, f"  a release begins when one of these changes: {files}", *(f"  {step}" for step in steps)]
+
+
+def _exposure(guard: Guard) -> list[str]:
+    lines = [f"the new version starts beside the old; not ready within {duration(guard.progress_deadline_s)}: rollback"]
+    if guard.mirror:
+        share = f"{guard.mirror.percent:g} % of the requests are copied to it"
+        lines.append(f"first {share}, until it has answered {guard.mirror.min_requests}; no user sees its answers")
+    match guard.strategy:
+        case Canary(steps=steps):
+            lines += [_step(index, len(steps), step) for index, step in enumerate(steps, start=1)]
+            lines.append("then it gets all traffic")
+        case BlueGreen(hold_s=hold_s, automatic_switch=automatic):
+            who = "all traffic switches to it at once" if automatic else "it waits there for `sternway promote`"
+            lines.append(f"it stands at a preview address for at least {duration(hold_s)}, then {who}")
+        case ABTest(min_requests=count) as ab:
+            kind, (name, value) = ("header", ab.header) if ab.header else ("cookie", ab.cookie or ("", ""))
+            lines.append(f"requests with the {kind} {name}: {value} go to it until it has answered {count}")
+            lines.append("then it gets all traffic")
+    if guard.bake_s > 0:
+        control = guard.bake_control_percent
+        kept = f"the old version keeps {control:g} % to compare with" if control else "without traffic to compare with"
+        lines.append(f"for {duration(guard.bake_s)} after that, harm still takes it back; {kept}")
+    lines.append(f"the old version is stopped {duration(guard.keep_s)} later")
+    return lines
+
+
+def _step(index: int, steps: int, step: CanaryStep) -> str:
+    share = f"at most {step.requests_per_second:g} requests/s" if step.percent is None else f"{step.percent:g} %"
+    hold = f" and {duration(step.hold_s)} have passed" if step.hold_s else ""
+    return f"step {index} of {steps}: {share}, until it has answered {step.min_requests} requests{hold}"
+
+
+def _judging(guard: Guard) -> list[str]:
+    judge = guard.judge
+    margin = f"more errors than the old version by {judge.worse_than_percent:g} % and {judge.and_percent:g} points"
+    rate = f"{judge.false_rollback_rate * 100:g} %"
+    lines = [f"harm is {margin}; a healthy release is taken back in at most {rate} of all cases"]
+    if judge.latency_quantiles:
+        quantiles = ", ".join(spell_quantile(one) for one in judge.latency_quantiles)
+        lines.append(f"harm is also being slower at {quantiles} by more than {judge.latency_worse_than_percent:g} %")
+    goals = judge.objectives
+    if goals.availability_percent is not None:
+        lines.append(f"harm is also answering less than {goals.availability_percent:g} % well")
+    for quantile, limit_ms in goals.latency_ms:
+        lines.append(f"harm is also a {spell_quantile(quantile)} above {duration(limit_ms / 1000)}")
+    if judge.cluster_key:
+        key = judge.cluster_key
+        source = f"header {key.header}" if key.header else f"cookie {key.cookie}"
+        lines.append(f"errors of one {source} within {duration(key.mute_s)} count once")
+    return lines
+
+
+def _shield(guard: Guard) -> list[str]:
+    if not guard.shield.enabled:
+        return ["the shield is down: what fails on the new version fails for its caller"]
+    share = f"up to {guard.shield.budget_percent:g} % of the requests under way"
+    return [f"GET, HEAD and OPTIONS requests that fail on it are answered by the old version ({share})"]
+
+
+def _rollback(wanted: Wanted) -> list[str]:
+    guard = wanted.guard
+    lines = [f"on suspicion it gets no traffic for {duration(guard.withdraw_s)} and is then tried again"]
+    if guard.mode is Mode.ASK:
+        wait = f"for {duration(guard.ask_timeout_s)}; then {_THEN[guard.ask_then]}"
+        lines.append(f"once harm is sure, traffic stays off it and a person is asked {wait}")
+    else:
+        lines.append("once harm is sure, all traffic goes back, the commit is reverted and the version is held")
+    if wanted.fallback:
+        standing = f"{guard.fallback} ({wanted.fallback.workload.image})"
+        lines.append(
+            f"{standing} always stands by with {_count(wanted.fallback_replicas, 'replica')} as rollback target"
+        )
+    return lines
+
+
+def _blindness(guard: Guard) -> str:
+    return f"when nothing can be seen, nothing moves for {duration(guard.blind_s)}; then {_THEN[guard.blind_then]}"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
