@@ -20,7 +20,7 @@ from sternway.errors import HistoryUnavailable, Refused
 from sternway.history import notes
 from sternway.history.command import NETWORK_TIMEOUT_S, GitFailed
 from sternway.history.commits import AUTHOR, commit_tree, identity, message, parse_author
-from sternway.history.local import Declined, LocalRepository
+from sternway.history.local import Declined, LocalRepository, inspect
 from sternway.history.mirror import NOTES, Blob, Mirror, Rewrite, unreachable
 from sternway.history.publish import publish, push, with_retries
 from sternway.history.restore import Clash
@@ -324,7 +324,7 @@ class GitHistory:
                     await push(self._mirror, commit, f"refs/heads/{branch}")
                 except Declined as exc:
                     raise HistoryUnavailable(f"{reason}; {exc}", hint="let Sternway push there", retry_in_s=60) from exc
-            elif await commit_of_release(self._mirror, revert.release, after=f"{there}~1", head=there):
+            elif await commit_of_release(self._mirror, revert.release, head=there):
                 commit = there
             else:
                 continue

@@ -41,11 +41,12 @@ async def changes_onto_bad(mirror: Mirror, revert: Revert, *, root: str) -> Chan
     return changes
 
 
-async def commit_of_release(mirror: Mirror, release: str, *, after: str, head: str) -> str | None:
-    """Find the commit that reverted a release, made after `after` and reachable from `head`."""
+async def commit_of_release(mirror: Mirror, release: str, *, head: str, after: str | None = None) -> str | None:
+    """Find the commit that reverted a release: between `after` and `head`, or `head` alone."""
+    commits = ("--no-walk", head) if after is None else (head, f"^{after}")
     listed = await mirror.git.ok(
         *("log", "--fixed-strings", f"--grep={RELEASE_TRAILER}: {release}"),
-        *(f"--format=%H%x00%(trailers:key={RELEASE_TRAILER},valueonly,separator=%x01)%x00", head, f"^{after}"),
+        *(f"--format=%H%x00%(trailers:key={RELEASE_TRAILER},valueonly,separator=%x01)%x00", *commits),
     )
     for line in listed.text.splitlines():
         commit, _, trailers = line.partition("\0")
