@@ -1,0 +1,332 @@
+"""Every command, with its arguments, help and examples. READ THIS FIRST; the work is in the modules beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from sternway.cli import completion
+from sternway.cli.session import Code, Output, show_error
+from sternway.errors import SternwayError
+
+EXIT_CODES = """\b
+Exit codes:
+  0  done; nothing wrong was found
+  1  a problem was found, or a command was refused
+  2  the command line was not understood
+  3  no platform is running here
+  4  it took too long"""
+
+
+class Commands(TyperGroup):
+    """The root group: what goes wrong in any command is shown with its hint, never as a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except SternwayError as error:
+            raise typer.Exit(show_error(error)) from error
+        except KeyboardInterrupt as interrupt:
+            raise typer.Exit(Code.INTERRUPTED) from interrupt
+
+
+def _example(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="sternway",
+    help="Expose every change step by step, judge it, and take it back before users notice.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+set_app = typer.Typer(help="Change something in Git.", no_args_is_help=True, rich_markup_mode=None)
+release_app = typer.Typer(help="Look at single releases.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(set_app, name="set")
+app.add_typer(release_app, name="release")
+
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to print it.")]
+ServiceArgument = Annotated[
+    str, typer.Argument(metavar="SERVICE", help="The service's name.", autocompletion=completion.services)
+]
+ReleaseArgument = Annotated[
+    str, typer.Argument(metavar="RELEASE", help="A release, like orders-17.", autocompletion=completion.releases)
+]
+ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; it is kept in the journal.")]
+
+
+@app.callback()
+def _root(
+    ctx: typer.Context,
+    folder: Annotated[
+        Path,
+        typer.Option(
+            "--dir",
+            "-C",
+            envvar="STERNWAY_DIR",
+            metavar="DIR",
+            help="The platform's folder, or one below it.",
+            show_default="the current folder",
+        ),
+    ] = Path(),
+) -> None:
+    ctx.obj = folder
+
+
+@app.command(
+    epilog=_example(
+        "sternway up .                          # the repository that you are in",
+        "sternway up shop --path deploy --detach",
+        "sternway up https://git.example.org/shop.git --branch main --state ~/shop",
+    )
+)
+def up(
+    source: Annotated[str, typer.Argument(metavar="DIR", help="A Git repository: a folder, or an address.")],
+    branch: Annotated[
+        str | None, typer.Option("--branch", "-b", help="The branch to follow.", show_default="the one checked out")
+    ] = None,
+    path: Annotated[str, typer.Option("--path", "-p", help="The manifests' folder within the repository.")] = "",
+    state: Annotated[
+        Path | None,
+        typer.Option("--state", "-s", help="Where .sternway/ is kept.", show_default="DIR, or here for an address"),
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Go on in the background; return when ready.")] = False,  # noqa: FBT002  typer's way to write a flag
+) -> None:
+    """Start the platform: services, proxy, and watching the branch.
+
+    Stays in the foreground and tells what happens; Ctrl-C stops everything gracefully, a second one at once.
+    """
+    from sternway.cli import running  # noqa: PLC0415  see the package
+
+    raise typer.Exit(running.up(source, branch=branch, path=path, state=state, detach=detach))
+
+
+@app.command(
+    epilog=_example("sternway down", "sternway down --keep   # the next `sternway up` takes the services over")
+)
+def down(
+    ctx: typer.Context,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave services and proxy running, unwatched.")] = False,  # noqa: FBT002  typer's way to write a flag
+) -> None:
+    """Stop the platform, gracefully."""
+    from sternway.cli import running  # noqa: PLC0415  see the package
+
+    running.down(ctx.obj, keep=keep)
+
+
+@app.command(
+    epilog=_example("sternway status", "sternway status orders --watch", "sternway status --output json | jq .services")
+)
+def status(
+    ctx: typer.Context,
+    service: Annotated[
+        str | None,
+        typer.Argument(metavar="[SERVICE]", help="Only this service.", autocompletion=completion.services),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on showing it.")] = False,  # noqa: FBT002  typer's way to write a flag
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Show where every service and its release stand.
+
+    With --watch, a terminal shows it live; elsewhere a line is printed for each change (with JSON: the whole status).
+    """
+    from sternway.cli import reading  # noqa: PLC0415  see the package
+
+    reading.status(ctx.obj, service, watch=watch, output=output)
+
+
+@app.command(epilog=_example("sternway history orders", "sternway history orders --output json"))
+def history(ctx: typer.Context, service: ServiceArgument, output: OutputOption = Output.TEXT) -> None:
+    """List a service's releases, the latest first."""
+    from sternway.cli import reading  # noqa: PLC0415  see the package
+
+    reading.history(ctx.obj, service, output=output)
+
+
+@release_app.command("show", epilog=_example("sternway release show orders-17"))
+def release_show(ctx: typer.Context, release: ReleaseArgument, output: OutputOption = Output.TEXT) -> None:
+    """Tell the story of a release: what changed, what was seen, what was decided and done, what to do next."""
+    from sternway.cli import reading  # noqa: PLC0415  see the package
+
+    reading.release(ctx.obj, release, output=output)
+
+
+@app.command(
+    short_help="Show addresses, replicas, and who calls whom.",
+    epilog=_example("sternway services", "sternway services --output json"),
+)
+def services(ctx: typer.Context, output: OutputOption = Output.TEXT) -> None:
+    """Show the catalogue: addresses, versions, replicas and their health, who calls whom."""
+    from sternway.cli import reading  # noqa: PLC0415  see the package
+
+    reading.services(ctx.obj, output=output)
+
+
+@app.command(epilog=_example("sternway logs orders", "sternway logs orders --follow --lines 0"))
+def logs(
+    ctx: typer.Context,
+    service: ServiceArgument,
+    replica: Annotated[str | None, typer.Option("--replica", help="Only this replica's.")] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=100_000, help="The last lines of each.")] = 100,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,  # noqa: FBT002  typer's way to write a flag
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Show what a service's replicas wrote."""
+    from sternway.cli import reading  # noqa: PLC0415  see the package
+
+    reading.logs(ctx.obj, service, replica=replica, lines=lines, follow=follow, output=output)
+
+
+@app.command(
+    short_help="Recompute a release from the journal.",
+    epilog=_example("sternway replay orders-17"),
+)
+def replay(ctx: typer.Context, release: ReleaseArgument, output: OutputOption = Output.TEXT) -> None:
+    """Recompute every judgement and decision of a release from the journal, and say whether they match."""
+    from sternway.cli import reading  # noqa: PLC0415  see the package
+
+    raise typer.Exit(reading.replay(ctx.obj, release, output=output))
+
+
+@app.command(
+    short_help="Validate the manifests in a folder.",
+    epilog=_example("sternway check .", "sternway check shop/deploy --output json"),
+)
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder with the manifests.")] = Path(),
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Validate the manifests as they stand in a folder and explain what would happen; change nothing.
+
+    Needs no running platform and no commit. Every problem is printed, not only the first.
+    """
+    from sternway.cli import checking  # noqa: PLC0415  see the package
+
+    raise typer.Exit(checking.check(folder, output=output))
+
+
+@set_app.command(
+    "image",
+    epilog=_example(
+        "sternway set image deployment/my-service my-service=my-service:1.1.0",
+        'sternway set image deployment/orders orders=shop/orders:1.2.0 -m "Faster orders"',
+    ),
+)
+def set_image(
+    ctx: typer.Context,
+    deployment: Annotated[
+        str, typer.Argument(metavar="deployment/NAME", help="Which.", autocompletion=completion.deployments)
+    ],
+    image: Annotated[str, typer.Argument(metavar="CONTAINER=IMAGE", help="The container, and its new image.")],
+    message: Annotated[str, typer.Option("--message", "-m", help="The commit's message.")] = "",
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Commit another image to Git; comments and layout of the file stay as they are. The release follows by itself."""
+    from sternway.cli import changing  # noqa: PLC0415  see the package
+
+    changing.set_image(ctx.obj, deployment, image, message=message, output=output)
+
+
+@app.command(epilog=_example("sternway promote orders", 'sternway promote orders --reason "checked by hand"'))
+def promote(
+    ctx: typer.Context, service: ServiceArgument, reason: ReasonOption = "", output: OutputOption = Output.TEXT
+) -> None:
+    """Give the candidate all traffic now; when it bakes, end the bake."""
+    _command(ctx, "promote", service, reason, output)
+
+
+@app.command(epilog=_example('sternway pause orders --reason "looking at the logs"'))
+def pause(
+    ctx: typer.Context, service: ServiceArgument, reason: ReasonOption = "", output: OutputOption = Output.TEXT
+) -> None:
+    """Hold the release at its step; harm still takes it back."""
+    _command(ctx, "pause", service, reason, output)
+
+
+@app.command(
+    short_help="Let a paused or asking release go on.",
+    epilog=_example("sternway resume orders"),
+)
+def resume(
+    ctx: typer.Context, service: ServiceArgument, reason: ReasonOption = "", output: OutputOption = Output.TEXT
+) -> None:
+    """Go on with a paused release, or let one go on that asks for a person's word."""
+    _command(ctx, "resume", service, reason, output)
+
+
+@app.command(
+    short_help="Take the candidate away; leave Git as it is.",
+    epilog=_example('sternway abort orders --reason "wrong day"'),
+)
+def abort(
+    ctx: typer.Context, service: ServiceArgument, reason: ReasonOption = "", output: OutputOption = Output.TEXT
+) -> None:
+    """Take the candidate's traffic away for good; Git stays as it is, and the version is held."""
+    _command(ctx, "abort", service, reason, output)
+
+
+@app.command(epilog=_example("sternway retry orders"))
+def retry(
+    ctx: typer.Context, service: ServiceArgument, reason: ReasonOption = "", output: OutputOption = Output.TEXT
+) -> None:
+    """Release a version again that Git asks for and that is held."""
+    _command(ctx, "retry", service, reason, output)
+
+
+@app.command(
+    short_help="Go back to a version that was proven good.",
+    epilog=_example(
+        "sternway rollback orders                 # to the version that was proven good last",
+        "sternway rollback orders --to 1.0.0",
+        'sternway rollback orders --to 1.0.0-3f2a91 --reason "wrong prices"',
+    ),
+)
+def rollback(
+    ctx: typer.Context,
+    service: ServiceArgument,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", help="A version, tag, image or commit.", show_default="the last one proven good"),
+    ] = None,
+    reason: ReasonOption = "",
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Roll back: a release under way, or, after its promotion, to a version that was proven good."""
+    _command(ctx, "rollback", service, reason, output, to=to)
+
+
+def _command(
+    ctx: typer.Context, verb: str, service: str, reason: str, output: Output, *, to: str | None = None
+) -> None:
+    from sternway.cli import changing  # noqa: PLC0415  see the package
+
+    raise typer.Exit(changing.command(ctx.obj, verb, service, to=to, reason=reason, output=output))
+
+
+@app.command(
+    short_help="See bad releases being taken back.",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    epilog=_example("sternway demo", "sternway demo --fast", "sternway demo --scenario errors --output json"),
+)
+def demo(ctx: typer.Context) -> None:
+    """Show bad releases being taken back, on a sample shop on this machine. `sternway demo --help` tells more."""
+    from sternway.demo import run  # noqa: PLC0415  see the package
+
+    raise typer.Exit(run.main(ctx.args))
+
+
+@app.command()
+def version() -> None:
+    """Print Sternway's version."""
+    from sternway import __version__  # noqa: PLC0415  see the package
+
+    typer.echo(f"sternway {__version__}")
