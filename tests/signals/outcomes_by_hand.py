@@ -25,3 +25,17 @@ def counts(reading):
         (tally.criterion, tally.version, str(tally.unit) if tally.arm is None else tally.arm): (tally.total, tally.bad)
         for tally in reading.tallies
     }
+
+
+def turn(counter, now_s, question):
+    """Read, then ask, as the control loop does in each pass."""
+    reading = counter.read(now_s)
+    counter.ask(now_s, question)
+    return reading
+
+
+async def look(source, service, question):
+    """Do the same with a signal source."""
+    reading = await source.read(service)
+    source.ask(service, question)
+    return reading

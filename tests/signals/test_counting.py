@@ -1,7 +1,7 @@
 """What each kind of outcome counts for."""
 
 import pytest
-from outcomes_by_hand import GOOD, QUESTION, bad, counts, good
+from outcomes_by_hand import GOOD, QUESTION, bad, counts, good, turn
 
 from sternway.domain.tallies import ClusterKey, LatencyThreshold, Question, Unit
 from sternway.signals.counting import Counter, _Muted
@@ -15,17 +15,17 @@ KEYED = Question(stable="v1", candidate="v2", cluster_key=ClusterKey(header="x-u
 def counter():
     """Ask the plain question at second 90."""
     counter = Counter("orders")
-    counter.read(90.0, QUESTION)
+    turn(counter, 90.0, QUESTION)
     return counter
 
 
 def asked(question, *outcomes):
     """Count these outcomes by this question."""
     counter = Counter("orders")
-    counter.read(90.0, question)
+    turn(counter, 90.0, question)
     for outcome in outcomes:
         counter.add(outcome)
-    return counts(counter.read(110.0, question))
+    return counts(turn(counter, 110.0, question))
 
 
 @pytest.mark.parametrize(
@@ -106,27 +106,67 @@ def test_only_a_failure_of_the_candidate_calls_for_a_look_at_once(counter):
     assert not counter.add(bad("v1"))
     assert not counter.add(good("v2", duration_ms=9_000.0))
     assert not counter.add(bad("v2", route="preview"))
-    counter.read(110.0, None)
+    turn(counter, 110.0, None)
     assert not counter.add(bad("v2"))
 
 
 def test_a_read_drains_by_the_question_that_was_in_force(counter):
     """A question is about the interval after it, never about the one before."""
     counter.add(bad("v2"))
-    first = counter.read(110.0, Question(stable="v2", candidate="v3"))
+    first = turn(counter, 110.0, Question(stable="v2", candidate="v3"))
     assert counts(first)["errors", "v2", "request"] == (1, 1)
     counter.add(good("v3"))
-    second = counter.read(120.0, None)
+    second = turn(counter, 120.0, None)
     assert counts(second) == {("errors", "v3", "request"): (1, 0), ("hurt", "v3", "request"): (1, 0)}
     counter.add(good("v3"))
-    assert counter.read(130.0, QUESTION).tallies == ()
+    assert turn(counter, 130.0, QUESTION).tallies == ()
+
+
+def test_a_read_goes_on_by_the_same_question(counter):
+    """Nothing needs to be asked twice."""
+    counter.read(95.0)
+    counter.add(good("v1"))
+    assert counts(counter.read(110.0))["errors", "v1", "request"] == (1, 0)
+
+
+def test_what_was_counted_before_a_new_question_is_kept_for_the_next_read(counter):
+    """Each interval is told by its own question, and none is lost."""
+    counter.add(bad("v2"))
+    counter.ask(101.0, Question(stable="v1", candidate="v2", latency=(SLOWER,)))
+    counter.add(bad("v2"))
+    counter.add(good("v2", duration_ms=200.0))
+    errors = [t for t in counter.read(110.0).tallies if t.criterion in ("errors", "latency-p99")]
+    assert [(t.criterion, t.start_s, t.end_s, t.total, t.bad) for t in errors] == [
+        ("errors", 90.0, 101.0, 1, 1),
+        ("errors", 101.0, 110.0, 2, 1),
+        ("latency-p99", 101.0, 110.0, 1, 1),
+    ]
+
+
+def test_asking_the_same_question_again_changes_nothing(counter):
+    """Every pass asks; only another question begins another interval."""
+    counter.add(bad("v2"))
+    counter.ask(101.0, Question(stable="v1", candidate="v2"))
+    counter.add(bad("v2"))
+    (errors, _) = counter.read(110.0).tallies
+    assert (errors.start_s, errors.end_s, errors.total) == (90.0, 110.0, 2)
+
+
+def test_the_dates_of_an_earlier_candidate_are_not_told_of_the_next(counter):
+    """A new release does not begin with the failures of the last one."""
+    counter.add(bad("v2", at_s=100.0))
+    counter.ask(101.0, Question(stable="v1", candidate="v3"))
+    counter.add(bad("v3", at_s=105.0, duration_ms=0.0))
+    reading = counter.read(110.0)
+    assert (reading.first_bad_s, reading.last_candidate_s) == (105.0, 105.0)
+    assert counts(reading)["errors", "v2", "request"] == (1, 1)
 
 
 def test_tallies_cover_the_interval_between_two_reads(counter):
     """An interval begins where the last one ended."""
-    counter.read(95.0, QUESTION)
+    turn(counter, 95.0, QUESTION)
     counter.add(good("v1"))
-    (tally, _) = counter.read(101.5, QUESTION).tallies
+    (tally, _) = turn(counter, 101.5, QUESTION).tallies
     assert (tally.start_s, tally.end_s) == (95.0, 101.5)
 
 
@@ -136,10 +176,10 @@ def test_the_first_failure_and_the_last_request_of_the_candidate_are_dated(count
     counter.add(good("v2", at_s=100.0, duration_ms=1_000.0))
     counter.add(bad("v2", at_s=101.0, duration_ms=200.0))
     counter.add(bad("v2", at_s=100.5, duration_ms=200.0))
-    reading = counter.read(110.0, QUESTION)
+    reading = turn(counter, 110.0, QUESTION)
     assert reading.first_bad_s == 100.5
     assert reading.last_candidate_s == pytest.approx(100.8)
-    reading = counter.read(120.0, QUESTION)
+    reading = turn(counter, 120.0, QUESTION)
     assert (reading.first_bad_s, reading.last_candidate_s) == (None, None)
 
 
@@ -161,14 +201,14 @@ def test_a_muted_cluster_counts_on_neither_version():
 def test_a_cluster_stays_muted_over_reads_until_its_key_stands_elsewhere():
     """Muting belongs to the caller, not to the interval; another header means other keys."""
     counter = Counter("orders")
-    counter.read(90.0, KEYED)
+    turn(counter, 90.0, KEYED)
     counter.add(bad("v2", key="ada"))
-    counter.read(101.0, KEYED)
+    turn(counter, 101.0, KEYED)
     counter.add(bad("v2", key="ada", at_s=102.0))
-    reading = counter.read(103.0, Question(stable="v1", candidate="v2", cluster_key=ClusterKey(cookie="session")))
+    reading = turn(counter, 103.0, Question(stable="v1", candidate="v2", cluster_key=ClusterKey(cookie="session")))
     assert ("errors", "v2", "cluster") not in counts(reading)
     counter.add(bad("v2", key="ada", at_s=104.0))
-    assert counts(counter.read(105.0, KEYED))["errors", "v2", "cluster"] == (1, 1)
+    assert counts(turn(counter, 105.0, KEYED))["errors", "v2", "cluster"] == (1, 1)
 
 
 def test_each_criterion_mutes_for_itself():
@@ -234,50 +274,51 @@ def test_arms_fall_alike_on_every_machine():
 def test_arms_that_do_not_fit_are_a_mistake_of_the_asker():
     """Ten arms of a fifth each would overlap; starving some of them silently would bend the judge's odds."""
     with pytest.raises(ValueError, match="do not fit"):
-        Counter("orders").read(90.0, Question(stable="v1", arms=10, arm_share=0.2))
+        turn(Counter("orders"), 90.0, Question(stable="v1", arms=10, arm_share=0.2))
 
 
 def test_the_rate_is_unknown_for_a_second_then_follows_the_traffic_down_to_zero():
     """The last ten seconds, all versions, without mirrored requests and previews."""
     counter = Counter("orders")
-    assert counter.read(100.0, QUESTION).rate_per_s is None
+    assert turn(counter, 100.0, QUESTION).rate_per_s is None
     for number in range(40):
         at_s = 100.0 + number / 20
         counter.add(good("v1" if number % 2 else "v2", at_s=at_s))
         counter.add(good("v2", route="mirror", at_s=at_s))
         counter.add(good("v2", route="preview", at_s=at_s))
-    assert counter.read(100.9, QUESTION).rate_per_s is None
-    assert counter.read(102.0, QUESTION).rate_per_s == pytest.approx(20.0)
-    assert counter.read(109.0, QUESTION).rate_per_s == pytest.approx(40 / 9)
-    assert counter.read(110.0, QUESTION).rate_per_s == pytest.approx(30 / 9.5)
-    assert counter.read(113.0, QUESTION).rate_per_s == 0.0
+    assert turn(counter, 100.9, QUESTION).rate_per_s is None
+    assert turn(counter, 102.0, QUESTION).rate_per_s == pytest.approx(20.0)
+    assert turn(counter, 109.0, QUESTION).rate_per_s == pytest.approx(40 / 9)
+    assert turn(counter, 110.0, QUESTION).rate_per_s == pytest.approx(30 / 9.5)
+    assert turn(counter, 113.0, QUESTION).rate_per_s == 0.0
 
 
 def test_no_traffic_is_a_rate_of_zero_and_no_blindness():
     """Silence is an observation."""
     counter = Counter("orders")
-    counter.read(100.0, QUESTION)
-    reading = counter.read(105.0, QUESTION)
+    turn(counter, 100.0, QUESTION)
+    reading = turn(counter, 105.0, QUESTION)
     assert (reading.rate_per_s, reading.blind_since_s) == (0.0, None)
 
 
 def test_blindness_makes_the_rate_unknown_until_a_second_was_seen_again():
     """What was not seen is not zero."""
     counter = Counter("orders")
-    counter.read(100.0, QUESTION)
+    turn(counter, 100.0, QUESTION)
     counter.add(good("v1", at_s=101.0))
     counter.blind(103.0)
-    reading = counter.read(105.0, QUESTION)
+    reading = turn(counter, 105.0, QUESTION)
     assert (reading.rate_per_s, reading.blind_since_s) == (None, 103.0)
     counter.sighted(106.0)
-    assert counter.read(106.5, QUESTION).rate_per_s is None
+    assert turn(counter, 106.5, QUESTION).rate_per_s is None
     counter.add(good("v1", at_s=107.0))
-    assert counter.read(108.0, QUESTION).rate_per_s == 0.5
+    assert turn(counter, 108.0, QUESTION).rate_per_s == 0.5
 
 
 def test_stables_quantiles_need_200_good_answers_and_count_no_others():
     """Failures, retries, rescues, callers who left and upgraded connections tell nothing of stable's pace."""
     counter = Counter("orders")
+    counter.ask(90.0, QUESTION)
     for other in (
         bad("v1"),
         good("v1", attempts=2),
@@ -290,9 +331,9 @@ def test_stables_quantiles_need_200_good_answers_and_count_no_others():
             counter.add(other)
     for milliseconds in range(1, 200):
         counter.add(good("v1", duration_ms=float(milliseconds)))
-    assert counter.read(100.0, QUESTION).stable_ms == ()
+    assert turn(counter, 100.0, QUESTION).stable_ms == ()
     counter.add(good("v1", duration_ms=200.0))
-    assert counter.read(100.1, QUESTION).stable_ms == (
+    assert turn(counter, 100.1, QUESTION).stable_ms == (
         (0.5, 100.0),
         (0.75, 150.0),
         (0.9, 180.0),
@@ -305,21 +346,26 @@ def test_stables_quantiles_need_200_good_answers_and_count_no_others():
 def test_stables_quantiles_are_of_the_last_5000_and_renewed_every_five_seconds():
     """Old durations give way; a look in between costs nothing; a new stable is looked at once."""
     counter = Counter("orders")
+    counter.ask(90.0, QUESTION)
     for _ in range(5_000):
         counter.add(good("v1", duration_ms=1.0))
-    assert counter.read(100.0, QUESTION).stable_ms[0] == (0.5, 1.0)
-    for _ in range(5_000):
+    assert counter.read(100.0).stable_ms[0] == (0.5, 1.0)
+    for _ in range(2_501):
         counter.add(good("v1", duration_ms=2.0))
         counter.add(good("v2", duration_ms=7.0))
-    assert counter.read(104.9, QUESTION).stable_ms[0] == (0.5, 1.0)
-    assert counter.read(105.0, QUESTION).stable_ms == tuple((q, 2.0) for q in (0.5, 0.75, 0.9, 0.95, 0.99, 0.999))
-    assert counter.read(105.1, Question(stable="v2")).stable_ms[0] == (0.5, 7.0)
+    assert counter.read(104.9).stable_ms[0] == (0.5, 1.0)
+    assert counter.read(105.0).stable_ms[0] == (0.5, 2.0)
+    for _ in range(2_499):
+        counter.add(good("v1", duration_ms=2.0))
+    assert counter.read(110.0).stable_ms == tuple((q, 2.0) for q in (0.5, 0.75, 0.9, 0.95, 0.99, 0.999))
+    counter.ask(110.1, Question(stable="v2"))
+    assert counter.read(110.1).stable_ms[0] == (0.5, 7.0)
 
 
 def test_durations_are_kept_for_few_versions_and_always_for_those_judged():
     """A service that is released often does not collect versions."""
     counter = Counter("orders")
-    counter.read(90.0, QUESTION)
+    turn(counter, 90.0, QUESTION)
     for version in ("v1", "v2", *(f"old-{number}" for number in range(20))):
         counter.add(good(version))
     assert len(counter._durations) == Counter.VERSIONS_KEPT
@@ -354,19 +400,20 @@ def test_the_catalogue_forgets_figures_after_a_minute_and_callers_never():
     counter.add(good("v1", caller="web", at_s=100.0, duration_ms=0.2))
     assert counter.edges(119.0)[0].figures.p50_ms == pytest.approx(0.2, rel=0.05)
     assert counter.edges(149.0)[0].figures.requests == 1
-    (edge,) = counter.edges(200.0)
-    assert (edge.caller, edge.last_s, edge.figures.requests, edge.figures.rate_per_s) == ("web", 100.0, 0, 0.0)
-    assert counter.traffic(200.0) == ()
+    counter.add(good("v1", caller="web", at_s=151.0))
+    (edge,) = counter.edges(241.0)
+    assert (edge.caller, edge.last_s, edge.figures.requests, edge.figures.rate_per_s) == ("web", 151.0, 0, 0.0)
+    assert counter.traffic(241.0) == ()
 
 
 def test_tallies_come_in_a_fixed_order():
     """Equal inputs give equal readings, to the last bit."""
     question = Question(stable="v1", candidate="v2", latency=(SLOWER,), cluster_key=ClusterKey(header="x"))
     counter = Counter("orders")
-    counter.read(90.0, question)
+    turn(counter, 90.0, question)
     counter.add(bad("v2", key="b"))
     counter.add(good("v1", key="a"))
-    order = [(tally.criterion, tally.version, tally.unit) for tally in counter.read(110.0, question).tallies]
+    order = [(tally.criterion, tally.version, tally.unit) for tally in turn(counter, 110.0, question).tallies]
     assert order == [
         ("errors", "v1", Unit.REQUEST),
         ("errors", "v2", Unit.REQUEST),

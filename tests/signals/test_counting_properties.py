@@ -1,9 +1,12 @@
 """What holds for any outcomes, in any order, at any batching."""
 
 from collections import Counter as Sums
+from dataclasses import replace
+from itertools import product
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from outcomes_by_hand import turn
 
 from sternway.domain.tallies import ClusterKey, LatencyThreshold, Question, Unit
 from sternway.signals.counting import Counter, Outcome
@@ -63,13 +66,13 @@ def sums(readings):
 def run(outcomes, cuts=frozenset()):
     """Read after the outcomes at these places, and at the end."""
     counter = Counter("orders")
-    counter.read(1_000.0, QUESTION)
+    turn(counter, 1_000.0, QUESTION)
     readings = []
     for place, outcome in enumerate(outcomes):
         counter.add(outcome)
         if place in cuts:
-            readings.append(counter.read(outcome.at_s, QUESTION))
-    readings.append(counter.read(2_000.0, QUESTION))
+            readings.append(turn(counter, outcome.at_s, QUESTION))
+    readings.append(turn(counter, 2_000.0, QUESTION))
     return readings
 
 
@@ -83,6 +86,22 @@ def test_any_batching_gives_the_same_sums(outcomes, cuts):
 def test_the_same_outcomes_and_reads_give_the_same_readings(outcomes, cuts):
     """Two counters agree to the last bit."""
     assert run(outcomes, cuts) == run(outcomes, cuts)
+
+
+@given(streams(), st.frozensets(st.integers(0, 60)))
+def test_a_change_of_question_loses_nothing(outcomes, cuts):
+    """Question by question, the errors of a version that all of them name add up to the same."""
+    counter = Counter("orders")
+    counter.ask(1_000.0, QUESTION)
+    for place, outcome in enumerate(outcomes):
+        counter.add(outcome)
+        if place in cuts:
+            counter.ask(outcome.at_s, replace(QUESTION, arms=place % 5, latency=()))
+    totals, expected = sums([counter.read(2_000.0)]), sums(run(outcomes))
+    for version, unit in product(("v1", "v2"), Unit):
+        errors = ("errors", version, unit, None)
+        assert totals[errors, "total"] == expected[errors, "total"]
+        assert totals[errors, "bad"] == expected[errors, "bad"]
 
 
 @given(streams())
@@ -119,7 +138,7 @@ def test_each_arm_gets_about_its_share(arms, filled, salt):
     share = filled / arms
     counter = Counter("orders")
     question = Question(stable="v1", arms=arms, arm_share=share)
-    counter.read(1_000.0, question)
+    turn(counter, 1_000.0, question)
     for number in range(4_000):
         counter.add(
             Outcome(
@@ -131,7 +150,7 @@ def test_each_arm_gets_about_its_share(arms, filled, salt):
                 request_id=f"{salt}{number}",
             )
         )
-    sizes = {t.arm: t.total for t in counter.read(1_001.0, question).tallies if t.criterion == "errors"}
+    sizes = {t.arm: t.total for t in turn(counter, 1_001.0, question).tallies if t.criterion == "errors"}
     assert sizes.pop(None) == 4_000
     deviation = (4_000 * share * (1 - share)) ** 0.5
     assert all(abs(sizes.get(arm, 0) - 4_000 * share) <= 6 * deviation for arm in range(arms))

@@ -6,7 +6,7 @@ import grpc.aio
 import pytest
 import pytest_asyncio
 from envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
-from outcomes_by_hand import QUESTION, counts
+from outcomes_by_hand import QUESTION, counts, look
 
 from sternway.domain.tallies import ClusterKey, Question
 from sternway.signals.envoy_access_log import COALESCE_S, EnvoyAccessLog
@@ -78,7 +78,7 @@ FAILURE = message({"status": 500})
 
 async def counted(source, question=QUESTION):
     """Read the tallies."""
-    return counts(await source.read("orders", question))
+    return counts(await look(source, "orders", question))
 
 
 @pytest_asyncio.fixture
@@ -102,7 +102,7 @@ async def until(condition):
 
 async def test_messages_on_the_wire_become_tallies(source, envoy):
     """Two workers' streams are counted together, from serialized messages."""
-    await source.read("orders", QUESTION)
+    await look(source, "orders", QUESTION)
     streams = [envoy(), envoy()]
     for stream in streams:
         await stream.write(message({"status": 200}, {"status": 503}))
@@ -117,25 +117,25 @@ async def test_messages_on_the_wire_become_tallies(source, envoy):
 
 async def test_blindness_lasts_from_the_loss_of_the_last_stream_to_the_next_one(source, envoy, time):
     """One of two workers is enough to see; the time of the loss is kept."""
-    assert (await source.read("orders", QUESTION)).blind_since_s == START
+    assert (await look(source, "orders", QUESTION)).blind_since_s == START
     first, second = envoy(), envoy()
     for stream in (first, second):
         await stream.write(als_pb2.StreamAccessLogsMessage())
     await until(lambda: source._streams == 2)
-    assert (await source.read("orders", QUESTION)).blind_since_s is None
+    assert (await look(source, "orders", QUESTION)).blind_since_s is None
     first.cancel()
     await until(lambda: source._streams == 1)
-    assert (await source.read("orders", QUESTION)).blind_since_s is None
+    assert (await look(source, "orders", QUESTION)).blind_since_s is None
     time.now_s = START + 7.0
     second.cancel()
     await until(lambda: source._streams == 0)
     time.now_s = START + 9.0
-    assert (await source.read("orders", QUESTION)).blind_since_s == START + 7.0
-    assert (await source.read("a service first seen now", QUESTION)).blind_since_s == START + 7.0
+    assert (await look(source, "orders", QUESTION)).blind_since_s == START + 7.0
+    assert (await look(source, "a service first seen now", QUESTION)).blind_since_s == START + 7.0
     third = envoy()
     await third.write(als_pb2.StreamAccessLogsMessage())
     await until(lambda: source._streams == 1)
-    assert (await source.read("orders", QUESTION)).blind_since_s is None
+    assert (await look(source, "orders", QUESTION)).blind_since_s is None
     third.cancel()
 
 
@@ -143,15 +143,15 @@ async def test_an_idle_envoy_that_is_connected_otherwise_is_no_blindness(time):
     """Envoy opens its log stream with the first entry only: until then the configuration stream vouches for it."""
     connected = [True]
     source = EnvoyAccessLog(time, {}.get, lambda _: None, connected=lambda: connected[0], wall=time.wall)
-    assert (await source.read("orders", QUESTION)).blind_since_s is None
+    assert (await look(source, "orders", QUESTION)).blind_since_s is None
     connected[0] = False
     time.now_s = START + 3.0
-    assert (await source.read("orders", QUESTION)).blind_since_s == START + 3.0
+    assert (await look(source, "orders", QUESTION)).blind_since_s == START + 3.0
 
 
 async def test_a_failing_candidate_wakes_at_once_and_then_once_in_10_ms(source, woken):
     """The first failure wakes without delay; those that follow share one later wake; then there is silence."""
-    await source.read("orders", QUESTION)
+    await look(source, "orders", QUESTION)
     source.take(FAILURE)
     assert woken == ["orders"]
     for _ in range(50):
@@ -166,7 +166,7 @@ async def test_a_failing_candidate_wakes_at_once_and_then_once_in_10_ms(source, 
 async def test_nothing_wakes_but_failures_of_a_candidate_in_question(source, woken):
     """Good answers, stable's failures and versions that nobody asks about leave the loop to its own pace."""
     source.take(FAILURE)
-    await source.read("orders", QUESTION)
+    await look(source, "orders", QUESTION)
     source.take(message({"status": 200}, {"status": 500, "route": "split|orders|v1", "cluster": "orders|v1"}))
     source.take(message({"status": 500, "route": "split|stock|v2", "cluster": "stock|v2"}))
     source.take(message({"status": 500, "route": "preview|orders|v2"}))
@@ -189,7 +189,7 @@ async def test_nothing_wakes_but_failures_of_a_candidate_in_question(source, wok
 )
 async def test_the_route_says_who_was_asked_and_the_cluster_who_answered(source, route, cluster, expected):
     """A good answer is counted for the version asked, and is its failure when another version gave it."""
-    await source.read("orders", QUESTION)
+    await look(source, "orders", QUESTION)
     source.take(message({"route": route, "cluster": cluster}))
     tallies = await counted(source)
     if expected is None:
@@ -201,7 +201,7 @@ async def test_the_route_says_who_was_asked_and_the_cluster_who_answered(source,
 
 async def test_two_attempts_behind_an_aggregate_are_a_rescue(source):
     """Where the log names the aggregate, the replica that answered is not the candidate's."""
-    await source.read("orders", QUESTION)
+    await look(source, "orders", QUESTION)
     rescued = message({"route": "split", "cluster": "orders|v2|shield"})
     rescued.http_logs.log_entry[0].common_properties.upstream_request_attempt_count = 2
     source.take(rescued)
@@ -226,7 +226,7 @@ async def test_two_attempts_behind_an_aggregate_are_a_rescue(source):
 async def test_the_cluster_key_is_found_in_a_header_or_a_cookie(source, headers, key, same):
     """An empty or missing value is no key."""
     question = Question(stable="v1", candidate="v2", cluster_key=key)
-    await source.read("orders", question)
+    await look(source, "orders", question)
     for _ in range(2):
         failed = message({"status": 500})
         failed.http_logs.log_entry[0].request.request_headers.update(headers)
@@ -244,9 +244,9 @@ async def test_the_headers_to_log_are_those_that_the_questions_need(source):
         "d": None,
     }
     for service, key in keys.items():
-        await source.read(service, Question(stable="v1", cluster_key=key))
+        await look(source, service, Question(stable="v1", cluster_key=key))
     assert source.logged_headers() == ("cookie", "x-trace")
-    await source.read("c", None)
+    await look(source, "c", None)
     source.forget("a")
     source.forget("b")
     assert source.logged_headers() == ()
@@ -255,7 +255,7 @@ async def test_the_headers_to_log_are_those_that_the_questions_need(source):
 @pytest.mark.parametrize("place", ["response_headers", "response_trailers"])
 async def test_a_grpc_status_is_read_from_trailers_and_from_headers(source, place):
     """An immediate failure has no trailers of its own; nonsense in their place is no status."""
-    await source.read("orders", QUESTION)
+    await look(source, "orders", QUESTION)
     for text in ("14", "0", "nonsense", ""):
         answered = message({})
         getattr(answered.http_logs.log_entry[0].response, place)["grpc-status"] = text
@@ -276,7 +276,7 @@ async def test_a_grpc_status_is_read_from_trailers_and_from_headers(source, plac
 )
 async def test_an_answer_that_the_server_broke_off_is_bad(source, flag, status, bad):
     """The caller's own leaving is not, and an upgraded connection may end as it likes."""
-    await source.read("orders", QUESTION)
+    await look(source, "orders", QUESTION)
     cut = message({"status": status})
     setattr(cut.http_logs.log_entry[0].common_properties.response_flags, flag, True)
     source.take(cut)
@@ -285,11 +285,11 @@ async def test_an_answer_that_the_server_broke_off_is_bad(source, flag, status, 
 
 async def test_times_are_told_by_our_own_clock_when_the_machines_clock_jumps(source, time):
     """Envoy stamps by the machine's clock; the difference between the two clocks is taken out."""
-    await source.read("orders", QUESTION)
+    await look(source, "orders", QUESTION)
     time.now_s = START + 1.0
     time.wall_s = START + 1.0 + 3_600.0
     source.take(message({"status": 500, "start_s": time.wall_s - 0.5, "duration_s": 0.25}))
-    reading = await source.read("orders", QUESTION)
+    reading = await look(source, "orders", QUESTION)
     assert reading.last_candidate_s == pytest.approx(time.now_s - 0.5, abs=1e-5)
     assert reading.first_bad_s == pytest.approx(time.now_s - 0.25, abs=1e-5)
 
@@ -297,14 +297,14 @@ async def test_times_are_told_by_our_own_clock_when_the_machines_clock_jumps(sou
 @pytest.mark.parametrize("start_s", [START - 500.0, START + 500.0, 0.0])
 async def test_an_impossible_time_is_replaced_by_now(source, start_s):
     """A request that ended in the future, or long ago, was stamped by a clock in the middle of a jump."""
-    await source.read("orders", QUESTION)
+    await look(source, "orders", QUESTION)
     source.take(message({"status": 500, "start_s": start_s}))
-    assert (await source.read("orders", QUESTION)).first_bad_s == START
+    assert (await look(source, "orders", QUESTION)).first_bad_s == START
 
 
 async def test_an_entry_with_nothing_in_it_counts_nothing(source):
     """Missing fields are no failure and no exception."""
-    await source.read("orders", QUESTION)
+    await look(source, "orders", QUESTION)
     empty = als_pb2.StreamAccessLogsMessage()
     empty.http_logs.log_entry.add()
     empty.http_logs.log_entry.add().common_properties.upstream_cluster = "orders|v2"
@@ -314,7 +314,7 @@ async def test_an_entry_with_nothing_in_it_counts_nothing(source):
 
 async def test_edges_name_the_caller_by_the_port_it_used(source):
     """An unknown port names nobody; mirrored requests have no caller."""
-    await source.read("orders", QUESTION)
+    await look(source, "orders", QUESTION)
     entries = message({}, {}, {}, {"route": "mirror|orders|v2"})
     for entry, port in zip(entries.http_logs.log_entry, (20_000, 20_001, 9, 20_001), strict=True):
         entry.common_properties.downstream_local_address.socket_address.port_value = port

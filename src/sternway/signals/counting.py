@@ -1,7 +1,7 @@
 """Outcomes in, tallies out: what a request's outcome means as evidence. No I/O; time is an argument.
 
-Called by the signal sources, one Counter per service: `add` on every outcome, `read` by the control loop. The same
-outcomes and reads give the same readings, on every machine.
+Called by the signal sources, one Counter per service: `add` on every outcome, `read` and `ask` by the control loop.
+The same outcomes, questions and reads give the same readings, on every machine.
 
 Why "two attempts or more" is a failure whatever the answer: every retry means that the first attempt failed, and it
 was sent to the version that routing had chosen. Counting first attempts is fair between versions: one that hides
@@ -81,6 +81,7 @@ class Counter:
     def __init__(self, service: str) -> None:
         self._service = service
         self._sheet: _Sheet | None = None
+        self._closed: list[_Sheet] = []
         self._muted: dict[str, _Muted] = {}
         self._muted_place: tuple[str | None, str | None] | None = None
         self._rate = RecentRate()
@@ -103,18 +104,26 @@ class Counter:
             self._durations_of(outcome.version).add(outcome.duration_ms)
         return self._sheet is not None and self._sheet.mark(outcome, failed=failed, bad=bad)
 
-    def read(self, now_s: float, question: Question | None) -> Reading:
-        """Everything counted since the last read, by the question asked then; from now on count by this one."""
-        sheet, self._sheet = self._sheet, None
-        if question is not None:
-            self._sheet = _Sheet(question, now_s, self._muted_for(question))
+    def ask(self, now_s: float, question: Question | None) -> None:
+        """From now on count by this question. What was counted before is kept for the next read."""
+        if question != self.question:
+            self._close(now_s)
+            self._sheet = _Sheet(question, now_s, self._muted_for(question)) if question else None
+
+    def read(self, now_s: float) -> Reading:
+        """Everything since the last read, counted by the question that was in force when it happened."""
+        question = self.question
+        self._close(now_s)
+        closed, self._closed = self._closed, []
+        self._sheet = _Sheet(question, now_s, self._muted_for(question)) if question else None
+        ours = [sheet for sheet in closed if question and sheet.question.candidate == question.candidate]
         return Reading(
-            tallies=sheet.tallies(now_s) if sheet else (),
+            tallies=tuple(tally for sheet in closed for tally in sheet.tallies()),
             rate_per_s=self._rate.per_s(now_s) if self._blind_since_s is None else None,
             stable_ms=self._stable_ms(now_s, question.stable) if question else (),
             blind_since_s=self._blind_since_s,
-            first_bad_s=sheet.first_bad_s if sheet else None,
-            last_candidate_s=sheet.last_candidate_s if sheet else None,
+            first_bad_s=min((s.first_bad_s for s in ours if s.first_bad_s is not None), default=None),
+            last_candidate_s=max((s.last_candidate_s for s in ours if s.last_candidate_s is not None), default=None),
         )
 
     def blind(self, since_s: float) -> None:
@@ -143,6 +152,11 @@ class Counter:
     def traffic(self, now_s: float) -> tuple[VersionTraffic, ...]:
         """How its versions and replicas do."""
         return self._traffic.versions(now_s)
+
+    def _close(self, end_s: float) -> None:
+        if self._sheet is not None:
+            self._sheet.end_s = end_s
+            self._closed.append(self._sheet)
 
     def _muted_for(self, question: Question) -> dict[str, _Muted]:
         """Keys muted so far stay muted under the next question, unless its key is another one."""
@@ -184,6 +198,7 @@ class _Sheet:
         self.question = question
         self.first_bad_s: float | None = None
         self.last_candidate_s: float | None = None
+        self.end_s = start_s
         self._start_s = start_s
         self._errors = _Criterion(ERRORS, question, muted[ERRORS])
         self._hurt = _Criterion(HURT, question, None)
@@ -217,10 +232,10 @@ class _Sheet:
         self.first_bad_s = min(self.first_bad_s or outcome.at_s, outcome.at_s)
         return True
 
-    def tallies(self, end_s: float) -> tuple[Tally, ...]:
+    def tallies(self) -> tuple[Tally, ...]:
         """Everything counted, in a fixed order; what counted nothing is left out."""
         criteria = (self._errors, self._hurt, *(criterion for _, criterion in self._latency))
-        return tuple(tally for criterion in criteria for tally in criterion.tallies(self._start_s, end_s))
+        return tuple(tally for criterion in criteria for tally in criterion.tallies(self._start_s, self.end_s))
 
     def _place(self, outcome: Outcome, side: int) -> tuple[int | None, int | None]:
         """Find the cluster that an outcome belongs to and the placebo arm that it falls into.

@@ -51,7 +51,7 @@ def _read_names(route: str, cluster: str) -> _Named | None:
     """Split the names of a route and of the cluster that answered; None when they name no version."""
     kind, *sent = route.split("|")
     answered = cluster.split("|") if cluster else []
-    if len(sent) < 2:
+    if len(sent) < 2 and (len(answered) == 2 or answered[2:] == ["shield"]):
         sent = answered
     if len(sent) < 2:
         return None
@@ -60,7 +60,7 @@ def _read_names(route: str, cluster: str) -> _Named | None:
         version=sent[1],
         route=kind,
         rescued=len(answered) >= 2 and answered[1] != sent[1],
-        aggregate=len(answered) > 2,
+        aggregate=answered[2:] == ["shield"],
     )
 
 
@@ -89,6 +89,7 @@ class EnvoyAccessLog:
         self._wall = wall
         self._counters: dict[str, Counter] = {}
         self._names: dict[tuple[str, str], _Named | None] = {}
+        self._callers: dict[int, str | None] = {}
         self._streams = 0
         self._blind_since_s: float | None = clock.now()
         self._woken: dict[str, bool] = {}
@@ -97,10 +98,14 @@ class EnvoyAccessLog:
         """Serve Envoy's access log service on a gRPC server that has not started yet."""
         als_pb2_grpc.add_AccessLogServiceServicer_to_server(self, server)
 
-    async def read(self, service: str, question: Question | None) -> Reading:
+    async def read(self, service: str) -> Reading:
         """See ports.SignalSource."""
         self._look()
-        return self._counter(service).read(self._clock.now(), question)
+        return self._counter(service).read(self._clock.now())
+
+    def ask(self, service: str, question: Question | None) -> None:
+        """See ports.SignalSource."""
+        self._counter(service).ask(self._clock.now(), question)
 
     def forget(self, service: str) -> None:
         """Drop everything known of a service that is no more."""
@@ -142,6 +147,7 @@ class EnvoyAccessLog:
         now_s = self._clock.now()
         ahead_s = now_s - self._wall()
         failing: dict[str, None] = {}
+        self._callers.clear()
         for entry in message.http_logs.log_entry:
             outcome = self._outcome(entry, now_s, ahead_s)
             if outcome is not None and self._counter(outcome.service).add(outcome):
@@ -183,11 +189,19 @@ class EnvoyAccessLog:
                 or flags.upstream_protocol_error
             ),
             grpc_status=_grpc_status(response),
-            caller=self._caller_of(port) if port and named.route not in (MIRROR, PREVIEW) else None,
+            caller=self._caller(port) if port and named.route not in (MIRROR, PREVIEW) else None,
             replica=f"{replica.address}:{replica.port_value}" if replica.port_value else None,
             key=_key(entry.request.request_headers, cluster_key) if cluster_key else None,
             request_id=entry.request.request_id,
         )
+
+    def _caller(self, port: int) -> str | None:
+        """Ask once a message: listeners come and go, though not while one is read."""
+        try:
+            return self._callers[port]
+        except KeyError:
+            caller = self._callers[port] = self._caller_of(port)
+            return caller
 
     def _named(self, route: str, cluster: str) -> _Named | None:
         """Read each pair of names once."""
