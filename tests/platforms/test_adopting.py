@@ -176,7 +176,7 @@ async def test_a_recycled_pid_is_left_alone(world: World) -> None:
         await platform.close(stop=False)
         os.killpg(record["pid"], signal.SIGKILL)
         path = world.state_dir / "replicas" / f"{record['replica']}.json"
-        path.write_text(json.dumps(record | {"pid": stranger.pid}))
+        path.write_text(json.dumps(record | {"pid": stranger.pid, "create_time": 1.0}))
         again = world.platform()
         await again.start()
         await until(lambda: records(world)[0]["pid"] not in (stranger.pid, None), "a new process")

@@ -21,7 +21,7 @@ async def test_replicas_are_published_once_they_are_ready(world: World, platform
     web = world.app("--slow-start", "0.4")
     began = time.time()
     await platform.apply("web", [run(web, 2)])
-    assert time.time() - began < 0.1
+    assert time.time() - began < 0.3
     endpoints = await world.ready(web, 2)
     assert world.published[0][0] - began >= 0.4
     assert len({endpoint.port for endpoint in endpoints}) == 2
@@ -37,7 +37,7 @@ async def test_readiness_is_asked_faster_than_its_period_at_start(world: World, 
     began = time.monotonic()
     await platform.apply("web", [run(web)])
     await world.ready(web, 1)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("probe", [None, Probe(tcp=True)], ids=["no probe", "tcp probe"])
@@ -150,7 +150,7 @@ async def test_an_image_without_a_mapping_names_the_file_and_the_line(world: Wor
     began = time.monotonic()
     await platform.apply("web", [run(web)])
     await world.ready(web, 1)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 1.7
     assert (await state_of(platform, "web", web)).failure is None
 
 

@@ -63,7 +63,7 @@ async def test_a_replica_leaves_discovery_and_drains_before_sigterm(world: World
     (endpoint,) = await world.ready(web, 1)
     began = time.time()
     await platform.apply("web", [])
-    assert time.time() - began < 0.1
+    assert time.time() - began < 0.4
     removed_s, _, endpoints = world.published[-1]
     assert endpoints == ()
     assert (await get(endpoint.port))["pid"]
@@ -84,7 +84,7 @@ async def test_a_replica_that_ignores_sigterm_is_killed_after_its_grace(world: W
     await platform.apply("web", [])
     await until(lambda: platform.services() == (), "the replica to be gone")
     told_s = float((world.flags / f"sigterm-{endpoint.replica}").read_text())
-    assert 0.4 <= time.time() - told_s < 1.5
+    assert 0.4 <= time.time() - told_s < 4
     assert not alive(pid)
 
 
@@ -132,7 +132,7 @@ async def test_what_cannot_start_can_still_be_stopped(world: World, platform: Lo
     await platform.apply("web", [run(web)])
     await failure_of(platform, "web", web)
     await platform.apply("web", [])
-    await until(lambda: platform.services() == (), "the service to be gone", timeout_s=0.5)
+    await until(lambda: platform.services() == (), "the service to be gone", timeout_s=0.9)
     assert list((world.state_dir / "replicas").iterdir()) == []
 
 

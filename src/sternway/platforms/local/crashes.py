@@ -66,10 +66,10 @@ class Crashes:
         span_s = self._last_end_s - self._first_start_s
         span = f"{span_s:.0f} s" if span_s >= 1 else f"{span_s:.1f} s"
         why = self._reasons[-1]
-        verb, _, rest = why.partition(" with " if why.startswith("exited") else " by ")
-        if len(set(self._reasons)) == 1 and rest and why.startswith(("exited", "was killed")):
-            link = "with" if why.startswith("exited") else "by"
-            return f"{verb} {times} {link} {rest} in {span}"
-        if why.startswith(("exited", "was killed", "ended")):
-            return f"ended {times} in {span}, the last time it {why}"
-        return f"was restarted {times} in {span}: {why}"
+        if not why.startswith(("exited", "was killed", "ended")):
+            return f"was restarted {times} in {span}: {why}"
+        if len(set(self._reasons)) > 1:
+            return f"ended {times} in {span}, at last it {why}"
+        link = next((link for link in (" with ", " by ") if link in why), "")
+        verb, _, rest = why.partition(link) if link else (why, "", "")
+        return f"{verb} {times}{link}{rest} in {span}"
