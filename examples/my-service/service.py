@@ -7,7 +7,6 @@ import argparse
 import json
 import random
 import signal
-import socket
 import socketserver
 import sys
 import threading
@@ -31,7 +30,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def handle_one_request(self) -> None:
         """Count a request from its first byte to the end of its answer, so that none is cut off at the end."""
-        if not self.connection.recv(1, socket.MSG_PEEK):
+        try:
+            first = self.rfile.peek(1)
+        except ConnectionError:
+            first = b""
+        if not first:
             self.close_connection = True
             return
         with Handler.changed:

@@ -59,8 +59,8 @@ def assemble(found: Read, images: Images, commit: str, report: Report) -> tuple[
         routes=_by_service(found, report),
         report=report,
     )
-    pairs = pair(found, world.guards, report)
-    _refuse_unknown_services(world, pairs)
+    pairs, mistaken = pair(found, world.guards, report)
+    _refuse_unknown_services(world, pairs, mistaken)
     wanted = tuple(_wanted(world, pairs[name]) for name in sorted(pairs))
     note_shared_ports(wanted, pairs, report)
     return wanted, tuple(_source(*world.guards[name]) for name in sorted(world.guards))
@@ -99,7 +99,7 @@ def _refuse_equal_names(found: Read, report: Report) -> None:
             report.wrong(document, ("metadata", "name"), said, "give each Deployment a name of its own")
 
 
-def _refuse_unknown_services(world: World, pairs: Mapping[str, Pair]) -> None:
+def _refuse_unknown_services(world: World, pairs: Mapping[str, Pair], mistaken: frozenset[str]) -> None:
     path: Path = ("spec", "service")
     bound: list[tuple[Document, str, str, str | None, Path]] = [
         (document, manifest.kind, service, _stated_namespace(manifest), path)
@@ -111,6 +111,8 @@ def _refuse_unknown_services(world: World, pairs: Mapping[str, Pair]) -> None:
             space = one.route.spec.parent_refs[int(one.path[-1])].namespace or _stated_namespace(one.route)
             bound.append((one.document, "HTTPRoute", service, space, (*one.path, "name")))
     for document, kind, service, space, at in bound:
+        if service in mistaken:
+            continue
         if service not in pairs:
             said = f"a {kind} for service {service}, which is not there"
             world.report.absent(document, at, said, suggest(service, pairs) if pairs else "add its Deployment")

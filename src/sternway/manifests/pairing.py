@@ -35,10 +35,16 @@ class Pair:
         return self.deployment.metadata.namespace
 
 
-def pair(found: Read, guards: Guards, report: Report) -> dict[str, Pair]:
-    """Every service by its name."""
+def pair(found: Read, guards: Guards, report: Report) -> tuple[dict[str, Pair], frozenset[str]]:
+    """Find every service, by its name, and the names of Services whose selector is a mistake."""
     deployments = tuple(found.of(Deployment))
-    fallbacks = {guard.spec.fallback.deployment for _, guard in guards.values() if guard.spec.fallback}
+    names = {service.metadata.name for _, service in found.of(Service)}
+    fallbacks = {
+        guard.spec.fallback.deployment
+        for name, (_, guard) in guards.items()
+        if guard.spec.fallback and (name in names or guard.spec.fallback.deployment != name)
+    }
+    mistaken: set[str] = set()
     selected: set[str] = set()
     pairs: list[Pair] = []
     for document, service in found.of(Service):
@@ -48,13 +54,15 @@ def pair(found: Read, guards: Guards, report: Report) -> dict[str, Pair]:
         behind = [placed for placed in deployments if _selects(service, placed[1])]
         selected |= {deployment.metadata.name for _, deployment in behind}
         if not behind:
-            _report_nothing_behind(found, document, service, report)
+            if not _note_other_kind(found, document, service, report):
+                _report_nothing_behind(found, document, service, report)
+                mistaken.add(service.metadata.name)
             continue
         chosen = _choose(document, service, behind, guards, report)
-        if chosen:
-            pairs.append(
-                Pair(name=service.metadata.name, document=chosen[0], deployment=chosen[1], service=(document, service))
-            )
+        place, deployment = chosen or behind[0]
+        pairs.append(
+            Pair(name=service.metadata.name, document=place, deployment=deployment, service=(document, service))
+        )
     named = _one_service_each(pairs, guards, report)
     for document, deployment in deployments:
         name = deployment.metadata.name
@@ -62,11 +70,13 @@ def pair(found: Read, guards: Guards, report: Report) -> dict[str, Pair]:
         if name in selected or name in fallbacks:
             continue
         if name in named:
+            if named[name].service is None:
+                continue  # the same Deployment twice, which has been reported
             said = f"no Service selects Deployment {name}, and its name is taken by a Service"
             report.wrong(document, ("metadata", "name"), said, "mend the Service's selector, or rename the Deployment")
             continue
         named[name] = Pair(name=name, document=document, deployment=deployment)
-    return named
+    return named, frozenset(mistaken)
 
 
 def _selects(service: Service, deployment: Deployment) -> bool:
@@ -130,14 +140,19 @@ def _one_service_each(pairs: list[Pair], guards: Guards, report: Report) -> dict
     return kept
 
 
+def _note_other_kind(found: Read, document: Document, service: Service, report: Report) -> bool:
+    """Note a Service for a kind that is not run here (a StatefulSet), which is no mistake."""
+    for other in found.others:
+        if service.spec.selector.items() <= _pod_labels(other).items():
+            kind = other.value["kind"]
+            report.note(document, f"Service {service.metadata.name} is not used here: it selects a {kind}")
+            return True
+    return False
+
+
 def _report_nothing_behind(found: Read, document: Document, service: Service, report: Report) -> None:
-    """Tell a typo in a selector from a Service for a kind that is not run here (a StatefulSet)."""
     name, selector = service.metadata.name, service.spec.selector
     wants = ", ".join(f"{key}={value}" for key, value in selector.items())
-    for other in found.others:
-        if selector.items() <= _pod_labels(other).items():
-            report.note(document, f"Service {name} is not used here: it selects a {other.value['kind']}")
-            return
     path: Path = ("spec", "selector")
     known = {
         f"{key}={value}" for _, one in found.of(Deployment) for key, value in one.spec.template.metadata.labels.items()

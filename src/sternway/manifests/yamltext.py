@@ -21,6 +21,9 @@ Path = tuple[str | int, ...]
 MAX_NODES = 100_000
 """Values in one document, aliases written out: beyond it somebody builds a bomb, not a manifest."""
 
+MAX_DEPTH = 100
+"""Collections within collections. The C composer recurses without a limit of its own, and would crash."""
+
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 _AS_TEXT = frozenset(_TAG + name for name in ("str", "timestamp", "binary", "value"))
@@ -139,6 +142,9 @@ def read_text(file: str, text: str) -> tuple[tuple[Document, ...], tuple[Problem
     problems: list[Problem] = []
     text = text.removeprefix("\ufeff")
     try:
+        if _deepest(text) > MAX_DEPTH:
+            said = f"values are nested more than {MAX_DEPTH} deep"
+            return (), (Problem(file=file, message=said, fix="flatten them"),)
         for node in _nodes(text):
             builder = _Builder(file=file)
             value = builder.build(node, ())
@@ -147,8 +153,6 @@ def read_text(file: str, text: str) -> tuple[tuple[Document, ...], tuple[Problem
                 documents.append(Document(file=file, value=value, lines=builder.lines))
     except yaml.YAMLError as exc:
         problems.append(_syntax_problem(file, text, exc))
-    except RecursionError:
-        problems.append(Problem(file=file, message="values are nested too deeply to be read", fix="flatten them"))
     return tuple(documents), tuple(problems)
 
 
@@ -158,6 +162,23 @@ def spell(path: Path) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
+
+
+def _deepest(text: str) -> int:
+    """Count how deep a text nests, and stop counting beyond the limit. Syntax errors are left to the composer."""
+    depth = deepest = 0
+    try:
+        for event in yaml.parse(text, Loader=_Loader):
+            if isinstance(event, yaml.events.CollectionStartEvent):
+                depth += 1
+                deepest = max(deepest, depth)
+                if deepest > MAX_DEPTH:
+                    break
+            elif isinstance(event, yaml.events.CollectionEndEvent):
+                depth -= 1
+    except yaml.YAMLError:
+        pass
+    return deepest
 
 
 def _nodes(text: str) -> Iterator[Node]:
