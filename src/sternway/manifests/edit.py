@@ -31,6 +31,7 @@ _PRELUDE = re.compile(r"(?:[ \t]*(?:[#%][^\n]*)?(?:\n|\Z))*")
 _STR = "tag:yaml.org,2002:str"
 # Plain words that some YAML reader takes for something else than a string (1.1 and 1.2, Go and Python differ).
 _NOT_A_STRING = frozenset({"", "~", "null", "true", "false", "yes", "no", "on", "off", "y", "n"})
+_BARE = re.compile(r"[^\W_][\w./:@+=~ -]*|[./_][\w./:@+=~-]*")
 _POD_SPECS: tuple[tuple[str, ...], ...] = (
     ("spec", "template", "spec"),
     ("spec", "jobTemplate", "spec", "template", "spec"),
@@ -174,6 +175,8 @@ def _locate(root: yaml.Node, path: Sequence[Step], refuse: Callable[..., Invalid
                 raise refuse(node, f"{so_far} may come through a YAML merge (<<)", "write it out in this document")
             raise refuse(node, f"{so_far} does not exist", "add it by hand once")
         node = children[0]
+    if isinstance(node, yaml.MappingNode) and any(isinstance(key, yaml.MappingNode) for key, _ in node.value):
+        raise refuse(node, "is a template", "edit the values it takes")  # {{ … }} reads as a mapping in a mapping
     if not isinstance(node, yaml.ScalarNode):
         raise refuse(node, "is no single value", "name a value inside of it")
     return node
@@ -220,6 +223,9 @@ def _renderings(value: Scalar, old: str) -> Iterator[str]:
 
 
 def _reads_as_something_else(value: str) -> bool:
+    """Whether some YAML reader may take the bare value for no string. Readers differ, so this is wider than one of them."""
+    if not _BARE.fullmatch(value) or ": " in value or value.endswith((":", " ")):
+        return True
     if value.lower() in _NOT_A_STRING:
         return True
     bare = value.replace("_", "").replace(":", "")
