@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 from pathlib import Path
@@ -66,8 +67,9 @@ async def shared_mesh():
             shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def mesh(shared_mesh):
+@pytest_asyncio.fixture(loop_scope="module")
+async def mesh(shared_mesh):
     """The module's mesh, with replicas that answer well."""
+    await asyncio.sleep(0.03)  # the access log of the test before
     shared_mesh.reset()
     return shared_mesh

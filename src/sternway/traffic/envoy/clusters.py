@@ -29,7 +29,7 @@ Json = dict[str, Any]
 _UPSTREAM_IDLE = "4s"
 _HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 # So many rescues may always be under way at once: a share of a handful of requests would round to none.
-RESCUE_FLOOR = 8
+RESCUE_FLOOR = 16
 _UNLIMITED = 1_000_000
 
 
@@ -125,8 +125,13 @@ def _version_clusters(version: Version) -> dict[str, Json]:
 def _shield_cluster(plan: TrafficPlan, shield: ShieldPlan) -> Json:
     version = by_id(plan, shield.version)
     name = names.shield_cluster(version)
-    budget = {"budget_percent": {"value": rescue_percent(plan, shield)}, "min_retry_concurrency": RESCUE_FLOOR}
-    limits = _thresholds(version.policy.circuit_breaker) | {"retry_budget": budget}
+    limits = _thresholds(version.policy.circuit_breaker)
+    percent = rescue_percent(plan, shield)
+    if percent >= 100:
+        # No budget at all: Envoy does not count the attempt that has just failed, so 100 % would refuse some.
+        limits["max_retries"] = _UNLIMITED
+    else:
+        limits["retry_budget"] = {"budget_percent": {"value": percent}, "min_retry_concurrency": RESCUE_FLOOR}
     return _replicas(name, name, version) | {"circuit_breakers": {"thresholds": [limits]}}
 
 
