@@ -319,9 +319,9 @@ def _command(
 )
 def demo(ctx: typer.Context) -> None:
     """Show bad releases being taken back, on a sample shop on this machine. `sternway demo --help` tells more."""
-    from sternway.demo import run  # noqa: PLC0415  see the package
+    from importlib import import_module  # noqa: PLC0415  see the package
 
-    raise typer.Exit(run.main(ctx.args))
+    raise typer.Exit(import_module("sternway.demo.run").main(ctx.args))
 
 
 @app.command()

@@ -354,7 +354,7 @@ def _between(start_s: float | None, end_s: float | None) -> float | None:
 
 
 def troubles(found: Mapping[str, str]) -> tuple[Trouble, ...]:
-    """What a queue or an outbox holds as texts (message, then an indented hint; or a traceback)."""
+    """Read what a queue or an outbox holds as texts: a message, then an indented hint; or a traceback."""
     return tuple(_trouble(about, text) for about, text in sorted(found.items()))
 
 

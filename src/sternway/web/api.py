@@ -10,7 +10,7 @@ GET  /v1/releases/NAME               everything about a release                 
 GET  /v1/releases/NAME/journal       its journal, for a replay                  NDJSON of Entry
 POST /v1/images                      {workload, container, image, message}      Committed
 GET  /v1/logs/SERVICE                ?replica= &lines= &follow=                 NDJSON of {replica, line}
-POST /v1/stop                        {keep}
+POST /v1/stop                        {keep}                                     {"stopping", "pid"}
 
 An error is `{"kind", "error", "hint"}` with a fitting status; `problems` lists what is wrong in a file or a request.
 """
@@ -168,7 +168,7 @@ class Api:
         asked = body(StopBody, await request.read())
         # Answer first: the end of the platform ends this server too.
         asyncio.get_running_loop().call_later(0.05, self._stop, asked.keep)
-        return web.json_response({"stopping": True})
+        return web.json_response({"stopping": True, "pid": os.getpid()})
 
     async def _stream(self, request: web.Request, lines: AsyncIterator[bytes]) -> web.StreamResponse:
         """NDJSON. What goes wrong before the first line has a status; later it is a last line that says so."""

@@ -14,13 +14,13 @@ AT_MOST_EVERY_S = 0.2
 AT_LEAST_EVERY_S = 2.0
 
 
-async def watch(services: Services) -> AsyncIterator[PlatformStatus]:
-    """Give the status now, then each time that it changed, and when nothing did, every two seconds."""
+async def watch(services: Services, *, at_least_every_s: float = AT_LEAST_EVERY_S) -> AsyncIterator[PlatformStatus]:
+    """Give the status now, then each time that it changed, and when nothing did, every `at_least_every_s`."""
     last: PlatformStatus | None = None
     marks: tuple[object, ...] = ()
     while True:
         before, marks = marks, await _marks(services)
-        stale = last is None or services.clock.now() - last.at_s >= AT_LEAST_EVERY_S
+        stale = last is None or services.clock.now() - last.at_s >= at_least_every_s
         if stale or not _same(before, marks):
             now = await gather.status(services)
             if stale or last is None or replace(last, at_s=now.at_s) != now:

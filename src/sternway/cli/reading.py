@@ -1,0 +1,115 @@
+"""Commands that only read: status, history, release show, services, logs, replay. Called by `cli.app`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from sternway.cli import render
+from sternway.cli.events import events
+from sternway.cli.session import Code, Output, ask, console, show, show_json
+from sternway.control.status import CatalogueView, PlatformStatus, ReleaseView
+from sternway.web.client import Client
+from sternway.web.release_page import ReleasePage
+from sternway.web.wire import from_json, to_json
+
+
+def status(folder: Path, service: str | None, *, watch: bool, output: Output) -> None:
+    """Show the status, once or for as long as somebody looks."""
+    if watch:
+        ask(folder, lambda client: _watch(client, service, output))
+        return
+    text = ask(folder, lambda client: client.get("status", service=service))
+    if output is Output.JSON:
+        show_json(text)
+    else:
+        show(render.status(from_json(PlatformStatus, text)))
+
+
+def history(folder: Path, service: str, *, output: Output) -> None:
+    """List releases."""
+    text = ask(folder, lambda client: client.get("services", service, "history"))
+    if output is Output.JSON:
+        show_json(text)
+    else:
+        show(render.history(from_json(tuple[ReleaseView, ...], text)))
+
+
+def release(folder: Path, name: str, *, output: Output) -> None:
+    """Tell a release's story."""
+    text = ask(folder, lambda client: client.get("releases", name))
+    if output is Output.JSON:
+        show_json(text)
+    else:
+        show(render.release_page(from_json(ReleasePage, text)))
+
+
+def services(folder: Path, *, output: Output) -> None:
+    """Show the catalogue."""
+    text = ask(folder, lambda client: client.get("services"))
+    if output is Output.JSON:
+        show_json(text)
+    else:
+        show(render.catalogue(from_json(CatalogueView, text)))
+
+
+def logs(folder: Path, service: str, *, replica: str | None, lines: int, follow: bool, output: Output) -> None:
+    """Print what replicas wrote; plain text, so that it can be searched and piped."""
+
+    async def follow_it(client: Client) -> None:
+        async for text in client.lines(
+            "logs", service, replica=replica, lines=lines, follow="true" if follow else None
+        ):
+            if output is Output.JSON:
+                sys.stdout.write(text)
+            else:
+                found = json.loads(text)
+                sys.stdout.write(f"{found['replica']} | {found['line']}\n")
+            if follow:
+                sys.stdout.flush()
+
+    ask(folder, follow_it)
+
+
+def replay(folder: Path, name: str, *, output: Output) -> Code:
+    """Recompute a release here, from the journal alone."""
+    from sternway.control.replay import replay as recompute  # noqa: PLC0415  needs the whole engine
+    from sternway.ports import Entry  # noqa: PLC0415  only here
+
+    async def entries(client: Client) -> list[Entry]:
+        return [from_json(Entry, line) async for line in client.lines("releases", name, "journal")]
+
+    found = recompute(name, ask(folder, entries))
+    if output is Output.JSON:
+        show_json(json.dumps({**json.loads(to_json(found)), "matches": found.matches}))
+    else:
+        show(render.replayed(found))
+    return Code.OK if found.matches else Code.PROBLEM
+
+
+async def _watch(client: Client, service: str | None, output: Output) -> None:
+    """Show the table live on a terminal; elsewhere the table once, then a line for each thing that happens."""
+    stream = client.lines("watch", service=service)
+    out = console()
+    if output is Output.JSON:
+        async for line in stream:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+    elif out.is_terminal:
+        from rich.live import Live  # noqa: PLC0415  only here
+
+        with Live(console=out, auto_refresh=False, screen=False, vertical_overflow="visible") as live:
+            async for line in stream:
+                live.update(render.status(from_json(PlatformStatus, line)), refresh=True)
+    else:
+        before: PlatformStatus | None = None
+        async for line in stream:
+            now = from_json(PlatformStatus, line)
+            if before is None:
+                out.print(render.status(now))
+            else:
+                for happened in events(before, now):
+                    out.print(render.event(happened), soft_wrap=True)
+            before = now
+            sys.stdout.flush()

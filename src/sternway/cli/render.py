@@ -1,0 +1,277 @@
+"""Views as things that rich can print. Used by the commands and by the demo; takes views, asks nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from sternway.cli.events import Event, phase
+from sternway.cli.story import tell
+from sternway.cli.words import clock, day_and_clock, duration, maybe, odds, percent, share, since, size
+from sternway.control.replay import Replayed
+from sternway.control.status import (
+    CallView,
+    CatalogueView,
+    PlatformStatus,
+    ReleaseView,
+    ReplicaView,
+    ServiceEntry,
+    ServiceStatus,
+    Trouble,
+)
+from sternway.web.release_page import ReleasePage
+
+STYLES = {"good": "green", "bad": "red", "warn": "yellow", "plain": ""}
+PHASE_STYLES = {
+    "rolling-back": "red",
+    "rolled-back": "red",
+    "withdrawn": "yellow",
+    "asking": "yellow",
+    "promoted": "green",
+    "superseded": "dim",
+}
+VERDICT_STYLES = {"suspect": "yellow", "harmful": "red", "healthy": "green"}
+
+
+class SplitBar:
+    """How traffic is shared: stable's part plain, the candidate's in colour. ASCII where nothing else can be shown."""
+
+    def __init__(self, candidate_percent: float, *, width: int = 16) -> None:
+        self._percent = candidate_percent
+        self._width = width
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # A candidate with any traffic shows at least one cell, and one with less than all leaves one.
+        cells = round(self._percent / 100 * self._width)
+        cells = max(cells, 1) if self._percent > 0 else 0
+        cells = min(cells, self._width - 1) if self._percent < 100 else self._width
+        stable, candidate = ("-", "#") if options.ascii_only else ("─", "█")
+        bar = Text(candidate * cells, "cyan") + Text(stable * (self._width - cells), "dim")
+        yield bar.append(f" {percent(self._percent)}" if self._percent else "", "")
+
+
+def status(view: PlatformStatus) -> RenderableType:
+    """Render every service in a table, then what is wrong or worth knowing."""
+    table = _table("service", "stable", "candidate", "phase", "split", ">requests", ">hurt", "judgement")
+    table.columns[4].no_wrap = True
+    for service in view.services:
+        table.add_row(*_status_row(service))
+    if not view.services:
+        return Group(Text("no services yet"), *_below(view))
+    return Group(table, *_below(view))
+
+
+def _status_row(service: ServiceStatus) -> Iterator[RenderableType]:
+    release = service.release
+    shown = release if release is not None and release.to_version != service.stable else None
+    candidate = shown.to_version if shown else ""
+    share_now = next((v.percent for v in service.versions if v.id == candidate and v.role != "fallback"), 0.0)
+    yield Text(service.service, "bold")
+    yield _stable(service)
+    yield Text(candidate, "dim" if shown and shown.outcome != "under way" else "")
+    yield _phase(release) if release else Text("at rest", "dim")
+    yield SplitBar(share_now) if service.address else Text("no address", "dim")
+    yield f"{release.requests:,}" if release else ""
+    yield Text(f"{release.hurt:,}", "red" if release.hurt else "") if release else ""
+    yield _judgement(release) if release else Text(service.reason, "dim")
+
+
+def _stable(service: ServiceStatus) -> Text:
+    found = next((v for v in service.versions if v.role == "stable"), None)
+    text = Text(service.stable or "-")
+    if found is not None and not service.ready:
+        text.append(f" ({found.ready}/{found.desired} ready)", "yellow")
+    return text
+
+
+def _phase(release: ReleaseView) -> Text:
+    return Text(phase(release), PHASE_STYLES.get(release.phase, "cyan"))
+
+
+def _judgement(release: ReleaseView) -> Text:
+    if release.outcome != "under way" or not release.judgement:
+        return Text(release.reason, "dim")
+    return Text(release.judgement, VERDICT_STYLES.get(release.verdict or "", ""))
+
+
+def _below(view: PlatformStatus) -> Iterator[Text]:
+    if not view.connected:
+        yield Text("the proxy is not connected; what it had stays in force", "yellow")
+    for problem in view.problems:
+        yield Text(f"commit {view.commit[:9]} is not in force: {problem}", "red")
+    for service in view.services:
+        for version in service.versions:
+            if version.failure:
+                yield Text(f"{service.service}: {version.id} cannot run: {version.failure}", "red")
+        if service.note:
+            yield Text(f"{service.service}: {service.note}", "yellow")
+        if service.preview:
+            yield Text(f"{service.service}: the candidate answers at http://{service.preview}")
+        if service.release is not None and service.release.common_trouble:
+            yield Text(f"{service.service}: {service.release.common_trouble}", "yellow")
+        yield from _troubles(service.troubles)
+    yield from _troubles(view.troubles)
+
+
+def _troubles(troubles: Iterable[Trouble]) -> Iterator[Text]:
+    for trouble in troubles:
+        text = Text(f"{trouble.about}: {trouble.message}", "red")
+        yield text.append(f"\n  {trouble.hint}", "not red") if trouble.hint else text
+
+
+def event(happened: Event) -> Text:
+    """Render a line of what happened."""
+    text = Text(f"{clock(happened.at_s)}  ", "dim")
+    text.append(f"{happened.about}: ", "bold")
+    return text.append(happened.text, STYLES[happened.kind])
+
+
+def plain(text: str) -> Text:
+    """Render a text that is a line of its own."""
+    return Text(text, "bold")
+
+
+def history(views: Sequence[ReleaseView]) -> RenderableType:
+    """Render a service's releases."""
+    if not views:
+        return Text("no release yet: a commit that changes what the service runs begins one")
+    table = _table(
+        "release", "began", "from", "to", "outcome", ">requests", ">hurt", ">detect", ">switch", "revert", "why"
+    )
+    for view in views:
+        outcome = phase(view) if view.outcome == "under way" else view.outcome
+        table.add_row(
+            Text(view.name, "bold"),
+            day_and_clock(view.started_s),
+            view.from_version,
+            view.to_version,
+            Text(outcome, PHASE_STYLES.get(view.phase, "cyan")),
+            f"{view.requests:,}",
+            f"{view.hurt:,}",
+            maybe(view.detect_s),
+            maybe(view.switch_s) if view.outcome == "rolled back" else "",
+            (view.revert_commit or view.revert_branch or "")[:9],
+            view.reason,
+        )
+    return table
+
+
+def release_page(page: ReleasePage) -> RenderableType:
+    """Render the story of a release, its evidence, and its timeline."""
+    release = page.release
+    title = Text(f"{release.name}: ", "bold").append(phase(release), PHASE_STYLES.get(release.phase, "cyan"))
+    story = Table.grid(padding=(0, 2))
+    story.add_column(style="bold", no_wrap=True)
+    story.add_column(ratio=1)
+    for heading, words in tell(page):
+        story.add_row(heading, Text(words))
+    parts: list[RenderableType] = [title, Text(), story]
+    if release.criteria:
+        parts += [Text(), Text("Evidence", "bold"), evidence(release)]
+    parts += [Text(), Text("Timeline", "bold"), _timeline(page)]
+    return Group(*parts)
+
+
+def evidence(release: ReleaseView) -> RenderableType:
+    """Render what the judgement rests on, a row for each criterion."""
+    table = _table("criterion", "counted by", ">candidate bad", ">stable bad", ">evidence", ">condemns at")
+    for criterion in release.criteria:
+        table.add_row(
+            criterion.name,
+            criterion.unit,
+            share(criterion.candidate_bad, criterion.candidate_total),
+            share(criterion.stable_bad, criterion.stable_total),
+            odds(criterion.log_e),
+            odds(criterion.log_needed),
+        )
+    rounds, first = release.rounds
+    if not rounds:
+        return table
+    words = f"Exposures: {rounds} finished; the candidate was the first of all arms to look bad in {first} of them."
+    return Group(table, Text(words))
+
+
+def _timeline(page: ReleasePage) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(no_wrap=True, justify="right", style="dim")
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1)
+    for moment in page.timeline:
+        times = f" ({moment.times} times)" if moment.times > 1 else ""
+        style = {"failed": "red", "seen": "yellow", "decision": "bold"}.get(moment.kind, "")
+        text = Text(f"{moment.text}{times}", style)
+        table.add_row(clock(moment.at_s), since(page.release.started_s, moment.at_s), moment.kind, text)
+    return table
+
+
+def catalogue(view: CatalogueView) -> RenderableType:
+    """Render services, replicas, and who calls whom."""
+    services = _table(
+        "service", "address", "versions", "replica", "at", "health", ">restarts", ">cpu", ">memory", ">req/s", ">p99"
+    )
+    for entry in view.services:
+        for index, replica in enumerate(entry.replicas or (None,)):
+            services.add_row(*_service_cells(entry, first=index == 0), *_replica_cells(replica))
+    if not view.calls:
+        return Group(services, Text("no calls seen yet", "dim"))
+    calls = _table("caller", "callee", ">req/s", ">bad", ">p50", ">p99")
+    for call in view.calls:
+        calls.add_row(*_call_cells(call))
+    return Group(services, Text(), calls)
+
+
+def _service_cells(entry: ServiceEntry, *, first: bool) -> tuple[RenderableType, ...]:
+    if not first:
+        return ("", "", "")
+    versions = "\n".join(f"{v.id} {v.role} {percent(v.percent)} {v.ready}/{v.desired}" for v in entry.versions)
+    return Text(entry.service, "bold"), entry.address or "-", versions
+
+
+def _replica_cells(replica: ReplicaView | None) -> tuple[RenderableType, ...]:
+    if replica is None:
+        return (Text("no replica", "yellow"),)
+    return (
+        replica.name,
+        replica.address or "",
+        Text(replica.phase, "green" if replica.phase == "ready" else "yellow"),
+        str(replica.restarts),
+        "" if replica.cpu_percent is None else f"{replica.cpu_percent:.0f} %",
+        size(replica.memory_bytes),
+        f"{replica.rate_per_s:.1f}",
+        _ms(replica.p99_ms),
+    )
+
+
+def _call_cells(call: CallView) -> tuple[RenderableType, ...]:
+    bad = share(call.bad, call.requests) if call.requests else ""
+    caller = call.caller or "(outside)"
+    return caller, call.callee, f"{call.rate_per_s:.1f}", bad, _ms(call.p50_ms), _ms(call.p99_ms)
+
+
+def _ms(value: float | None) -> str:
+    return "" if value is None else duration(value / 1000)
+
+
+def replayed(found: Replayed) -> RenderableType:
+    """Render what a replay found."""
+    if found.matches:
+        return Text(f"{found.release}: all {found.passes:,} passes recomputed, every decision as recorded", "green")
+    head = f"{found.release}: {len(found.mismatches)} of {found.passes:,} passes came out differently"
+    table = _table(">line", "at", "differs in", "recorded", "recomputed")
+    for mismatch in found.mismatches:
+        at, names = clock(mismatch.at_s), ", ".join(mismatch.fields)
+        table.add_row(str(mismatch.seq), at, names, mismatch.recorded, mismatch.recomputed)
+    return Group(Text(head, "red"), table)
+
+
+def _table(*columns: str) -> Table:
+    """Make a plain table; `>name` is a column of numbers."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold dim", pad_edge=False)
+    for column in columns:
+        right = column.startswith(">")
+        table.add_column(column.removeprefix(">"), justify="right" if right else "left", overflow="fold")
+    return table

@@ -1,0 +1,138 @@
+"""A release told in plain words, for whoever reads it the morning after. Pure; used by `cli.render`."""
+
+from __future__ import annotations
+
+from sternway.cli.events import phase, revert_words
+from sternway.cli.words import clock, day_and_clock, duration, number, percent, sentence, share, since
+from sternway.control.status import ReleaseView
+from sternway.web.release_page import Change, ReleasePage
+
+
+def tell(page: ReleasePage) -> tuple[tuple[str, str], ...]:
+    """Give (heading, sentences): what changed, was seen, decided, who was hurt, what was done, what to do next."""
+    release = page.release
+    parts = (
+        ("Changed", _changed(release, page.change)),
+        ("Seen", _seen(release)),
+        ("Decided", _decided(release)),
+        ("Hurt", _hurt(release)),
+        ("Done", _done(page)),
+        ("Next", _next(page)),
+    )
+    return tuple((heading, " ".join(sentences)) for heading, sentences in parts if sentences)
+
+
+def _changed(release: ReleaseView, change: Change) -> list[str]:
+    author = f" by {change.author}" if change.author else ""
+    when = f", {day_and_clock(change.at_s)}" if change.at_s else ""
+    subject = f": {change.subject}" if change.subject else ""
+    found = [sentence(f"commit {change.commit[:9]}{author}{when}{subject}")] if change.commit else []
+    if change.differences:
+        found.append(sentence("; ".join(change.differences)))
+    if change.unread:
+        found.append(sentence(f"Git could not be asked who made it: {change.unread}"))
+    found.append(
+        f"{release.name} is to replace {release.from_version} by {release.to_version} ({release.strategy}); "
+        f"it began {day_and_clock(release.started_s)}."
+    )
+    return found
+
+
+def _seen(release: ReleaseView) -> list[str]:
+    found = [sentence(release.judgement)] if release.judgement else []
+    found += [
+        f"{criterion.name}: candidate {share(criterion.candidate_bad, criterion.candidate_total)}, "
+        f"stable {share(criterion.stable_bad, criterion.stable_total)}."
+        for criterion in release.criteria
+        if criterion.candidate_bad or criterion.stable_bad
+    ][:3]
+    if release.common_trouble:
+        found.append(sentence(release.common_trouble))
+    if release.withdrawals:
+        found.append(f"Its traffic was withdrawn on suspicion {number(release.withdrawals, 'time')}.")
+    if release.blind_s is not None:
+        found.append(f"Nothing can be seen for {duration(release.blind_s)}: the split holds.")
+    return found
+
+
+def _decided(release: ReleaseView) -> list[str]:
+    taken_away = release.outcome == "rolled back" or release.phase in ("rolling-back", "withdrawn", "asking")
+    if taken_away and release.decided_s is not None:
+        at = f"At {clock(release.decided_s)} ({since(release.started_s, release.decided_s)})"
+        after = f", {duration(release.detect_s)} after the first bad answer" if release.detect_s is not None else ""
+        return [f"{at}{after}, its traffic was taken away: {release.reason}."]
+    if release.outcome != "under way" and release.ended_s is not None:
+        at = f"At {clock(release.ended_s)} ({since(release.started_s, release.ended_s)})"
+        return [f"{at} it was {release.outcome}: {release.reason}."]
+    return [sentence(f"{phase(release)}: {release.reason}")]
+
+
+def _hurt(release: ReleaseView) -> list[str]:
+    if not release.requests:
+        return ["No request of a caller reached the candidate."]
+    if not release.hurt:
+        return [f"{number(release.requests, 'request')} went to the candidate; no caller got a bad answer."]
+    part = percent(100 * release.hurt / release.requests)
+    return [f"{release.hurt:,} of {number(release.requests, 'request')} to the candidate ({part}) were answered badly."]
+
+
+def _done(page: ReleasePage) -> list[str]:
+    release = page.release
+    if release.outcome == "rolled back" or release.phase == "rolling-back":
+        mesh = f"Mesh: all traffic is back on {release.from_version}"
+        mesh += (
+            f", the last request to the candidate began {_after(release.switch_s)} the decision."
+            if release.switch_s is not None
+            else "."
+        )
+        held = f"{release.to_version} is held." if page.held else f"{release.to_version} is not held any more."
+        return [
+            mesh,
+            f"Workload: {release.to_version} is stopped once its last requests are answered; {held}",
+            _git(release),
+        ]
+    if release.outcome == "promoted":
+        return [f"All traffic is on {release.to_version}, which is proven good."]
+    if release.phase in ("withdrawn", "asking"):
+        return [f"All traffic is on {release.from_version} meanwhile; nothing was written to Git."]
+    return []
+
+
+def _after(seconds: float) -> str:
+    return "before" if seconds <= 0 else f"{duration(seconds)} after"
+
+
+def _git(release: ReleaseView) -> str:
+    if not release.reverts:
+        return "Git: left as it is."
+    if release.revert_commit is None and release.revert_branch is None and not release.revert_message:
+        return "Git: the revert is still to be pushed; it is tried until it is done."
+    return sentence(f"Git: {revert_words(release)}")
+
+
+def _next(page: ReleasePage) -> list[str]:
+    release = page.release
+    service = release.service
+    if release.phase == "asking":
+        left = f" within {duration(release.answers_within_s)}" if release.answers_within_s is not None else ""
+        return [
+            f"Answer{left}: `sternway rollback {service}` takes it back, `sternway resume {service}` lets it go on."
+        ]
+    if release.outcome == "under way":
+        return ["`sternway status --watch` shows it live."]
+    if release.outcome == "promoted":
+        return [f"Nothing; should it turn out bad after all, `sternway rollback {service}` takes it back."]
+    held = release.outcome == "rolled back" and page.latest and page.held
+    return _after_a_rollback(release) if held else []
+
+
+def _after_a_rollback(release: ReleaseView) -> list[str]:
+    service = release.service
+    if release.revert_branch:
+        return [f"Merge or drop the branch {release.revert_branch}: the watched branch still asks for the bad version."]
+    if release.revert_commit:
+        return [
+            "Mend the cause and commit a new version.",
+            f"To try this one again as it is: bring it back in Git, then `sternway retry {service}`.",
+        ]
+    return [f"Git still asks for it: commit another version, or `sternway retry {service}`."]
