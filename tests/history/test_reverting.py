@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
 from pathlib import Path
 
+import psutil
 import pytest
 from git_world import SHOP, Repository, World, manifest, over_ssh
 
@@ -139,6 +141,7 @@ async def test_a_branch_that_has_the_good_text_already_gets_no_commit(place: Pla
     assert place.shop.head(place.main()) == head
 
 
+@pytest.mark.parametrize("place", ["work tree", "bare"], indirect=True)
 async def test_twenty_commits_by_two_writers_are_all_there(place: Place, world: World) -> None:
     """Writers that race for one branch compute again instead of overwriting each other."""
     source = place.history._source.url
@@ -409,6 +412,44 @@ async def test_a_key_that_cannot_sign_delays_the_revert(world: World, revert) ->
     with pytest.raises(HistoryUnavailable, match="could not be signed"):
         await history.revert(revert(bad, good))
     assert shop.head() == bad
+
+
+async def test_a_server_that_hangs_is_given_up_and_its_processes_end(world: World, revert, monkeypatch) -> None:
+    """Every command has a time-out, and nothing that it started stays behind."""
+    shop = world.repository()
+    good, bad = shop.commit({"shop.yaml": SHOP}, "Good"), shop.commit({"shop.yaml": BAD}, "Bad")
+    over_ssh(world, monkeypatch)
+    source = f"host.invalid:{world.server(shop)}"
+    history = await world.opened(source)
+    executable(world.folder / "ssh", f"echo $$ > {world.folder}/pid\nexec sleep 60\n")
+    monkeypatch.setattr("sternway.history.mirror.NETWORK_TIMEOUT_S", 0.5)
+    with pytest.raises(HistoryUnavailable, match=r"git fetch did not end within 0\.5 s"):
+        await history.revert(revert(bad, good))
+    assert not psutil.pid_exists(int((world.folder / "pid").read_text())) or _ended(world)
+    over_ssh(world, monkeypatch)
+    assert (await history.revert(revert(bad, good))).commit is not None
+
+
+async def test_a_lock_that_a_power_loss_left_in_the_mirror_does_not_block_for_ever(world: World, revert) -> None:
+    """The first call fails and clears it, the next one works; a young lock is respected."""
+    shop = world.repository()
+    good, bad = shop.commit({"shop.yaml": SHOP}, "Good"), shop.commit({"shop.yaml": BAD}, "Bad")
+    history = await world.opened(shop.folder)
+    lock = history._mirror.folder / "refs/heads/main.lock"
+    lock.touch()
+    for _ in range(2):
+        with pytest.raises(HistoryUnavailable):
+            await history.revert(revert(bad, good))
+        assert lock.exists()
+    os.utime(lock, (0, 0))
+    with pytest.raises(HistoryUnavailable):
+        await history.revert(revert(bad, good))
+    assert (await history.revert(revert(bad, good))).commit == shop.head()
+
+
+def _ended(world: World) -> bool:
+    """Whether the process that the ssh program became is a dead one that nobody has waited for yet."""
+    return psutil.Process(int((world.folder / "pid").read_text())).status() == psutil.STATUS_ZOMBIE
 
 
 def executable(path: Path, script: str) -> None:

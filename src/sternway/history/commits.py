@@ -18,6 +18,7 @@ from sternway.history.mirror import Mirror
 
 AUTHOR = ("Sternway", "sternway@localhost")
 RELEASE_TRAILER = "Sternway-Release"
+_ASKED = r"^(user\.name|user\.email|commit\.gpgsign)$"
 _OWN_SETTINGS = r"^(user|author|committer|gpg|commit)\."
 
 
@@ -34,22 +35,20 @@ async def identity(mirror: Mirror, local: LocalRepository | None) -> Identity:
     """Ask the user's Git who commits and whether commits are signed."""
     config: dict[str, str] = {}
     if local:
-        asked = await mirror.git.run(
-            *("config", "--local", "--includes", "-z", "--get-regexp", _OWN_SETTINGS), folder=local.address
-        )
-        for entry in asked.out.decode("utf-8", "replace").split("\0")[:-1]:
-            key, _, value = entry.partition("\n")
-            config[key] = value
-
-    async def setting(*arguments: str) -> str:
-        return (await mirror.git.run("config", *arguments, config=config)).text
-
-    name, email = await setting("user.name"), await setting("user.email")
-    return Identity(
-        committer=(name, email) if name and email else AUTHOR,
-        sign=await setting("--type=bool", "commit.gpgSign") == "true",
-        config=config,
+        options = ("--local", "--includes", "-z", "--get-regexp", _OWN_SETTINGS)
+        config = _settings((await mirror.git.run("config", *options, folder=local.address)).out)
+    found = _settings((await mirror.git.run("config", "-z", "--get-regexp", _ASKED, config=config)).out)
+    name, email = found.get("user.name"), found.get("user.email")
+    sign = "commit.gpgsign" in found and (
+        (await mirror.git.run("config", "--type=bool", "commit.gpgSign", config=config)).text == "true"
     )
+    return Identity(committer=(name, email) if name and email else AUTHOR, sign=sign, config=config)
+
+
+def _settings(out: bytes) -> dict[str, str]:
+    """Read what `git config -z` lists; a key without a value means true, a later value replaces an earlier one."""
+    entries = [entry.partition("\n") for entry in out.decode("utf-8", "replace").split("\0")[:-1]]
+    return {key: value if between else "true" for key, between, value in entries}
 
 
 async def commit_tree(

@@ -19,7 +19,7 @@ from sternway.domain.releases import Mark, Revert, Reverted
 from sternway.errors import HistoryUnavailable, Refused
 from sternway.history import notes
 from sternway.history.command import NETWORK_TIMEOUT_S, GitFailed
-from sternway.history.commits import AUTHOR, commit_tree, identity, message, parse_author
+from sternway.history.commits import AUTHOR, Identity, commit_tree, identity, message, parse_author
 from sternway.history.local import Declined, LocalRepository, inspect
 from sternway.history.mirror import NOTES, Blob, Mirror, Rewrite, unreachable
 from sternway.history.publish import publish, push, with_retries
@@ -363,9 +363,8 @@ class GitHistory:
         if not blobs:
             return head
         who = await identity(mirror, self._local)
-        commit = await self._make(
-            blobs, message("", text, ()), parse_author(author) if author else who.committer, onto=head
-        )
+        named = parse_author(author) if author else who.committer
+        commit = await self._make(blobs, message("", text, ()), named, onto=head, who=who)
         try:
             await publish(mirror, self._local, commit=commit, onto=head)
         except Declined as exc:
@@ -373,10 +372,18 @@ class GitHistory:
         self._served = commit
         return commit
 
-    async def _make(self, changes: Mapping[str, Blob | None], text: str, author: tuple[str, str], *, onto: str) -> str:
+    async def _make(
+        self,
+        changes: Mapping[str, Blob | None],
+        text: str,
+        author: tuple[str, str],
+        *,
+        onto: str,
+        who: Identity | None = None,
+    ) -> str:
         return await commit_tree(
             self._mirror,
-            await identity(self._mirror, self._local),
+            who or await identity(self._mirror, self._local),
             tree=await self._mirror.tree(onto, changes),
             parent=onto,
             message=text,
@@ -390,5 +397,6 @@ class GitHistory:
         try:
             yield
         except GitFailed as exc:
+            self._mirror.clear_stale_locks(exc.output.error)
             hint = "check the disk and the repository; it is tried again by itself"
             raise self._troubled(HistoryUnavailable(str(exc), hint=hint, retry_in_s=5)) from exc

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ _INCOMING = "refs/sternway/incoming"
 _KEEP = "refs/sternway/keep/"
 _FIRST_FETCH_TIMEOUT_S = 900.0
 _LOCK_TIMEOUT_S = 60.0
+_STALE_S = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,7 @@ class Mirror:
             timeout_s=NETWORK_TIMEOUT_S if old else _FIRST_FETCH_TIMEOUT_S,
         )
         if fetched.code != 0:
+            self.clear_stale_locks(fetched.error)
             raise unreachable(self.source, fetched.error, fetched.last_line)
         new = await self.resolve(_INCOMING)
         assert new is not None, "the fetch has just written it"
@@ -192,6 +195,15 @@ class Mirror:
             finally:
                 os.close(handle)
 
+    def clear_stale_locks(self, error: str) -> None:
+        """Remove what a power loss left: lock files in the mirror (never elsewhere) that no command can hold still."""
+        if ".lock'" not in error:
+            return
+        for path in self.folder.rglob("*.lock"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > _STALE_S:
+                    path.unlink()
+
     async def _sound(self) -> bool:
         refs = await self.git.run("for-each-ref", "--format=%(objectname) %(tree)", "refs/heads", _KEEP)
         return refs.code == 0
@@ -214,7 +226,7 @@ class Mirror:
 def unreachable(source: Source, error: str, line: str) -> HistoryUnavailable:
     """Say what a failed fetch or push means for a person."""
     hint = "it is tried again by itself; check the network and the address"
-    if "Authentication failed" in error or "could not read Username" in error or "Permission denied" in error:
+    if any(words in error for words in ("Authentication failed", "could not read", "Permission denied")):
         hint = f"Git has no valid credentials for it: check with git ls-remote {source}"
     elif "find remote ref" in error:
         hint = "the watched branch is gone: put it back, or watch another one"
