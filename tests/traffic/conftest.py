@@ -40,6 +40,20 @@ class Mesh:
         await self.router.apply(plan)
         return self.router.address(plan.service.name)
 
+    async def proxy(self, caller: str) -> str:
+        """The proxy of a caller's processes, once it listens."""
+        url = self.router.environment(caller)["http_proxy"]
+        host, port = url.removeprefix("http://").split(":")
+        async with asyncio.timeout(5):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection(host, int(port))
+                except OSError:
+                    await asyncio.sleep(0.005)
+                else:
+                    writer.close()
+                    return url
+
     def reset(self) -> None:
         """Replicas answer well and have seen nothing."""
         for upstream in (self.stable, self.candidate):

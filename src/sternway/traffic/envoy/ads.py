@@ -181,7 +181,8 @@ class AdsServer:
         except TimeoutError as exc:
             missing = ", ".join(self._missing(ticket)) or "anything"
             state = f"has not acknowledged {missing}" if self._streams else "is not connected"
-            hint = "It is tried again. `sternway status` tells whether Envoy runs; its log says why not."
+            refused = "".join(f" It refused {name}: {text}." for name, text in self.rejections.items())
+            hint = f"It is tried again. `sternway status` tells whether Envoy runs; its log says why not.{refused}"
             raise NotApplied(f"Envoy {state} in time", hint=hint) from exc
         finally:
             self._waiting.remove(changed)
