@@ -102,14 +102,14 @@ class Limited:
 class Evidence:
     """All that the judge remembers of a release.
 
-    exposure_since_s: when the candidate first answered in this exposure. withdrawals: exposures that ended suspected.
+    candidate_since_s: when the candidate first answered. withdrawals: exposures that ended suspected.
     suspected: the criterion that raised suspicion in this exposure, with the sentence that said so.
     """
 
     stable: str = ""
     candidate: str = ""
     now_s: float = 0.0
-    exposure_since_s: float | None = None
+    candidate_since_s: float | None = None
     withdrawals: int = 0
     suspected: str = ""
     suspicion: str = ""

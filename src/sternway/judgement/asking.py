@@ -114,7 +114,6 @@ def begin_exposure(evidence: Evidence) -> Evidence:
     fresh = new_wealth(BETS)
     return replace(
         evidence,
-        exposure_since_s=None,
         withdrawals=withdrawals,
         suspected="",
         suspicion="",

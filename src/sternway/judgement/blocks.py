@@ -8,7 +8,7 @@ expectation of its factor stays at most 1 (tests/stats enumerates this exactly),
 
 from __future__ import annotations
 
-from math import exp, log
+from math import log
 
 from sternway.domain.evidence import Counts
 
@@ -17,6 +17,8 @@ MIN_CANDIDATE = 1
 MAX_BLOCK_S = 10.0
 SLOW_TICK_S = 2.0
 SLOW_CAP = log(2.0)
+SLOW_TOLERANCE = 1.1
+GRACE_S = 10.0
 
 
 def block_ends(block: Counts, *, since_s: float, now_s: float) -> bool:
@@ -36,10 +38,10 @@ def elapsed(*, since_s: float, now_s: float) -> float:
     return min(max(now_s - since_s, 0.0), MAX_BLOCK_S)
 
 
-def slow_tolerance(*, since_s: float, exposed_s: float | None) -> float:
-    """How many times stable's share of slow answers a candidate may show: much while it warms up, then 1.25.
+def warming(*, since_s: float, fresh_s: float | None) -> bool:
+    """Whether a candidate is too fresh to be judged by its latency: it began to answer less than ten seconds ago.
 
-    A function of its age alone, so known before the block begins: 1.25 + 15 exp(-age / 5 s).
+    A block that begins in this time is counted, but never weighed. (Weighing it against a generous tolerance would
+    be as valid, but would lose the stakes before the judging begins.)
     """
-    age_s = max(0.0, since_s - exposed_s) if exposed_s is not None else 0.0
-    return 1.25 + 15.0 * exp(-age_s / 5.0)
+    return fresh_s is None or 0.0 <= since_s - fresh_s < GRACE_S

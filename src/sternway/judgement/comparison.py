@@ -7,7 +7,7 @@ from dataclasses import replace
 from sternway.domain.evidence import Compared, Counts
 from sternway.domain.guards import JudgeSettings
 from sternway.domain.tallies import Unit
-from sternway.judgement.blocks import SLOW_CAP, block_ends, elapsed, slow_tick_ends, slow_tolerance
+from sternway.judgement.blocks import SLOW_CAP, SLOW_TOLERANCE, block_ends, elapsed, slow_tick_ends, warming
 from sternway.judgement.counting import NOTHING
 from sternway.stats.shares import BETS, TwoArms, share_log_factors
 from sternway.stats.wealth import grow, new_wealth
@@ -28,7 +28,7 @@ def compare(
     *,
     start_s: float,
     now_s: float,
-    exposed_s: float | None,
+    fresh_s: float | None,
 ) -> Compared:
     """Add counts to the open block, and weigh it when it ends."""
     since_s = compared.since_s
@@ -40,11 +40,11 @@ def compare(
     ends = block_ends(block, since_s=since_s, now_s=now_s)
     if not ends or (slow and not slow_tick_ends(since_s=since_s, now_s=now_s)):
         return replace(compared, since_s=since_s, block=block, release=release)
+    if slow and warming(since_s=since_s, fresh_s=fresh_s):
+        return replace(compared, since_s=None, block=NOTHING, release=release)
     factors = share_log_factors(
         arms_of(block),
-        tolerance=(
-            slow_tolerance(since_s=since_s, exposed_s=exposed_s) if slow else 1.0 + settings.worse_than_percent / 100.0
-        ),
+        tolerance=SLOW_TOLERANCE if slow else 1.0 + settings.worse_than_percent / 100.0,
         floor=0.0 if slow else settings.and_percent / 100.0,
         cap=SLOW_CAP if slow else None,
     )

@@ -40,15 +40,15 @@ def judge(
 def _fold(
     settings: JudgeSettings, spent: Budget, evidence: Evidence, counted: Counted, now_s: float, *, concurrent: bool
 ) -> Evidence:
-    exposed_s = evidence.exposure_since_s
-    if exposed_s is None and counted.candidate_answered:
-        exposed_s = counted.start_s
+    fresh_s = evidence.candidate_since_s
+    if fresh_s is None and counted.candidate_answered:
+        fresh_s = counted.start_s
 
     def one(compared: Compared) -> Compared:
         counts = counted.of(compared.name, compared.unit)
         if not concurrent:
             return compared if counts is NOTHING else replace(compared, release=compared.release + counts)
-        return compare(settings, compared, counts, start_s=counted.start_s, now_s=now_s, exposed_s=exposed_s)
+        return compare(settings, compared, counts, start_s=counted.start_s, now_s=now_s, fresh_s=fresh_s)
 
     def limit(limited: Limited) -> Limited:
         if limited.basis == HISTORY and concurrent:
@@ -62,13 +62,13 @@ def _fold(
             history=_history(evidence, limited.name),
             start_s=counted.start_s,
             now_s=now_s,
-            exposed_s=exposed_s,
+            fresh_s=fresh_s,
         )
 
     return replace(
         evidence,
         now_s=now_s,
-        exposure_since_s=exposed_s,
+        candidate_since_s=fresh_s,
         compared=tuple(one(compared) for compared in evidence.compared),
         race=_race(settings, evidence, counted, now_s, concurrent=concurrent),
         limited=tuple(limit(limited) for limited in evidence.limited),

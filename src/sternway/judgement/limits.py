@@ -12,7 +12,7 @@ from math import log
 
 from sternway.domain.evidence import Counts, Limited
 from sternway.domain.guards import JudgeSettings
-from sternway.judgement.blocks import SLOW_CAP, elapsed, slow_tick_ends, slow_tolerance
+from sternway.judgement.blocks import SLOW_CAP, SLOW_TOLERANCE, elapsed, slow_tick_ends, warming
 from sternway.judgement.budget import HISTORY, OBJECTIVE, Budget
 from sternway.judgement.comparison import ERRORS
 from sternway.judgement.counting import NOTHING
@@ -71,7 +71,7 @@ def hold_to(
     history: Counts,
     start_s: float,
     now_s: float,
-    exposed_s: float | None,
+    fresh_s: float | None,
 ) -> Limited:
     """Add counts, and weigh them: errors at once, slow answers by the tick of two seconds."""
     if counts is NOTHING and limited.since_s is None:
@@ -87,11 +87,9 @@ def hold_to(
     if block.stable_total and limited.basis == OBJECTIVE:
         factors = rate_log_factors(block.stable_total, block.stable_bad, limit=limited.limit, cap=cap)
         after = replace(after, stable_wealth=grow(limited.stable_wealth, factors, elapsed_s=passed_s))
-    if not block.candidate_total:
+    if not block.candidate_total or (slow and warming(since_s=since_s, fresh_s=fresh_s)):
         return after
     limit = limited.limit if limited.basis == OBJECTIVE else allowed_by_history(settings, budget, history, slow=slow)
-    if slow:
-        limit *= slow_tolerance(since_s=since_s, exposed_s=exposed_s)
     factors = rate_log_factors(block.candidate_total, block.candidate_bad, limit=limit, cap=cap)
     return replace(
         after,
@@ -107,7 +105,7 @@ def allowed_by_history(settings: JudgeSettings, budget: Budget, history: Counts,
     """
     bound = upper_rate(history.stable_total, history.stable_bad, log_level=history_needed(budget))
     if slow:
-        return bound
+        return bound * SLOW_TOLERANCE
     return bound * (1.0 + settings.worse_than_percent / 100.0) + settings.and_percent / 100.0
 
 

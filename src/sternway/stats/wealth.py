@@ -15,6 +15,7 @@ Wealth = tuple[float, ...]
 
 START_SHARE = 0.75
 HORIZON_S = 1800.0
+SHORTEST_S = 1e-6
 
 
 def new_wealth(bets: int) -> Wealth:
@@ -41,13 +42,14 @@ def grow(wealth: Wealth, log_factors: Sequence[float], *, elapsed_s: float) -> W
     """
     cash, *bets = wealth
     grown = [bet + factor for bet, factor in zip(bets, log_factors, strict=True)]
-    if elapsed_s <= 0.0:
+    if elapsed_s < SHORTEST_S:
         return (cash, *grown)
     part = -elapsed_s / HORIZON_S
     moved = cash + log(-expm1(part)) - log(len(grown))
-    return (cash + part, *[_log_add(bet, moved) for bet in grown])
-
-
-def _log_add(one: float, other: float) -> float:
-    high, low = (one, other) if one >= other else (other, one)
-    return high + log1p(exp(low - high))
+    return (
+        cash + part,
+        *[
+            bet + log1p(exp(moved - bet)) if bet >= moved else moved + log1p(exp(bet - moved))  # log(a + b)
+            for bet in grown
+        ],
+    )
