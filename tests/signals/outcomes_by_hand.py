@@ -1,7 +1,5 @@
 """Short ways to write outcomes and to look at readings."""
 
-from dataclasses import replace
-
 from sternway.domain.tallies import Question
 from sternway.signals.counting import Outcome
 
@@ -11,12 +9,12 @@ GOOD = Outcome(service="orders", version="v1", at_s=100.0, duration_ms=10.0, sta
 
 def good(version="v1", **more):
     """Build an outcome that is fine."""
-    return replace(GOOD, version=version, **more)
+    return GOOD._replace(version=version, **more)
 
 
 def bad(version="v2", **more):
     """Build an outcome that failed."""
-    return replace(GOOD, version=version, **{"status": 500, **more})
+    return GOOD._replace(version=version, **{"status": 500, **more})
 
 
 def counts(reading):

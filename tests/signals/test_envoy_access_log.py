@@ -185,6 +185,7 @@ async def test_nothing_wakes_but_failures_of_a_candidate_in_question(source, wok
         pytest.param("split", "orders|v2|shield", ("v2", 0), id="by an aggregate at the first attempt"),
         pytest.param("split", "", None, id="on no route to a version"),
         pytest.param("", "control", None, id="by a cluster of another kind"),
+        pytest.param("", "orders|v2|local", None, id="behind a version's own fault injection"),
     ],
 )
 async def test_the_route_says_who_was_asked_and_the_cluster_who_answered(source, route, cluster, expected):
@@ -324,6 +325,16 @@ async def test_edges_name_the_caller_by_the_port_it_used(source):
         ("web", "orders", 1),
     ]
     assert [(one.version, one.figures.requests) for one in source.traffic()] == [("v2", 4)]
+
+
+async def test_a_listener_that_changes_hands_has_a_new_caller(time):
+    """Ports are given out again: who holds one is asked anew for each message."""
+    callers = {20_001: "web"}
+    source = EnvoyAccessLog(time, callers.get, lambda _: None, wall=time.wall)
+    source.take(message({}, {}))
+    callers[20_001] = "shop"
+    source.take(message({}))
+    assert [(edge.caller, edge.figures.requests) for edge in source.edges()] == [("shop", 1), ("web", 2)]
 
 
 async def test_names_seen_once_do_not_pile_up(source, monkeypatch):

@@ -149,29 +149,29 @@ class EnvoyAccessLog:
         failing: dict[str, None] = {}
         self._callers.clear()
         for entry in message.http_logs.log_entry:
-            outcome = self._outcome(entry, now_s, ahead_s)
-            if outcome is not None and self._counter(outcome.service).add(outcome):
-                failing[outcome.service] = None
+            named = self._named(entry.common_properties.route_name, entry.common_properties.upstream_cluster)
+            if named is None:
+                continue
+            counter = self._counter(named.service)
+            if counter.add(self._outcome(entry, named, counter.cluster_key, now_s, ahead_s)):
+                failing[named.service] = None
         for service in failing:
             self._call(service)
 
-    def _outcome(self, entry: Any, now_s: float, ahead_s: float) -> Outcome | None:
-        common = entry.common_properties
-        named = self._named(common.route_name, common.upstream_cluster)
-        if named is None:
-            return None
-        service = named.service
-        response = entry.response
+    def _outcome(
+        self, entry: Any, named: _Named, cluster_key: ClusterKey | None, now_s: float, ahead_s: float
+    ) -> Outcome:
+        common, response = entry.common_properties, entry.response
         status = response.response_code.value
         flags = common.response_flags
-        duration_ms = common.duration.seconds * 1e3 + common.duration.nanos / 1e6
-        at_s = common.start_time.seconds + common.start_time.nanos / 1e9 + duration_ms / 1e3 + ahead_s
+        duration, start = common.duration, common.start_time
+        duration_ms = duration.seconds * 1e3 + duration.nanos / 1e6
+        at_s = start.seconds + start.nanos / 1e9 + duration_ms / 1e3 + ahead_s
         attempts = common.upstream_request_attempt_count
         port = common.downstream_local_address.socket_address.port_value
         replica = common.upstream_remote_address.socket_address
-        cluster_key = self._counter(service).cluster_key
         return Outcome(
-            service=service,
+            service=named.service,
             version=named.version,
             at_s=at_s if now_s - STALE_S <= at_s <= now_s else now_s,
             duration_ms=duration_ms,
