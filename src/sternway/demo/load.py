@@ -131,10 +131,11 @@ class Load:
         begin = due = swept = time.monotonic()
         end = begin + self._duration_s if self._duration_s is not None else float("inf")
         while not self._stop.is_set() and (now := time.monotonic()) < end:
-            due = max(due, now - 0.25)  # after a long pause of the machine, no flood
+            # After a long pause of the machine, or at rate 0, no flood.
+            due = max(due, now - 0.25) if self.rate_per_s > 0 else now + _TICK_S
             while due <= now:
                 self._send(now)
-                due += self._random.expovariate(self.rate_per_s) if self.rate_per_s > 0 else _TICK_S
+                due += self._random.expovariate(self.rate_per_s)
             if now - swept > _SWEEP_S:
                 swept = now
                 self._sweep(now)

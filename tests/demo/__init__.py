@@ -1,0 +1,1 @@
+"""The sample shop and the load generator, as real processes on real sockets."""
