@@ -56,6 +56,16 @@ YAML_CASES = [
         WEB.replace("  replicas: 1", "  replicas: 1\n  replicas: 2"),
         "6: spec.replicas: `replicas` stands twice, on the lines 5 and 6 (keep one of them)",
     ),
+    case(
+        "merge-of-no-mapping",
+        "a: &a 1\nb: {<<: *a}\n",
+        "2: b: `<<` takes a mapping (name an anchor that stands on a mapping)",
+    ),
+    case(
+        "mistake-beside-a-merge",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: &m {name: x}\ndata:\n  <<: *m\n  name: 1\n",
+        '6: data.name: the value must be text (quote it: name: "…")',
+    ),
     case("tag", "a: !vault x\n", "1: a: the tag !vault means nothing here (leave the tag out)"),
     case("list", "- 1\n", "1: a manifest must be a mapping (begin with `apiVersion:` and `kind:`)"),
     case("text", "hello\n", "1: a manifest must be a mapping (begin with `apiVersion:` and `kind:`)"),
@@ -116,7 +126,7 @@ FIELD_CASES = [
     case(
         "truth-for-text",
         deployment(container="env: [{name: DEBUG, value: yes}]"),
-        f'14: {CONTAINER}.env[0].value: must be text, not true (quote it: "true")',
+        f"14: {CONTAINER}.env[0].value: must be text, not true (put it in quotes)",
     ),
     case(
         "text-for-number",

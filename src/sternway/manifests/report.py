@@ -98,8 +98,10 @@ def _say_choice(said: _Said) -> tuple[str, str]:
 
 
 def _say_text(said: _Said) -> tuple[str, str]:
-    plain = isinstance(said.value, (int, float, bool)) and not said.secret
-    return f"must be text{said.got}", f'quote it: "{_show(said.value)}"' if plain else "write text"
+    if isinstance(said.value, bool):
+        return f"must be text{said.got}", "put it in quotes"
+    plain = isinstance(said.value, (int, float)) and not said.secret
+    return f"must be text{said.got}", f'quote it: "{said.value}"' if plain else "write text"
 
 
 def _say_number(said: _Said) -> tuple[str, str]:

@@ -109,8 +109,7 @@ class _Builder:
             return None
 
     def mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
-        value: dict[str, Any] = {}
-        merged: list[Node] = []
+        value = self.merged(node, path)
         first: dict[str, int] = {}
         for key, item in node.value:
             if not isinstance(key, ScalarNode):
@@ -118,7 +117,6 @@ class _Builder:
                 self.wrong(key, path, "a key must be plain text", template)
                 continue
             if key.tag == _TAG + "merge":
-                merged += item.value if isinstance(item, SequenceNode) else [item]
                 continue
             line = key.start_mark.line + 1
             if key.value in first:
@@ -128,11 +126,20 @@ class _Builder:
             first[key.value] = line
             self.lines[(*path, key.value)] = line
             value[key.value] = self.build(item, (*path, key.value))
-        for source in merged:
-            if not isinstance(source, MappingNode):
-                self.wrong(source, path, "`<<` takes a mapping", "name an anchor that stands on a mapping")
+        return value
+
+    def merged(self, node: MappingNode, path: Path) -> dict[str, Any]:
+        """Read what `<<` brings in; the mapping's own keys come over it. Of several sources the first one wins."""
+        value: dict[str, Any] = {}
+        for key, item in node.value:
+            if key.tag != _TAG + "merge":
                 continue
-            value = {**self.build(source, path), **value}
+            for source in reversed(item.value if isinstance(item, SequenceNode) else [item]):
+                found = self.build(source, path)
+                if isinstance(found, dict):
+                    value |= found
+                else:
+                    self.wrong(key, path, "`<<` takes a mapping", "name an anchor that stands on a mapping")
         return value
 
 
