@@ -385,6 +385,41 @@ async def test_without_a_name_in_git_the_commits_are_sternways(world: World) -> 
     assert shop.git("log", "-1", "--format=%an <%ae> %cn") == "Sternway <sternway@localhost> Sternway"
 
 
+async def test_unusual_settings_of_the_users_git_change_nothing(world: World, revert) -> None:
+    """What a person sets for their own comfort must not change what is read from Git or written to it."""
+    shop = world.repository()
+    text = SHOP.replace("\n", "\r\n")
+    good = shop.commit({"shop.yaml": text}, "Good")
+    bad = shop.commit({"shop.yaml": text.replace("orders:1.0.0", "orders:1.1.0")}, "Böse")
+    bare = world.server(shop)
+    for setting in (
+        "log.showSignature true", "fetch.prune true", "color.ui always", "column.ui always", "push.followTags true",
+        "safe.bareRepository explicit", "protocol.version 0", "core.autocrlf true", "core.abbrev 5",
+        "i18n.logOutputEncoding latin1", "core.quotePath true", "push.default nothing", "fetch.parallel 0",
+        "core.pager false", "commit.cleanup strip", "core.commentChar 5", "notes.displayRef *",
+    ):  # fmt: skip
+        shop.git("config", "--global", *setting.split(" "))
+    history = await world.opened(bare)
+    assert (await history.head()).subject == "Böse"
+    done = await history.revert(revert(bad, good))
+    assert dict((await history.at(str(done.commit))).files) == {"shop.yaml": text}
+    assert (await history.revert(revert(bad, good))).commit == done.commit
+
+
+async def test_a_repository_that_is_back_is_no_trouble_any_more(world: World) -> None:
+    """`trouble` tells what is wrong now, not what was."""
+    shop = world.repository()
+    shop.commit({"shop.yaml": SHOP})
+    history = await world.opened(shop.folder)
+    shop.folder.rename(world.folder / "away")
+    with pytest.raises(HistoryUnavailable):
+        await history.head()
+    assert history.trouble
+    (world.folder / "away").rename(shop.folder)
+    await history.head()
+    assert history.trouble == ""
+
+
 @pytest.mark.parametrize("scope", ["global", "local"])
 async def test_commits_are_signed_when_the_users_git_signs(world: World, revert, scope: str) -> None:
     """With commit.gpgSign and an ssh key, Git itself verifies the revert; set for the user or the repository."""

@@ -1,7 +1,7 @@
 """Run the `git` command: hardened, with a time-out, never through a shell. Used by everything in this package.
 
 The user's own Git configuration stays in force (identity, signing, credential helpers, proxies), except that
-hooks are off, nothing prompts, and only the file, ssh and https transports (http to this machine) are allowed.
+hooks are off, nothing prompts, output is in the form read here, and only the file, ssh and https transports (http to this machine) are allowed.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ _HARDENED = (
     "-c", "gc.autoDetach=false",
     "-c", "maintenance.autoDetach=false",
     "-c", "submodule.recurse=false",
+    "-c", "safe.bareRepository=all",
+    "-c", "log.showSignature=false",
+    "-c", "i18n.logOutputEncoding=UTF-8",
+    "-c", "color.ui=false",
 )  # fmt: skip
 # Variables that point Git at some other repository, or that would answer for the user.
 _DROPPED = (

@@ -190,8 +190,8 @@ class GitHistory:
             "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}^{{commit}}", folder=local.address
         )
         if asked.code != 0:
-            listed = await git.run("branch", "--list", "--format=%(refname:short)", folder=local.address)
-            known = [name for name in listed.text.splitlines() if not name.startswith("(")]
+            listed = await git.run("for-each-ref", "--format=%(refname:short)", "refs/heads", folder=local.address)
+            known = listed.text.splitlines()
             if not known:
                 raise wrong(where, "the repository has no commit yet", "run git add . && git commit -m 'First state'")
             raise wrong(where, f"there is no branch {branch}", f"its branches are {', '.join(known[:10])}")
@@ -262,7 +262,7 @@ class GitHistory:
     async def _look(self) -> None:
         """Fetch when the source has changed (a server: always). Raises HistoryUnavailable and keeps the trouble."""
         now = self._local.fingerprint(self.branch) if self._local else None
-        if self._local and now == self._seen:
+        if self._local and now == self._seen and not self.trouble:
             return
         async with self._failures(), self._mirror.locked():
             await self._fetch()

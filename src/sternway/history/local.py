@@ -131,10 +131,12 @@ async def fast_forward(git: Git, work_tree: Path, *, branch: str, commit: str, o
         return
     if now.text != onto or "index.lock" in merged.error or merged.code == 0:
         raise Moved
-    raise Declined(
-        f"edits in {work_tree} that are not committed are in the way: {' '.join(merged.error.split())}",
-        "commit or stash them, then run",
-    )
+    words = " ".join(merged.error.split())
+    if "overwritten" in words:
+        raise Declined(
+            f"edits in {work_tree} that are not committed are in the way: {words}", "commit or stash them, then run"
+        )
+    raise Declined(f"the work tree {work_tree} does not take it: {words}", "mend that, then run")
 
 
 def _stat(path: Path) -> tuple[int, int, int]:

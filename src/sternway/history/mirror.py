@@ -76,7 +76,7 @@ class Mirror:
         """Follow the source and return the head. Raises HistoryUnavailable."""
         old = await self.resolve(f"refs/heads/{self.branch}")
         fetched = await self.git.run(
-            *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow", self.address),
+            *("fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--update-shallow", self.address),
             *(f"+refs/heads/{self.branch}:{_INCOMING}", f"+{NOTES}*:{NOTES}*"),
             timeout_s=NETWORK_TIMEOUT_S if old else _FIRST_FETCH_TIMEOUT_S,
         )
