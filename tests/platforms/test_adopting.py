@@ -218,10 +218,11 @@ async def test_closing_without_stopping_leaves_replicas_to_the_next(world: World
     assert not alive(pid)
 
 
-async def test_a_record_that_cannot_be_read_stops_the_start(world: World) -> None:
+@pytest.mark.parametrize("text", ["{", '{"schema": 2}'], ids=["torn", "of a later Sternway"])
+async def test_a_record_that_cannot_be_read_stops_the_start(world: World, text: str) -> None:
     """Starting beside processes that nobody knows would double them: the file is named instead."""
     platform = world.platform()
-    (world.state_dir / "replicas" / "web-1.json").write_text("{")
+    (world.state_dir / "replicas" / "web-1.json").write_text(text)
     with pytest.raises(PlatformUnavailable, match=r"web-1\.json cannot be read"):
         await platform.start()
 

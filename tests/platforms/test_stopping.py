@@ -112,6 +112,24 @@ async def test_another_workload_replaces_one_without_touching_a_third(world: Wor
     assert world.endpoints(other) == untouched
 
 
+async def test_a_workload_that_is_wanted_again_while_it_stops_gets_new_replicas(world: World) -> None:
+    """What is on its way out stays on its way; a new replica takes over, and one record is left."""
+    platform = world.platform(drain_s=1.0)
+    await platform.start()
+    web = world.app()
+    await platform.apply("web", [run(web)])
+    (old,) = await world.ready(web, 1)
+    await platform.apply("web", [])
+    await platform.apply("web", [run(web)])
+    (new,) = await world.ready(web, 1)
+    assert new.replica != old.replica
+    phases = {replica.name: replica.phase for replica in (await state_of(platform, "web", web)).replicas}
+    assert phases == {old.replica: "stopping", new.replica: "ready"}
+    await until(lambda: len(list((world.state_dir / "replicas").iterdir())) == 1, "the old record to be removed")
+    assert world.endpoints(web) == (new,)
+    await platform.close(stop=True)
+
+
 async def test_equal_workloads_of_two_services_do_not_overwrite_each_other(
     world: World, platform: LocalPlatform
 ) -> None:

@@ -25,7 +25,7 @@ from sternway.platforms.local.process import Process
 from sternway.platforms.local.records import Record, Records
 from sternway.platforms.local.replica import Replica, Surroundings
 
-ADOPT_S = 1.0
+ADOPT_S = 2.0
 HOUSEKEEPING_S = 2.0
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 
@@ -86,7 +86,7 @@ class LocalPlatform:
     async def start(self) -> None:
         """Take over what an earlier Sternway left running.
 
-        Returns once the adopted replicas were probed (or a second passed) and their endpoints are published, all of
+        Returns once the adopted replicas were probed (or two seconds passed) and their endpoints are published, all of
         a workload at once: a proxy that still runs never sees fewer than there are.
         """
         self._adopting = True

@@ -39,9 +39,12 @@ class Prober:
         """200 to 399 passes. A redirect counts as an answer and is not followed."""
         if self._session is None:
             # A kept connection would starve a server with one thread; a cookie would make probes differ.
-            connector = aiohttp.TCPConnector(force_close=True, limit=0)
+            connector = aiohttp.TCPConnector(force_close=True, limit=0, happy_eyeballs_delay=None)
             self._session = aiohttp.ClientSession(
-                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": "sternway-probe"}
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                headers={"User-Agent": "sternway-probe"},
             )
         url = f"http://{ADDRESS}:{port}/{path.removeprefix('/')}"
         what = f"GET {path} on port {port}"

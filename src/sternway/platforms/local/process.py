@@ -188,7 +188,7 @@ class Process:
             return
         self._unwatch()
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)  # its children go with it, while the unreaped leader keeps the id ours
+            os.killpg(self.pid, signal.SIGKILL)  # what it started goes with it; an unreaped leader keeps the id ours
         self.exited.set_result(Exit(status=self._reap()))
 
     def _reap(self) -> int | None:

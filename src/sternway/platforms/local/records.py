@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from sternway.domain.versions import Workload
 from sternway.errors import PlatformUnavailable
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +33,7 @@ class Record:
     started_s: float = 0.0
     restarts: int = 0
     stopping: bool = False
-    schema: int = SCHEMA
+    schema: Literal[1] = 1
 
 
 _codec = TypeAdapter(Record)
