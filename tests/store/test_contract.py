@@ -119,6 +119,16 @@ async def test_an_unknown_verb_is_refused(store: Store) -> None:
     assert await store.after("orders", 0) == ()
 
 
+async def test_strange_words_do_not_make_a_record_fail(store: Store) -> None:
+    """What a program printed or a shell passed on may hold half characters and NULs; they are replaced."""
+    await store.record([Entry(service="orders", release=None, kind="failed", at_s=1.0, text="a\ud800b\0c")])
+    command = await store.add("orders", "rollback", "anna\udcff", 1.0, "1.0\0", "why \udc80")
+
+    assert [e.text for e in await store.entries(service="orders")] == ["a?b\ufffdc"]
+    assert (command.by, command.to, command.reason) == ("anna?", "1.0\ufffd", "why ?")
+    assert await store.after("orders", 0) == (command,)
+
+
 async def test_many_services_may_record_at_the_same_time(store: Store) -> None:
     """Concurrent passes of different services lose nothing."""
     names = [f"service-{n}" for n in range(20)]

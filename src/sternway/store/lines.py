@@ -52,6 +52,11 @@ def keep(entries: Sequence[Entry], latest: dict[str, Latest]) -> list[Line]:
     return lines
 
 
+def storable(text: str) -> str:
+    """Replace what some database refuses (half a UTF-16 pair, NUL): words from outside must not make a record fail."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
 def rolled_up(release: str, service: str, *, dropped: int, now_s: float) -> Line:
     """Build the note that tells a reader why a release cannot be replayed any more."""
     text = f"{ROLLED_UP}{dropped} passes that changed nothing are dropped; this release cannot be replayed any more"
@@ -66,7 +71,7 @@ def _line(entry: Entry, latest: Latest) -> Line:
         changed = entry.decision is not None and _lasting(entry.decision) != _lasting(latest.decision)
     else:
         changed = entry.text != dict(latest.texts).get(entry.kind)
-    kept = replace(entry, before=before, progress=entry.progress if checkpoint else None)
+    kept = replace(entry, text=storable(entry.text), before=before, progress=entry.progress if checkpoint else None)
     return Line(entry=kept, essential=begins or checkpoint or changed)
 
 

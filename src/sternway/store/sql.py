@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select,
 from sternway.domain.releases import Command, Decision, Observation, Progress, Verb
 from sternway.ports import Entry
 from sternway.store import schema
-from sternway.store.lines import Latest, Line, keep
+from sternway.store.lines import Latest, Line, keep, storable
 from sternway.store.migrate import migrate
 from sternway.store.rollup import Limits, RollUp
 from sternway.store.texts import Texts, Writing
@@ -104,7 +104,8 @@ class SqlStore:
 
     async def add(self, service: str, verb: str, by: str, at_s: float, to: str | None, reason: str) -> Command:
         """See ports.CommandQueue. Durable against power loss: a person is told that it was taken."""
-        values = {"service": service, "verb": Verb(verb).value, "by": by, "at_s": at_s, "to": to, "reason": reason}
+        values = {"service": service, "verb": Verb(verb).value, "at_s": at_s, "to": to and storable(to)}
+        values |= {"by": storable(by), "reason": storable(reason)}
         return await self._writer.run(self._add, values)
 
     async def after(self, service: str, last: int) -> tuple[Command, ...]:

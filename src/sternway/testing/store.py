@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sternway.domain.releases import Command, Progress, Verb
 from sternway.ports import Entry
-from sternway.store.lines import ROLLED_UP, Latest, Line, keep, rolled_up
+from sternway.store.lines import ROLLED_UP, Latest, Line, keep, rolled_up, storable
 from sternway.store.rollup import IDLE_S
 
 
@@ -67,8 +67,15 @@ class MemoryStore:
 
     async def add(self, service: str, verb: str, by: str, at_s: float, to: str | None, reason: str) -> Command:
         """See ports.CommandQueue."""
-        number = len(self.commands) + 1
-        command = Command(id=number, service=service, verb=Verb(verb), by=by, at_s=at_s, to=to, reason=reason)
+        command = Command(
+            id=len(self.commands) + 1,
+            service=service,
+            verb=Verb(verb),
+            by=storable(by),
+            at_s=at_s,
+            to=to and storable(to),
+            reason=storable(reason),
+        )
         self.commands.append(command)
         return command
 
