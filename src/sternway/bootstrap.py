@@ -20,7 +20,7 @@ from sternway.domain.images import Images
 from sternway.domain.versions import SecretKey
 from sternway.errors import InvalidInput, Temporary
 from sternway.history.git import GitHistory
-from sternway.manifests import secret_value
+from sternway.manifests.sources import secret_value
 from sternway.paths import Paths
 from sternway.platforms.local import LocalPlatform
 from sternway.signals.envoy_access_log import EnvoyAccessLog
@@ -71,12 +71,14 @@ class Sternway:
 
     def _wire_mesh(self) -> None:
         self.signals = EnvoyAccessLog(
-            clock=self.clock, caller_of=lambda port: self.router.caller_of_port().get(port), wake=self.queue.wake
+            clock=self.clock,
+            caller_of=lambda port: self.router.caller_of_port().get(port),
+            wake=self.queue.wake,
+            connected=lambda: self.router.connected,
         )
         self.router = EnvoyRouter(
             state_dir=self.paths.state / "envoy",
             run_dir=self.paths.run,
-            clock=self.clock,
             servicers=(self.signals.register,),
         )
         self.platform = LocalPlatform(
@@ -123,10 +125,10 @@ class Sternway:
         await self._first_catalogue(recorded)
         wanted = {w.service.name for w in self.git.catalogue.wanted} if self.git.catalogue else set()
         self._say(f"{len(wanted)} services at commit {self.git.head.commit[:9] if self.git.head else '?'}")
-        await self.platform.start()
-        self.router.resume(recorded)
-        await self.router.start()
+        await self.router.start(resume=recorded)
+        self._log_keys()
         self._say("Envoy is up")
+        await self.platform.start()
         await asyncio.gather(*(self._converge(service) for service in sorted(recorded)))
         for service in sorted(recorded | wanted):
             self.queue.wake(service)
@@ -150,7 +152,6 @@ class Sternway:
         await self.outbox.close()
         await self.platform.close(stop=stop)
         await self.router.close(stop=stop)
-        await self.history.close()
         await self.journal.close()
         self._lock.release()
 
@@ -177,12 +178,19 @@ class Sternway:
             self._git_event.clear()
             try:
                 await self.git.follow()
+                self._log_keys()
                 wait_s = None
             except Temporary as trouble:
                 self.queue.troubles["git"] = str(trouble)
                 wait_s = trouble.retry_in_s
             else:
                 self.queue.troubles.pop("git", None)
+
+    def _log_keys(self) -> None:
+        """Have the proxies log the headers that hold cluster keys."""
+        keys = [w.guard.judge.cluster_key for w in (self.git.catalogue.wanted if self.git.catalogue else ())]
+        headers = {"cookie" if key.cookie else (key.header or "").lower() for key in keys if key}
+        self.router.set_logged_headers(sorted({*headers, *self.signals.logged_headers()} - {""}))
 
     def _git_changed(self) -> None:
         self._git_event.set()

@@ -315,8 +315,9 @@ async def test_every_decision_replays_from_the_journal():
     report = replay("orders-1", entries)
     assert report.matches
     assert report.passes > 5
+    chosen = [e.seq for e in entries if e.decision][3]
     tampered = [
-        dataclasses.replace(e, decision=dataclasses.replace(e.decision, reason="other")) if e.decision and i == 3 else e
-        for i, e in enumerate(entries)
+        dataclasses.replace(e, decision=dataclasses.replace(e.decision, reason="other")) if e.seq == chosen else e
+        for e in entries
     ]
     assert not replay("orders-1", tampered).matches

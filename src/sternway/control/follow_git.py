@@ -10,7 +10,9 @@ from collections.abc import Callable
 from sternway.domain.releases import Mark, Wanted
 from sternway.domain.versions import Version
 from sternway.errors import InvalidInput, Problem
-from sternway.manifests import Catalogue, load, unsupported
+from sternway.manifests.admission import unsupported
+from sternway.manifests.catalogue import Catalogue
+from sternway.manifests.load import load
 from sternway.ports import Can, History, Snapshot
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from sternway.domain.guards import ABTest, BlueGreen, Canary, Mode, Then
 from sternway.domain.judgements import Verdict
 from sternway.domain.platform import WorkloadState
-from sternway.domain.releases import Observation, Phase, Progress, Release
+from sternway.domain.releases import Observation, Phase, Progress, Release, Reverted
 from sternway.engine.exposure import percent_of_step, ready
 from sternway.engine.lifecycle import enter, promoted, settled, take_back
 from sternway.engine.transitions import Trigger
@@ -197,12 +197,15 @@ def _wait_for_a_person(progress: Progress, release: Release, seen: Observation) 
 
 def _finish_rollback(progress: Progress, release: Release, seen: Observation) -> Progress:
     """Over when the proxies show no traffic to the candidate and the Git part is done or needless."""
-    traffic = seen.traffic
-    back = traffic is None or traffic.split.percent(release.stable.id) == 100.0
-    wanted = seen.wanted
-    elsewhere = wanted is not None and wanted.version.id not in (release.candidate.id, release.stable.id)
-    git_done = release.revert is None or release.reverted is not None or elsewhere
-    return settled(progress, release, seen.now_s) if back and git_done else progress
+    traffic, wanted = seen.traffic, seen.wanted
+    if traffic is not None and traffic.split.percent(release.stable.id) < 100.0:
+        return progress
+    if release.revert is not None and release.reverted is None:
+        if wanted is None or wanted.version.id in (release.candidate.id, release.stable.id):
+            return progress
+        needless = f"nothing was reverted: Git asks for {wanted.version.id} by now"
+        release = replace(release, reverted=Reverted(release=release.name, commit=None, message=needless))
+    return settled(progress, release, seen.now_s)
 
 
 def _state(release: Release, seen: Observation) -> WorkloadState | None:
