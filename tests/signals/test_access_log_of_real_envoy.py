@@ -75,7 +75,15 @@ def cluster(name, endpoint, **more):
 
 
 def shield(candidate, stable):
-    """Build the aggregate cluster that lets stable answer for a candidate."""
+    """Build a candidate's shield as one cluster of two priorities: the log names this cluster."""
+    found = cluster("orders|v2|shield", address(candidate))
+    second = {"priority": 1, "lb_endpoints": [{"endpoint": {"address": address(stable)}}]}
+    found["load_assignment"]["endpoints"].append(second)
+    return found
+
+
+def aggregate_shield(candidate, stable):
+    """Build it as an aggregate of two clusters: the log names the member that answered."""
     members = {"@type": AGGREGATE, "clusters": [candidate, stable]}
     return {
         "name": f"{candidate}|shield",
@@ -156,8 +164,8 @@ def bootstrap(run, inbound, outbound, v1, v2):
                 cluster("orders|v1", address(v1)),
                 cluster("orders|v2", address(v2)),
                 {"name": "orders|dead", "type": "STATIC", "connect_timeout": "1s"},
-                shield("orders|v2", "orders|v1"),
-                shield("orders|dead", "orders|v1"),
+                shield(v2, v1),
+                aggregate_shield("orders|dead", "orders|v1"),
                 cluster("control", {"pipe": {"path": f"{run}/c.sock"}}, typed_extension_protocol_options=http2),
             ],
         },

@@ -2,13 +2,14 @@
 
 `sternway.bootstrap` registers it on the gRPC server that also serves Envoy's configuration. The names in the log are
 a contract with the Envoy router: route `KIND|SERVICE|VERSION` (kind: split, pin, preview, mirror; more parts may
-follow) and cluster `SERVICE|VERSION`. The route says to whom the request was sent, the cluster who answered it:
+follow) or KIND alone, and cluster `SERVICE|VERSION` or `SERVICE|VERSION|shield`. The route says to whom the request
+was sent, the cluster who answered it. A route named KIND alone is read by its cluster, which says less:
 
-- Envoy logs no cluster when a version has no healthy replica, so the cluster alone would lose these failures.
-- Behind a shield Envoy logs the member cluster that answered, so the cluster alone would blame stable for them.
+- Envoy logs no cluster when a version has no healthy replica, so the cluster alone loses these failures.
+- Of an aggregate cluster Envoy logs the member that answered, so the cluster alone would blame stable for a rescue.
 
-A route that is only named KIND is read by its cluster alone (`SERVICE|VERSION|shield` is understood there). An entry
-that names no version at all (an unknown host, for instance) is nobody's fault and not counted.
+Behind a cluster named `…|shield`, two attempts mean that stable answered. An entry that names no version at all (an
+unknown host, for instance) is nobody's fault and not counted.
 
 What it cannot see: a request that still hangs. It is seen when it ends, at the latest at its time-out.
 """
