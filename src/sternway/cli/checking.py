@@ -9,7 +9,8 @@ from pathlib import Path
 
 from sternway.cli.session import Code, Output, console, show_error
 from sternway.errors import InvalidInput, Problem
-from sternway.manifests import explain, load
+from sternway.manifests.explain import explain
+from sternway.manifests.load import load
 from sternway.web.wire import error_json
 
 _SUFFIXES = (".yaml", ".yml")
@@ -24,10 +25,9 @@ def check(folder: Path, *, output: Output) -> Code:
             print(json.dumps({"ok": False, "problems": error_json(invalid)["problems"]}, indent=2, ensure_ascii=False))
             return Code.PROBLEM
         return show_error(invalid)
-    explained = explain(catalogue)
-    lines = explained.splitlines() if isinstance(explained, str) else list(explained)
+    lines = explain(catalogue)
     if output is Output.JSON:
-        found = {"ok": True, "problems": [], "notices": list(catalogue.notices), "explanation": lines}
+        found = {"ok": True, "problems": [], "notices": list(catalogue.notices), "explanation": list(lines)}
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return Code.OK
     out = console()

@@ -120,9 +120,9 @@ def revert_words(release: ReleaseView) -> str:
         words = f"the revert stands on branch {release.revert_branch}"
         words += f" as {release.revert_commit[:9]}" if release.revert_commit else ""
     elif release.revert_commit:
-        words = f"reverted in Git by {release.revert_commit[:9]}"
+        words = f"reverted by commit {release.revert_commit[:9]}"
     else:
-        words = "Git was left as it is"
+        words = "nothing was committed"
     return f"{words}: {release.revert_message}" if release.revert_message else words
 
 

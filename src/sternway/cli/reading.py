@@ -99,7 +99,7 @@ async def _watch(client: Client, service: str | None, output: Output) -> None:
     elif out.is_terminal:
         from rich.live import Live  # noqa: PLC0415  only here
 
-        with Live(console=out, auto_refresh=False, screen=False, vertical_overflow="visible") as live:
+        with Live(console=out, auto_refresh=False, screen=False) as live:
             async for line in stream:
                 live.update(render.status(from_json(PlatformStatus, line)), refresh=True)
     else:

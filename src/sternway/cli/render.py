@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -33,6 +34,8 @@ PHASE_STYLES = {
     "promoted": "green",
     "superseded": "dim",
 }
+ROOM_FOR_SENTENCES = 140
+"""From this many columns on, a table has room for a column of sentences."""
 VERDICT_STYLES = {"suspect": "yellow", "harmful": "red", "healthy": "green"}
 
 
@@ -43,24 +46,52 @@ class SplitBar:
         self._percent = candidate_percent
         self._width = width
 
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(10, self._width + len(" 100 %"))
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = max(4, min(self._width, options.max_width - len(" 100 %")))
         # A candidate with any traffic shows at least one cell, and one with less than all leaves one.
-        cells = round(self._percent / 100 * self._width)
-        cells = max(cells, 1) if self._percent > 0 else 0
-        cells = min(cells, self._width - 1) if self._percent < 100 else self._width
+        cells = max(round(self._percent / 100 * width), 1) if self._percent > 0 else 0
+        cells = min(cells, width - 1) if self._percent < 100 else width
         stable, candidate = ("-", "#") if options.ascii_only else ("─", "█")
-        bar = Text(candidate * cells, "cyan") + Text(stable * (self._width - cells), "dim")
+        bar = Text(candidate * cells, "cyan") + Text(stable * (width - cells), "dim")
         yield bar.append(f" {percent(self._percent)}" if self._percent else "", "")
+
+
+class Told:
+    """A table whose rows each end in a sentence: in a last column where there is room for it, else below the table."""
+
+    def __init__(self, *columns: str, last: str) -> None:
+        self._columns = columns
+        self._last = last
+        self._rows: list[tuple[tuple[RenderableType, ...], str, Text]] = []
+
+    def add(self, cells: Iterable[RenderableType], name: str, sentence: Text) -> None:
+        """Add a row; `name` is what the sentence is about."""
+        self._rows.append((tuple(cells), name, sentence))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = options.max_width >= ROOM_FOR_SENTENCES
+        table = _table(*self._columns, *([self._last] if wide else []))
+        for cells, _, sentence in self._rows:
+            table.add_row(*cells, *([sentence] if wide else []))
+        yield table
+        for _, name, sentence in self._rows if not wide else ():
+            if sentence.plain:
+                yield Text(f"{name}: ", "bold").append_text(sentence)
 
 
 def status(view: PlatformStatus) -> RenderableType:
     """Render every service in a table, then what is wrong or worth knowing."""
-    table = _table("service", "stable", "candidate", "phase", "split", ">requests", ">hurt", "judgement")
-    table.columns[4].no_wrap = True
-    for service in view.services:
-        table.add_row(*_status_row(service))
     if not view.services:
         return Group(Text("no services yet"), *_below(view))
+    table = Told("service", "stable", "candidate", "phase", "split", ">requests", ">hurt", last="judgement")
+    for service in view.services:
+        release = service.release
+        table.add(
+            _status_row(service), service.service, _judgement(release) if release else Text(service.reason, "dim")
+        )
     return Group(table, *_below(view))
 
 
@@ -76,7 +107,6 @@ def _status_row(service: ServiceStatus) -> Iterator[RenderableType]:
     yield SplitBar(share_now) if service.address else Text("no address", "dim")
     yield f"{release.requests:,}" if release else ""
     yield Text(f"{release.hurt:,}", "red" if release.hurt else "") if release else ""
-    yield _judgement(release) if release else Text(service.reason, "dim")
 
 
 def _stable(service: ServiceStatus) -> Text:
@@ -138,12 +168,12 @@ def history(views: Sequence[ReleaseView]) -> RenderableType:
     """Render a service's releases."""
     if not views:
         return Text("no release yet: a commit that changes what the service runs begins one")
-    table = _table(
-        "release", "began", "from", "to", "outcome", ">requests", ">hurt", ">detect", ">switch", "revert", "why"
+    table = Told(
+        "release", "began", "from", "to", "outcome", ">requests", ">hurt", ">detect", ">switch", "revert", last="why"
     )
     for view in views:
         outcome = phase(view) if view.outcome == "under way" else view.outcome
-        table.add_row(
+        cells = (
             Text(view.name, "bold"),
             day_and_clock(view.started_s),
             view.from_version,
@@ -154,8 +184,8 @@ def history(views: Sequence[ReleaseView]) -> RenderableType:
             maybe(view.detect_s),
             maybe(view.switch_s) if view.outcome == "rolled back" else "",
             (view.revert_commit or view.revert_branch or "")[:9],
-            view.reason,
         )
+        table.add(cells, view.name, Text(view.reason, "dim"))
     return table
 
 
@@ -273,5 +303,5 @@ def _table(*columns: str) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold dim", pad_edge=False)
     for column in columns:
         right = column.startswith(">")
-        table.add_column(column.removeprefix(">"), justify="right" if right else "left", overflow="fold")
+        table.add_column(column.removeprefix(">"), justify="right" if right else "left", overflow="fold", no_wrap=right)
     return table

@@ -40,16 +40,18 @@ def _changed(release: ReleaseView, change: Change) -> list[str]:
 
 def _seen(release: ReleaseView) -> list[str]:
     found = [sentence(release.judgement)] if release.judgement else []
+    # A criterion may be counted in two units; requests come first and are what a reader means.
+    by_name = {c.name: c for c in reversed(release.criteria) if c.candidate_bad or c.stable_bad}
     found += [
         f"{criterion.name}: candidate {share(criterion.candidate_bad, criterion.candidate_total)}, "
         f"stable {share(criterion.stable_bad, criterion.stable_total)}."
-        for criterion in release.criteria
-        if criterion.candidate_bad or criterion.stable_bad
+        for criterion in reversed(by_name.values())
     ][:3]
     if release.common_trouble:
         found.append(sentence(release.common_trouble))
     if release.withdrawals:
-        found.append(f"Its traffic was withdrawn on suspicion {number(release.withdrawals, 'time')}.")
+        times = {1: "once", 2: "twice"}.get(release.withdrawals, f"{release.withdrawals} times")
+        found.append(f"Its traffic was withdrawn on suspicion {times}.")
     if release.blind_s is not None:
         found.append(f"Nothing can be seen for {duration(release.blind_s)}: the split holds.")
     return found

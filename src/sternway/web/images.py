@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sternway.errors import InvalidInput, Problem, Refused
-from sternway.manifests import load
 from sternway.manifests.edit import documents, set_image
+from sternway.manifests.load import load
 from sternway.ports import Snapshot
 from sternway.web.faults import NotFound
 from sternway.web.services import Services
@@ -35,7 +35,7 @@ async def commit_image(services: Services, asked: ImageBody) -> Committed:
             hint="`sternway status` says whether it is released, held or under way",
         )
     load({**dict(head.files), path: changed}, commit=head.commit)
-    message = asked.message or f"Set {asked.workload}'s image to {asked.image}"
+    message = asked.message or f"Set the image of {asked.workload} to {asked.image}"
     commit = await services.history.commit({path: changed}, message, author=asked.author, base=head.commit)
     return Committed(commit=commit, path=path, message=message)
 

@@ -124,14 +124,15 @@ class _Teller:
             kind = entry.kind if entry.kind == "failed" else "note"
             yield Moment(at_s=entry.at_s, kind=kind, text=entry.text)
         if entry.decision is not None and entry.observation is not None:
-            yield from self._observed(entry.observation)
+            yield from self._observed(entry.observation, entry.release)
             yield from self._decided(entry.decision, entry.observation)
 
-    def _observed(self, seen: Observation) -> Iterator[Moment]:
+    def _observed(self, seen: Observation, release: str | None) -> Iterator[Moment]:
         if seen.reading.first_bad_s is not None and not self._first_bad:
             self._first_bad = True
             yield Moment(at_s=seen.reading.first_bad_s, kind="seen", text="the candidate's first bad answer")
-        if seen.reverted is not None and not self._reverted:
+        # The revert of the release before is reported until there is a newer one.
+        if seen.reverted is not None and seen.reverted.release == release and not self._reverted:
             self._reverted = True
             yield Moment(at_s=seen.now_s, kind="git", text=_git_words(seen))
 
@@ -148,7 +149,7 @@ class _Teller:
         if news != self._said:
             self._said = news
             self._share_said = False
-            phase = decision.phase.value if decision.phase else "at rest"
+            phase = decision.phase.value.replace("-", " ") if decision.phase else "at rest"
             yield Moment(at_s=seen.now_s, kind="decision", text=f"{phase}: {decision.reason}")
         for mark in decision.marks:
             if (mark.version, mark.verdict) not in self._marked:
