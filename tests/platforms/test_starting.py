@@ -223,6 +223,18 @@ async def test_resource_figures_are_those_of_the_process(world: World, platform:
     assert (again.memory_bytes, again.cpu_percent) == (first.memory_bytes, first.cpu_percent)
 
 
+async def test_a_few_failed_readiness_probes_are_borne(world: World, platform: LocalPlatform) -> None:
+    """Below `failure_threshold` failures in a row a replica keeps its traffic."""
+    web = world.app(readiness=Probe(http_path="/ready", period_s=0.1, failure_threshold=100))
+    await platform.apply("web", [run(web)])
+    endpoints = await world.ready(web, 1)
+    (world.flags / "unready").touch()
+    await asyncio.sleep(0.5)
+    (world.flags / "unready").unlink()
+    assert world.endpoints(web) == endpoints
+    assert len(world.published) == 1
+
+
 async def test_readiness_is_taken_away_and_given_back(world: World, platform: LocalPlatform) -> None:
     """A replica that says it is not ready leaves discovery without being restarted, and returns."""
     web = world.app(readiness=Probe(http_path="/ready", period_s=0.1, failure_threshold=2))
