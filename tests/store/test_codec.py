@@ -36,7 +36,7 @@ def read(kind: Any, encoded: Encoded) -> Any:
 def test_every_value_survives_bit_for_bit(kind: Any) -> None:
     """Floats (-0.0, nan and infinities too), unions and nested values come back exactly as they were."""
 
-    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(values(kind))
     def survives(value: Any) -> None:
         back = read(kind, Encoder().encode(value))

@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
@@ -20,7 +20,7 @@ import sternway.store.migrations
 from sternway.errors import Refused
 from sternway.store import SqlStore
 from sternway.store.dialects import engine_for, url_of
-from sternway.store.migrate import migrate
+from sternway.store.migrate import migrate, upgrade
 from sternway.store.schema import REVISION, metadata
 from store.values import a_pass
 
@@ -62,15 +62,31 @@ async def first_schema(path: Path) -> None:
     await store.close()
 
 
-def test_an_empty_database_gets_exactly_the_schema(tmp_path: Path) -> None:
-    """What the migrations build is what the code reads: no table, column or index more or less."""
-    path = tmp_path / "journal.sqlite"
-    transact(path, migrate)
+def test_an_empty_database_gets_what_all_migrations_build(tmp_path: Path) -> None:
+    """The short way for a new journal and the long way through every migration end in the same tables and indices."""
 
-    def compare(connection: Connection) -> None:
+    def shape(connection: Connection) -> dict[str, object]:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        look = inspect(connection)
+        rows = connection.exec_driver_sql("SELECT version_num FROM alembic_version").fetchall()
+        assert [tuple(row) for row in rows] == [(REVISION,)]
+        return {
+            table: (
+                [(c["name"], str(c["type"]), c["nullable"]) for c in look.get_columns(table)],
+                look.get_pk_constraint(table)["constrained_columns"],
+                look.get_indexes(table),
+                "AUTOINCREMENT"
+                in str(connection.exec_driver_sql(f"SELECT sql FROM sqlite_master WHERE name = '{table}'").scalar()),
+            )
+            for table in look.get_table_names()
+        }
 
-    transact(path, compare)
+    shapes = []
+    transact(tmp_path / "short.sqlite", lambda c: (migrate(c), shapes.append(shape(c))))
+    transact(tmp_path / "long.sqlite", lambda c: (upgrade(c, found=None), shapes.append(shape(c))))
+
+    assert {"entries", "progress", "interned", "commands", "alembic_version"} == set(shapes[0])
+    assert shapes[0] == shapes[1]
 
 
 def test_the_schema_names_the_newest_migration() -> None:
@@ -88,7 +104,7 @@ async def test_a_journal_of_the_first_schema_is_brought_up_to_date_with_its_line
     with sqlite3.connect(path) as before:
         rows = before.execute("SELECT seq, service, observation FROM entries").fetchall()
 
-    transact(path, lambda connection: migrate(connection, location=newer(tmp_path), revision="9999"))
+    transact(path, lambda connection: upgrade(connection, found=REVISION, location=newer(tmp_path), revision="9999"))
 
     with sqlite3.connect(path) as after:
         assert after.execute("SELECT seq, service, observation FROM entries").fetchall() == rows
@@ -104,7 +120,7 @@ async def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
     location = newer(tmp_path, more="raise RuntimeError('power cut')")
 
     with pytest.raises(RuntimeError, match="power cut"):
-        transact(path, lambda connection: migrate(connection, location=location, revision="9999"))
+        transact(path, lambda connection: upgrade(connection, found=REVISION, location=location, revision="9999"))
 
     store = SqlStore(path)
     await store.open()
@@ -119,7 +135,7 @@ async def test_a_journal_of_a_newer_sternway_is_refused_and_left_as_it_is(tmp_pa
     """An old program does not write into what it does not understand."""
     path = tmp_path / "journal.sqlite"
     await first_schema(path)
-    transact(path, lambda connection: migrate(connection, location=newer(tmp_path), revision="9999"))
+    transact(path, lambda connection: upgrade(connection, found=REVISION, location=newer(tmp_path), revision="9999"))
 
     with pytest.raises(Refused, match="newer Sternway") as error:
         await SqlStore(path).open()

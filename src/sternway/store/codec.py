@@ -70,7 +70,7 @@ class Encoder:
         if kind in _SCALARS:
             return value
         if kind is tuple:
-            return [self._plain(item, interned, whole=False) for item in value]
+            return [i if type(i) in _SCALARS else self._plain(i, interned, whole=False) for i in value]
         if isinstance(value, StrEnum):
             return value.value
         if kind in _INTERNED and not whole:

@@ -9,6 +9,9 @@ REVISION = "0001"
 
 metadata = MetaData()
 
+# Alembic's own table, as Alembic makes it; apart, because it is no part of what migrations build.
+revision = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
+
 entries = Table(
     "entries",
     metadata,
