@@ -393,7 +393,7 @@ async def test_unusual_settings_of_the_users_git_change_nothing(world: World, re
     bad = shop.commit({"shop.yaml": text.replace("orders:1.0.0", "orders:1.1.0")}, "Böse")
     bare = world.server(shop)
     for setting in (
-        "log.showSignature true", "fetch.prune true", "color.ui always", "column.ui always", "push.followTags true",
+        "fetch.prune true", "color.ui always", "column.ui always", "push.followTags true",
         "safe.bareRepository explicit", "protocol.version 0", "core.autocrlf true", "core.abbrev 5",
         "i18n.logOutputEncoding latin1", "core.quotePath true", "push.default nothing", "fetch.parallel 0",
         "core.pager false", "commit.cleanup strip", "core.commentChar 5", "notes.displayRef *",
@@ -434,6 +434,9 @@ async def test_commits_are_signed_when_the_users_git_signs(world: World, revert,
     done = await history.revert(revert(bad, good))
     assert done.commit is not None
     assert shop.git("log", "-1", "--format=%G? %GS", done.commit) == "G ada@example.org"
+    shop.git("config", "--global", "log.showSignature", "true")
+    assert (await history.head()).subject == "Roll back orders to 1.0.0"
+    assert (await history.revert(revert(bad, good))).commit == done.commit
 
 
 async def test_a_key_that_cannot_sign_delays_the_revert(world: World, revert) -> None:
