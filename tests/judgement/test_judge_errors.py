@@ -229,6 +229,38 @@ def test_a_placebo_arm_that_is_first_costs_the_bet_and_withdraws_nothing() -> No
     assert log_race_wealth(evidence.race) < 0.0
 
 
+def test_a_storm_that_goes_on_in_a_placebo_arm_is_one_bet_only() -> None:
+    """The arm that was first rests for a round, so that its next errors end no second round."""
+    evidence, at_s, rounds = start(KEYLESS), 1000.0, []
+    for _ in range(4):
+        at_s += 1
+        tallies = [
+            tally(candidate=True, total=20, bad=0, at_s=at_s),
+            tally(candidate=False, total=180, bad=5, at_s=at_s),
+            *(tally(candidate=False, total=20, bad=5 if arm == 3 else 0, at_s=at_s, arm=arm) for arm in range(9)),
+        ]
+        evidence, judgement = judge(KEYLESS, evidence, Reading(tallies=tuple(tallies)), now_s=at_s)
+        rounds.append(judgement.rounds)
+    assert rounds == [(1, 0)] * 4
+    assert [arm.index for arm in evidence.race.arms] == [-1, 0, 1, 2, 4, 5, 6, 7, 8]
+
+
+def test_an_arm_that_comes_late_does_not_run_in_the_round() -> None:
+    """It would start behind, and so be paid for as a rival without being one."""
+    evidence, at_s = start(KEYLESS), 1000.0
+    for arms in (3, 9):
+        at_s += 1
+        tallies = [
+            tally(candidate=True, total=20, bad=0, at_s=at_s),
+            tally(candidate=False, total=180, bad=0, at_s=at_s),
+            *(tally(candidate=False, total=20, bad=0, at_s=at_s, arm=arm) for arm in range(arms)),
+        ]
+        evidence, _ = judge(KEYLESS, evidence, Reading(tallies=tuple(tallies)), now_s=at_s)
+    assert [arm.index for arm in evidence.race.arms] == [-1, 0, 1, 2]
+    evidence, _ = judge(KEYLESS, begin_exposure(evidence), Reading(tallies=tuple(tallies)), now_s=at_s + 1)
+    assert len(evidence.race.arms) == 10
+
+
 def test_arms_that_leave_are_no_longer_counted() -> None:
     """When the step rises and six of nine arms go, a win pays for three rivals, not for nine."""
 

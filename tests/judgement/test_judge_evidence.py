@@ -138,15 +138,15 @@ def _errors(at_s: float, *, bad: int) -> Reading:
 
 @pytest.mark.parametrize(
     ("percent", "arms", "share"),
-    [(0.0, 0, 0.0), (1.0, 9, 1 / 99), (10.0, 9, 1 / 9), (25.0, 3, 1 / 3), (50.0, 1, 1.0), (51.0, 0, 0.0)],
+    [(0.0, 9, 1 / 9), (1.0, 9, 1 / 99), (10.0, 9, 1 / 9), (25.0, 3, 1 / 3), (50.0, 1, 1.0), (51.0, 0, 0.0)],
 )
 def test_placebo_arms_are_as_large_as_the_candidate(percent: float, arms: int, share: float) -> None:
-    """Nine where they fit into stable's traffic, fewer where the candidate is large, none beyond a half."""
+    """Nine where they fit into stable's traffic, fewer where the candidate is large, none beyond a half; ready before it starts."""
     settings_ = JudgeSettings()
     asked = question(settings_, start(settings_), candidate_percent=percent)
     assert (asked.arms, asked.stable, asked.candidate) == (arms, STABLE, CANDIDATE)
     assert asked.arm_share == pytest.approx(share)
-    assert asked.arms * asked.arm_share <= 1.0
+    assert asked.arms * asked.arm_share <= 1.0 + 1e-12
 
 
 def test_no_arms_are_cut_while_requests_carry_the_key() -> None:

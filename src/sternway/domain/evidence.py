@@ -66,6 +66,7 @@ class Race:
 
     seen: the candidate's requests since the round began. finished, first: rounds over, and won by the candidate.
     won: the candidate was first in this exposure; nothing runs until the next. bets: log wealth, one per stake.
+    resting: the placebo arm that was first in the last round, left out of this one; -1 for none.
     """
 
     since_s: float | None = None
@@ -76,6 +77,7 @@ class Race:
     finished: int = 0
     first: int = 0
     won: bool = False
+    resting: int = -1
     bets: tuple[float, ...] = ()
 
 

@@ -77,13 +77,15 @@ def question(settings: JudgeSettings, evidence: Evidence, *, candidate_percent: 
     """Say what to count next. Placebo arms are as large as the candidate, so there are fewer of them the larger it is.
 
     Up to 10 % of the traffic nine arms fit beside it, at 25 % three, at 50 % one, above that none. None are asked
-    for either while most requests carry a cluster key, because errors are then judged by the key.
+    for either while most requests carry a cluster key, because errors are then judged by the key. At 0 % nine of the
+    largest size are cut in advance: a question holds from the next reading on, and the first second of an exposure
+    must find them there. (Arms larger than the candidate are first the more easily, which only spares it.)
     """
     arms, share = 0, 0.0
-    if 0.0 < candidate_percent <= 50.0 and not covered_by_key(evidence):
-        stable_percent = 100.0 - candidate_percent
-        arms = min(PLACEBO_ARMS, int(stable_percent / candidate_percent + 1e-9))
-        share = min(candidate_percent / stable_percent, 1.0 / arms)
+    if candidate_percent <= 50.0 and not covered_by_key(evidence):
+        percent = candidate_percent if candidate_percent > 0.0 else 100.0 / (PLACEBO_ARMS + 1)
+        arms = min(PLACEBO_ARMS, int((100.0 - percent) / percent + 1e-9))
+        share = min(percent / (100.0 - percent), 1.0 / arms)
     return Question(
         stable=evidence.stable,
         candidate=evidence.candidate,

@@ -36,9 +36,13 @@ def new_arm(index: int) -> Arm:
     return Arm(index=index, wealth=new_wealth(BETS))
 
 
-def new_round(race: Race) -> Race:
-    """Keep the bets, and give a fresh start for every arm."""
-    return replace(race, since_s=None, block=NOTHING, arms=(new_arm(CANDIDATE),), seen=0, won=False)
+def new_round(race: Race, *, resting: int = CANDIDATE) -> Race:
+    """Keep the bets, and give a fresh start to every arm.
+
+    A placebo arm that was just first rests for a round: the storm of errors in it may go on, and would cost a second
+    bet for the same trouble. The others are as exchangeable without it.
+    """
+    return replace(race, since_s=None, block=NOTHING, arms=(new_arm(CANDIDATE),), seen=0, won=False, resting=resting)
 
 
 def log_race_wealth(race: Race) -> float:
@@ -89,7 +93,7 @@ def _add(race: Race, counts: Counts, counted: dict[int, tuple[int, int]]) -> tup
         runners += [
             replace(new_arm(index), total=total, bad=bad)
             for index, (total, bad) in sorted(counted.items())
-            if index not in known
+            if index not in known and index != race.resting
         ]
     return tuple(runners)
 
@@ -119,10 +123,10 @@ def _finish(settings: JudgeSettings, race: Race) -> Race:
     heights = [log_wealth(arm.wealth) for arm in race.arms]
     if max(heights) < log(settings.suspicion):
         return race
-    placebo = max(heights[1:], default=float("-inf"))
-    if heights[0] <= placebo:
+    fastest = max(range(1, len(heights)), key=heights.__getitem__, default=0)
+    if fastest and heights[0] <= heights[fastest]:
         bets = tuple(bet + log(1.0 - stake) for bet, stake in zip(race.bets, STAKES, strict=True))
-        return new_round(replace(race, bets=bets, finished=race.finished + 1))
+        return new_round(replace(race, bets=bets, finished=race.finished + 1), resting=race.arms[fastest].index)
     others = arms_in_force(race)
     if not others:
         return replace(race, won=True)
