@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from itertools import pairwise
 
 from sternway.control.status import (
     CatalogueView,
@@ -20,7 +22,7 @@ from sternway.control.status import (
     service_status,
     troubles,
 )
-from sternway.domain.releases import Progress, Release
+from sternway.domain.releases import Phase, Progress, Release
 from sternway.errors import Temporary
 from sternway.ports import Entry
 from sternway.web.faults import NotFound
@@ -93,35 +95,27 @@ async def catalogue(services: Services) -> CatalogueView:
 async def history(services: Services, service: str) -> tuple[ReleaseView, ...]:
     """Every release of a service that the journal still holds, latest first."""
     await known(services, service)
-    releases: dict[str, Release] = {}
-    async for entry in pages(services, service=service, checkpoints=True):
-        for progress in (entry.before, entry.progress):
-            if progress is not None and progress.release is not None:
-                releases[progress.release.name] = progress.release
-    now = (await services.reconciler.progress(service)).release
-    if now is not None:
-        releases[now.name] = now
+    releases = await _releases(services, service)
     views = [release_view(release, services.clock.now()) for release in releases.values()]
     return tuple(sorted(views, key=lambda view: view.started_s, reverse=True))
 
 
 async def page(services: Services, name: str) -> ReleasePage:
     """Read everything about one release."""
-    entries = [entry async for entry in pages(services, release=name)]
     service = service_of(name)
-    progress = await services.reconciler.progress(service) if entries else Progress(service=service)
-    release = _release(name, entries, progress)
+    release = (await _releases(services, service)).get(name)
     if release is None:
         raise NotFound(
             f"the journal holds no release {name}", hint="`sternway history SERVICE` lists a service's releases"
         )
-    bad = release.candidate
+    progress = await services.reconciler.progress(service)
+    entries = [entry async for entry in pages(services, release=name)]
     return ReleasePage(
         release=release_view(release, services.clock.now()),
         change=await _change(services, release),
         timeline=timeline(entries),
         stable_now=progress.stable.id if progress.stable else None,
-        held=bad.id in progress.held,
+        held=release.candidate.id in progress.held,
         latest=progress.release is not None and progress.release.name == name,
     )
 
@@ -159,11 +153,26 @@ def _troubles_of(services: Services, service: str, progress: Progress) -> tuple[
     return troubles({about: text for about, text in found.items() if about in names_of_work})
 
 
-def _release(name: str, entries: list[Entry], progress: Progress) -> Release | None:
-    if progress.release is not None and progress.release.name == name:
-        return progress.release
-    held = [entry.progress.release for entry in entries if entry.progress and entry.progress.release]
-    return next((release for release in reversed(held) if release.name == name), None)
+async def _releases(services: Services, service: str) -> dict[str, Release]:
+    """Read every release of a service that the journal still holds as it was last, oldest first."""
+    releases: dict[str, Release] = {}
+    async for entry in pages(services, service=service, checkpoints=True):
+        for progress in (entry.before, entry.progress):
+            if progress is not None and progress.release is not None:
+                releases[progress.release.name] = progress.release
+    if releases:
+        now = (await services.reconciler.progress(service)).release
+        releases |= {now.name: now} if now is not None else {}
+    in_order = sorted(releases.values(), key=lambda release: release.started_s)
+    ended = [_superseded(release, later) for release, later in pairwise(in_order)]
+    return {release.name: release for release in (*ended, *in_order[-1:])}
+
+
+def _superseded(release: Release, later: Release) -> Release:
+    """End a release that gave way to a later one: both happened in one pass, so no line of the journal shows its end."""
+    if release.phase.over:
+        return release
+    return replace(release, phase=Phase.SUPERSEDED, ended_s=later.started_s, reason=f"{later.reason} instead")
 
 
 async def _change(services: Services, release: Release) -> Change:
