@@ -153,7 +153,7 @@ class AdsServer:
                 wanted.append((kind, name, self._resources[kind][name].revision))
         if touched:
             for stream in self._streams:
-                self._send(stream, kind, touched)
+                self._send(stream, kind, touched, absent=kind is Kind.ENDPOINTS)
         return Ticket(wanted=tuple(wanted))
 
     def sweep(self) -> None:

@@ -45,7 +45,7 @@ def clusters(plan: TrafficPlan) -> dict[str, Json]:
         found |= _version_clusters(version)
     if plan.shield is not None:
         shielded = by_id(plan, plan.shield.version)
-        found[names.shield_cluster(shielded)] = _shield_cluster(plan, plan.shield)
+        found[names.shield_cluster(shielded)] = shield_cluster(plan, plan.shield)
     if plan.mirror is not None:
         name = names.mirror_cluster(plan.service.name)
         found[name] = _inside(name, names.mirror(plan.service.name), CircuitBreaker())
@@ -122,7 +122,8 @@ def _version_clusters(version: Version) -> dict[str, Json]:
     return found
 
 
-def _shield_cluster(plan: TrafficPlan, shield: ShieldPlan) -> Json:
+def shield_cluster(plan: TrafficPlan, shield: ShieldPlan) -> Json:
+    """The cluster for safe requests to the shielded version, with the budget for its present weight."""
     version = by_id(plan, shield.version)
     name = names.shield_cluster(version)
     limits = _thresholds(version.policy.circuit_breaker)
@@ -141,9 +142,14 @@ def rescue_percent(plan: TrafficPlan, shield: ShieldPlan) -> float:
     The budget is a share of the whole service's requests, of which the shield cluster sees the candidate's
     share: at 10 % weight a budget of 20 % covers every request, at 50 % weight two of five.
     """
-    pinned = any(pin.version == shield.version for pin in plan.pins)
-    share = 100.0 if pinned else plan.split.percent(shield.version)
+    share = shielded_percent(plan, shield)
     return 100.0 if share <= shield.budget_percent else round(100.0 * shield.budget_percent / share, 3)
+
+
+def shielded_percent(plan: TrafficPlan, shield: ShieldPlan) -> float:
+    """How much of the service's traffic the shielded version may get; pins have no known share."""
+    pinned = any(pin.version == shield.version for pin in plan.pins)
+    return 100.0 if pinned else plan.split.percent(shield.version)
 
 
 def _base(name: str, breaker: CircuitBreaker) -> Json:

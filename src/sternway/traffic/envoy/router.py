@@ -4,7 +4,7 @@ Implements `ports.TrafficRouter`; made by `sternway.bootstrap`. `apply` works in
 loses no request:
   1. prepare: clusters, endpoints and inner listeners that the plan needs and Envoy lacks, until they are active;
   2. route: the service's routes, until they are acknowledged: now the plan is in force;
-  3. tidy: clusters that changed; what nobody needs any more goes after `linger_s`, for requests under way.
+  3. tidy: the shield's budget; what nobody needs any more goes after `linger_s`, for requests under way.
 A plan that only shares traffic otherwise, or takes something away, needs step 2 alone: one push.
 
 A service's routes are put to two uses: `service/X` for its own port, and a virtual host in `mesh`, which all
@@ -22,7 +22,7 @@ from typing import Any
 
 from sternway.domain.traffic import Endpoint, TrafficPlan
 from sternway.errors import NotApplied
-from sternway.ports import Can
+from sternway.domain.traffic import Can
 from sternway.traffic.envoy import clusters, messages, names, routes
 from sternway.traffic.envoy.ads import AdsServer, Rejected, Ticket
 from sternway.traffic.envoy.doors import Doors
@@ -137,12 +137,14 @@ class EnvoyRouter:
 
     def set_endpoints(self, workload_id: str, endpoints: Sequence[Endpoint]) -> None:
         """Where a workload's replicas are; pushed at once. Unhealthy ones get no new request."""
+        ended = bool(self._endpoints.get(workload_id)) and not endpoints
         self._endpoints[workload_id] = tuple(endpoints)
         changed = {workload_id: self._assignment(workload_id)}
         for told in self._current.values():
             changed |= self._shield_assignment(told.plan, workload_id)
         self._ads.put(Kind.ENDPOINTS, changed)
-        self._forget_workloads()
+        if ended:
+            self._forget_workloads()
 
     def set_logged_headers(self, headers: Collection[str]) -> None:
         """Request headers that the access log shall carry, besides the request's id; they are only ever added."""
@@ -181,11 +183,7 @@ class EnvoyRouter:
             for kind, name, packed in reversed(undo):
                 self._ads.put(kind, {name: packed})
             raise
-        wanted = self._clusters(plan)
-        if changed := self._ads.differing(Kind.CLUSTER, wanted):
-            ticket = self._ads.put(Kind.CLUSTER, {name: wanted[name] for name in changed})
-            self._put_endpoints(plan)
-            await self._ads.settled(ticket, deadline)
+        self._put_budget(plan)
         self._after(self._linger_s, plan.service.name, lambda: self._tidy(plan.service.name))
 
     def _put(self, undo: list[tuple[Kind, str, Any]], kind: Kind, changes: Mapping[str, Any]) -> Ticket:
@@ -239,6 +237,20 @@ class EnvoyRouter:
         kept = self._told[service]
         del kept[: kept.index(told)]
 
+    def _put_budget(self, plan: TrafficPlan) -> None:
+        """The one cluster that another split can change is the shield's: its budget goes with the weight.
+
+        Not waited for: the traffic has moved already, and Envoy acknowledges no cluster while another one, of
+        any service, waits for its first health checks.
+        """
+        if plan.shield is None or clusters.shielded_percent(plan, plan.shield) == 0:
+            return
+        cluster = clusters.shield_cluster(plan, plan.shield)
+        changed = {cluster["name"]: messages.message(Kind.CLUSTER, cluster)}
+        if self._ads.differing(Kind.CLUSTER, changed):
+            self._ads.put(Kind.CLUSTER, changed)
+            self._ads.put(Kind.ENDPOINTS, self._shield_assignment(plan), again=changed)
+
     def _tidy(self, service: str) -> None:
         """Take away what no plan of the service needs any more."""
         told = self._current.get(service)
@@ -280,9 +292,11 @@ class EnvoyRouter:
 
     def _put_endpoints(self, plan: TrafficPlan, *, again: bool = True) -> Ticket:
         """A cluster that is new or changed waits for endpoints, even if Envoy has had them: send them again."""
-        workloads = {version.workload.id for version in plan.versions} & self._endpoints.keys()
-        found = {workload: self._assignment(workload) for workload in workloads} | self._shield_assignment(plan)
-        return self._ads.put(Kind.ENDPOINTS, found, again=found if again else ())
+        workloads = {version.workload.id for version in plan.versions}
+        shield = clusters.shield_endpoints_name(plan)
+        found = {workload: self._assignment(workload) for workload in sorted(workloads & self._endpoints.keys())}
+        everything = sorted(workloads | ({shield} if shield else set()))
+        return self._ads.put(Kind.ENDPOINTS, found | self._shield_assignment(plan), again=everything if again else ())
 
     def _mesh(self) -> dict[str, Any]:
         """All services by their names; nothing while not all of them are known."""
