@@ -4,8 +4,8 @@ import pytest
 from manifest_texts import deployment, guard, load_texts, policy
 
 from sternway.domain.guards import ABTest, BlueGreen, Canary, Guard, MirrorFirst
+from sternway.domain.traffic import Can
 from sternway.manifests.admission import requires, unsupported
-from sternway.ports import Can
 
 ALL = frozenset(Can)
 

@@ -208,7 +208,7 @@ GUARD_CASES = [
     case(
         "weight-of-nothing",
         together(WEB, guard("mirror: {percent: 0}")),
-        "20: spec.mirror.percent: 0 % is nothing (write more than 0, or leave it out)",
+        "20: spec.mirror.percent: 0 % is nothing (write at least 0.0001, or leave it out)",
     ),
     case(
         "no-steps",
@@ -230,6 +230,26 @@ GUARD_CASES = [
         "duration-without-unit",
         together(WEB, guard("bake: {for: 30}")),
         "20: spec.bake.for: 30 has no unit (write `30s` for seconds)",
+    ),
+    case(
+        "endless-duration",
+        together(WEB, guard("bake: {for: 10000d}")),
+        "20: spec.bake.for: 10000d is longer than a year (write a shorter duration)",
+    ),
+    case(
+        "count-beyond-what-a-proxy-counts",
+        together(WEB, policy("circuitBreaker: {maxRequests: 3000000000}")),
+        "20: spec.circuitBreaker.maxRequests: must be at most 2147483647, not 3000000000 (change the number)",
+    ),
+    case(
+        "header-of-two-lines",
+        together(WEB, guard('strategy: {ab: {header: {name: a, value: "b\\nc"}}}')),
+        "20: spec.strategy.ab.header.value: the value holds control characters (write it on one line)",
+    ),
+    case(
+        "header-with-a-blank",
+        together(WEB, guard("judge: {clusterKey: {header: x user}}")),
+        "20: spec.judge.clusterKey.header: 'x user' is no name of a header or cookie (use letters, digits and dashes)",
     ),
     case(
         "no-duration",
@@ -331,6 +351,11 @@ WHOLE_CASES = [
         "guard-names-another-deployment",
         together(WEB, deployment("b"), service(), guard("deployment: b")),
         "41: spec.deployment: Service web does not select a Deployment b (there is: web)",
+    ),
+    case(
+        "guard-names-a-deployment-that-its-service-is-not",
+        together(WEB, deployment("b"), guard("deployment: b")),
+        "34: spec.deployment: service web is the Deployment web, not b (take `deployment` out)",
     ),
     case(
         "selector-finds-nothing",
@@ -564,7 +589,7 @@ ROUTE_CASES = [
     case(
         "route-of-an-unknown-service",
         together(WEB, route("matches: []", parents="[{group: '', kind: Service, name: wbe}]")),
-        "19: spec.parentRefs[0].name: a HTTPRoute for service wbe, which is not there (did you mean `web`?)",
+        "19: spec.parentRefs[0].name: an HTTPRoute for service wbe, which is not there (did you mean `web`?)",
     ),
 ]
 

@@ -359,6 +359,7 @@ def test_what_is_not_used_is_accepted_with_a_notice():
         "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: db}\n"
         "spec: {template: {metadata: {labels: {app: db}}}}",
         service("db"),
+        service().replace("  ports:", "  type: NodePort\n  sessionAffinity: ClientIP\n  ports:"),
     )
     assert [wanted.service.name for wanted in catalogue.wanted] == ["web"]
     assert [notice.partition(": ")[2] for notice in catalogue.notices] == [
@@ -366,6 +367,7 @@ def test_what_is_not_used_is_accepted_with_a_notice():
         "Service fn (serving.knative.dev/v1) is not used here",
         "StatefulSet db (apps/v1) is not used here",
         "Service db is not used here: it selects a StatefulSet",
+        "Service web: not used on this machine: sessionAffinity, type",
         "Deployment web: not used on this machine: affinity, resources, securityContext",
     ]
 

@@ -28,6 +28,7 @@ def addresses(pair: Pair, report: Report) -> tuple[int | None, int | None]:
         port = container_port(pair.deployment)
         return port, port
     document, service = pair.service
+    _note_unused(document, service, report)
     index = _served(document, service, report)
     if index is None:
         return None, container_port(pair.deployment)
@@ -58,7 +59,7 @@ def replica_port(pair: Pair, path: Path, place: Document, deployment: Deployment
     known = by_name if isinstance(target, str) and by_name else {str(number): number for number in numbers}
     said = f"Service {pair.name} leads to port {target}, which Deployment {name} does not open"
     report.wrong(document, at, said, suggest(str(target), known))
-    return None
+    return open_ports[0].container_port
 
 
 def served_path(pair: Pair) -> Path | None:
@@ -96,6 +97,16 @@ def _served(document: Document, service: Service, report: Report) -> int | None:
             said = f"port {port.port} of Service {service.metadata.name} is not served; {ports[chosen].port} is"
             report.note(document, said, ("spec", "ports", index))
     return chosen
+
+
+def _note_unused(document: Document, service: Service, report: Report) -> None:
+    parts = (service.spec, *service.spec.ports)
+    unused = {name for part in parts for name in part.stated_unused()}
+    stated_type = document.value["spec"].get("type")
+    unused -= {"type"} if stated_type == "ClusterIP" else set()
+    if unused:
+        said = f"Service {service.metadata.name}: not used on this machine: {', '.join(sorted(unused))}"
+        report.note(document, said)
 
 
 def _is_http(port: ServicePort) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sternway.domain.guards import ABTest, BlueGreen, Canary, Guard
 from sternway.domain.releases import Wanted
+from sternway.domain.traffic import Can
 from sternway.errors import Problem
 from sternway.manifests.catalogue import Catalogue
-from sternway.ports import Can
 
 _FIXES = {
     Can.WEIGHTS: "use `strategy: {blueGreen: {}}` with `bake: {control: 0}`",

@@ -114,7 +114,8 @@ def _refuse_unknown_services(world: World, pairs: Mapping[str, Pair], mistaken: 
         if service in mistaken:
             continue
         if service not in pairs:
-            said = f"a {kind} for service {service}, which is not there"
+            article = "an" if kind == "HTTPRoute" else "a"
+            said = f"{article} {kind} for service {service}, which is not there"
             world.report.absent(document, at, said, suggest(service, pairs) if pairs else "add its Deployment")
         elif space and space != pairs[service].namespace:
             said = f"service {service} is in the namespace {pairs[service].namespace}, not in {space}"

@@ -75,6 +75,9 @@ def pair(found: Read, guards: Guards, report: Report) -> tuple[dict[str, Pair], 
             said = f"no Service selects Deployment {name}, and its name is taken by a Service"
             report.wrong(document, ("metadata", "name"), said, "mend the Service's selector, or rename the Deployment")
             continue
+        if name in guards and guards[name][1].spec.deployment not in ("", name):
+            said = f"service {name} is the Deployment {name}, not {guards[name][1].spec.deployment}"
+            report.wrong(guards[name][0], ("spec", "deployment"), said, "take `deployment` out")
         named[name] = Pair(name=name, document=document, deployment=deployment)
     return named, frozenset(mistaken)
 

@@ -13,6 +13,8 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 _UNITS_S = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
+_YEAR_S = 366 * 86_400
+_MOST = 2_147_483_647
 _DURATION = r"(\d+(\.\d+)?(ms|s|m|h|d))+"
 _TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 
@@ -40,7 +42,10 @@ def parse_duration(value: Any) -> float:
     if not isinstance(value, str) or not re.fullmatch(_DURATION, value):
         raise wrong(f"{value!r} is no duration", "write for example `250ms`, `30s`, `5m` or `1h30m`")
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", value)
-    return float(sum((Decimal(number) * _UNITS_S[unit] for number, unit in parts), Decimal(0)))
+    seconds = float(sum((Decimal(number) * _UNITS_S[unit] for number, unit in parts), Decimal(0)))
+    if seconds > _YEAR_S:
+        raise wrong(f"{value} is longer than a year", "write a shorter duration")
+    return seconds
 
 
 def duration(seconds: float) -> str:
@@ -89,8 +94,8 @@ def parse_share(value: Any) -> float:
 def parse_weight(value: Any) -> float:
     """Read a share that is not nothing."""
     number = parse_share(value)
-    if number == 0:
-        raise wrong("0 % is nothing", "write more than 0, or leave it out")
+    if number < 0.0001:
+        raise wrong(f"{number:g} % is nothing", "write at least 0.0001, or leave it out")
     return number
 
 
@@ -119,12 +124,21 @@ def parse_header_name(value: Any) -> str:
     return value
 
 
+def parse_header_value(value: Any) -> str:
+    """Read the value of a header or a cookie."""
+    if not isinstance(value, str):
+        raise wrong("the value must be text", "put it in quotes")
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
+        raise wrong("the value holds control characters", "write it on one line")
+    return value
+
+
 _NUMBER = [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^\d+(\.\d+)?\s?%$"}]
 
 Text = Annotated[str, Strict(), Words("text")]
 Whole = Annotated[int, Strict(), Words("whole number")]
-Count = Annotated[int, Strict(), Field(ge=1), Words("whole number from 1")]
-Natural = Annotated[int, Strict(), Field(ge=0), Words("whole number from 0")]
+Count = Annotated[int, Strict(), Field(ge=1, le=_MOST), Words("whole number from 1")]
+Natural = Annotated[int, Strict(), Field(ge=0, le=_MOST), Words("whole number from 0")]
 Port = Annotated[int, Strict(), Field(ge=1, le=65535), Words("port")]
 Number = Annotated[float, Strict(), Words("number")]
 Positive = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False), Words("number above 0")]
@@ -143,6 +157,8 @@ Weight = Annotated[
 Chance = Annotated[float, BeforeValidator(parse_chance), WithJsonSchema({"anyOf": _NUMBER}), Words("chance")]
 IntOrName = Annotated[Any, BeforeValidator(parse_int_or_name)]
 HeaderName = Annotated[str, BeforeValidator(parse_header_name), WithJsonSchema({"type": "string"}), Words("name")]
+
+HeaderText = Annotated[str, BeforeValidator(parse_header_value), WithJsonSchema({"type": "string"}), Words("text")]
 
 
 class Ours(BaseModel):

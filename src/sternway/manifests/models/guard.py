@@ -20,6 +20,7 @@ from sternway.manifests.models.base import (
     Duration,
     Flag,
     HeaderName,
+    HeaderText,
     Ours,
     Percent,
     Positive,
@@ -72,7 +73,7 @@ class HeaderValue(Ours):
 
     name: HeaderName
     """Name of the header."""
-    value: Text
+    value: HeaderText
     """The exact value."""
 
 
@@ -81,7 +82,7 @@ class CookieValue(Ours):
 
     name: HeaderName
     """Name of the cookie."""
-    value: Text
+    value: HeaderText
     """The exact value."""
 
 
@@ -334,7 +335,10 @@ class Judge(Ours):
     def to_domain(self) -> guards.JudgeSettings:
         """Return the domain's value."""
         key = self.cluster_key
-        goals = ((float(Decimal(name[1:]) / 100), limit * 1000) for name, limit in self.objectives.latency.items())
+        goals = (
+            (float(Decimal(name[1:]) / 100), float(Decimal(str(limit_s)) * 1000))  # not 0.001 off by binary fractions
+            for name, limit_s in self.objectives.latency.items()
+        )
         return guards.JudgeSettings(
             false_rollback_rate=self.false_rollback_rate,
             suspicion=self.suspicion,

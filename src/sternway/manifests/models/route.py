@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from sternway.manifests.models.base import Duration, HeaderName, Kube, Natural, Port, Text, names
+from sternway.manifests.models.base import Duration, HeaderName, HeaderText, Kube, Natural, Port, Text, names
 from sternway.manifests.models.core import Metadata
 
 
@@ -33,7 +33,7 @@ class HeaderMatch(Kube):
 
     type: Literal["Exact", "RegularExpression"] = "Exact"
     name: HeaderName
-    value: Text
+    value: HeaderText
 
 
 class RouteMatch(Kube):
@@ -49,7 +49,7 @@ class HeaderValue(Kube):
     """A header that is written."""
 
     name: HeaderName
-    value: Text
+    value: HeaderText
 
 
 class HeaderModifier(Kube):
