@@ -45,7 +45,9 @@ class Settings:
 class Sternway:
     """One running platform: every part, wired. Parts are public for the HTTP API, which opens nothing itself."""
 
-    def __init__(self, settings: Settings, *, clock: Clock | None = None, say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, settings: Settings, *, clock: Clock | None = None, say: Callable[[str], None] = lambda _: None
+    ) -> None:
         self.settings = settings
         self.clock = clock or SystemClock()
         self.paths = Paths.of(settings.home)
@@ -144,7 +146,7 @@ class Sternway:
         self._stopped.set()
 
     async def close(self, *, stop: bool) -> None:
-        """stop True: end the services and the proxy gracefully. False: leave them running for the next start."""
+        """End everything gracefully (stop True), or leave the services and the proxy running for the next start."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -59,6 +59,6 @@ def find(start: Path) -> Paths | None:
 
 def _runtime_dir() -> Path:
     base = os.environ.get("XDG_RUNTIME_DIR")
-    if base and len(base) < 40 and os.access(base, os.W_OK):  # noqa: PLR2004  socket names have about 100 bytes
+    if base and len(base) < 40 and os.access(base, os.W_OK):  # socket names have about 100 bytes
         return Path(base) / "sternway"
-    return Path(tempfile.gettempdir() if len(tempfile.gettempdir()) < 40 else "/tmp") / f"sternway-{os.getuid()}"  # noqa: S108, PLR2004  short names; the folder is made 0700
+    return Path(tempfile.gettempdir() if len(tempfile.gettempdir()) < 40 else "/tmp") / f"sternway-{os.getuid()}"  # noqa: S108  short names; the folder is made 0700

@@ -1,5 +1,6 @@
-"""Every Protocol that the shell needs, over our own values alone. Adapters implement them; only
-`sternway.bootstrap` names an adapter. A provider states what it can do as data (`capabilities`), and what it
+"""Every Protocol that the shell needs, over our own values alone.
+
+Adapters implement them; only `sternway.bootstrap` names an adapter. A provider states what it can do as data (`capabilities`), and what it
 cannot do is refused when a manifest is admitted, never skipped.
 """
 
@@ -7,24 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
 from sternway.domain.platform import WorkloadRun, WorkloadState
 from sternway.domain.releases import Command, Decision, Mark, Observation, Progress, Revert, Reverted
 from sternway.domain.tallies import Question, Reading
-from sternway.domain.traffic import TrafficPlan
-
-
-class Can(StrEnum):
-    """What a traffic router is able to do."""
-
-    WEIGHTS = "weights"
-    PINS = "pins"
-    MIRROR = "mirror"
-    SHIELD = "shield"
-    PREVIEW = "preview"
-    FAULTS = "faults"
+from sternway.domain.traffic import Can, TrafficPlan
 
 
 class TrafficRouter(Protocol):

@@ -5,7 +5,9 @@ Which test holds which invariant is listed in docs/concepts/invariants.md; the n
 
 import asyncio
 
-from hypothesis import HealthCheck, Phase as Step, note, settings, strategies as st
+from hypothesis import HealthCheck, note, settings
+from hypothesis import Phase as Step
+from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from world import World, guard, version
 

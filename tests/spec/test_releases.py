@@ -6,7 +6,7 @@ import pytest
 from world import World, guard, version
 
 from sternway.control.replay import replay
-from sternway.domain.guards import ABTest, BlueGreen, Mode, MirrorFirst, Shield, Then
+from sternway.domain.guards import ABTest, BlueGreen, MirrorFirst, Mode, Shield, Then
 from sternway.domain.releases import Phase, Verb
 
 

@@ -29,7 +29,9 @@ class Crash(BaseException):
 
 def version(tag: str) -> Version:
     """A version that runs `orders:TAG`, seen at a commit named after it."""
-    return Version(service="orders", workload=Workload(image=f"orders:{tag}", port=8080), policy=MeshPolicy(), commit=f"c-{tag}")
+    return Version(
+        service="orders", workload=Workload(image=f"orders:{tag}", port=8080), policy=MeshPolicy(), commit=f"c-{tag}"
+    )
 
 
 def guard(**changes: object) -> Guard:
@@ -126,7 +128,11 @@ class World:
         if error is not None:
             self.error[pushed.id] = error
         self.git.now = Wanted(
-            service=SERVICE, version=pushed, replicas=2, guard=with_guard or guard(), commit=pushed.commit,
+            service=SERVICE,
+            version=pushed,
+            replicas=2,
+            guard=with_guard or guard(),
+            commit=pushed.commit,
             documents=(("orders.yaml", "Deployment", "orders"),),
         )
         self.wanted_before[pushed.commit] = self.git.now

@@ -35,7 +35,10 @@ class Actor:
         if self._runs.get(decision.service) != decision.workloads:
             await self._platform.apply(decision.service, decision.workloads)
             self._runs[decision.service] = decision.workloads
-            done.append("workloads: " + (", ".join(f"{run.workload.image} x{run.replicas}" for run in decision.workloads) or "none"))
+            done.append(
+                "workloads: "
+                + (", ".join(f"{run.workload.image} x{run.replicas}" for run in decision.workloads) or "none")
+            )
         self._outbox.post(decision)
         return "; ".join(done)
 

@@ -16,7 +16,9 @@ PATIENCE_S = 20.0
 class Commands:
     """Stores a command durably, wakes its service and waits for the engine's answer."""
 
-    def __init__(self, *, queue: CommandQueue, clock: Clock, wake: Callable[[str], None], known: Callable[[str], bool]) -> None:
+    def __init__(
+        self, *, queue: CommandQueue, clock: Clock, wake: Callable[[str], None], known: Callable[[str], bool]
+    ) -> None:
         self._queue = queue
         self._clock = clock
         self._wake = wake
@@ -28,7 +30,7 @@ class Commands:
         if not self._known(service):
             raise Refused(f"there is no service {service}", hint="`sternway services` lists them")
         command = await self._queue.add(service, verb.value, by, self._clock.now(), to, reason)
-        future = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[command.id] = future
         self._wake(service)
         try:

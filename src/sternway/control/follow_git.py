@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sternway.domain.releases import Mark, Wanted
+from sternway.domain.traffic import Can
 from sternway.domain.versions import Version
 from sternway.errors import InvalidInput, Problem
 from sternway.manifests.admission import unsupported
 from sternway.manifests.catalogue import Catalogue
 from sternway.manifests.load import load
-from sternway.ports import Can, History, Snapshot
+from sternway.ports import History, Snapshot
 
 
 class GitFollower:

@@ -70,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="examples: sternway demo --fast | sternway demo --scenario errors --output json",
     )
     parser.add_argument("--fast", action="store_true", help="release different services at the same time (under 90 s)")
-    parser.add_argument("--scenario", action="append", choices=names, metavar="NAME", help=f"only this one: {', '.join(names)}")
+    parser.add_argument(
+        "--scenario", action="append", choices=names, metavar="NAME", help=f"only this one: {', '.join(names)}"
+    )
     parser.add_argument("--rate", type=float, default=RATE_PER_S, help="requests per second (default: %(default)g)")
     parser.add_argument("--output", choices=("text", "json"), default="text", help="json: one object, nothing else")
     return parser
@@ -89,6 +91,7 @@ class Demo:
         self._title = Text("starting the shop: web -> orders -> stock, behind a real Envoy", "bold")
         self._status: PlatformStatus | None = None
         self._load: Load | None = None
+        self._all_ready = asyncio.Event()
 
     async def run(self) -> int:
         """Everything, from an empty folder to the table."""
@@ -110,8 +113,7 @@ class Demo:
         watching = asyncio.create_task(self._watch(sternway))
         try:
             async with asyncio.timeout(START_S):
-                while self._status is None or not self._status.ready:
-                    await asyncio.sleep(0.05)
+                await self._all_ready.wait()
             self._load = Load(f"http://{sternway.router.address('web')}", rate_per_s=self._rate_per_s)
             loading = asyncio.create_task(self._load.run())
             self._say(f"{self._rate_per_s:g} requests per second come to the shop")
@@ -162,6 +164,8 @@ class Demo:
             for happened in events(self._status, now):
                 self._tell(happened)
             self._status = now
+            if now.ready:
+                self._all_ready.set()
 
     def _say(self, text: str) -> None:
         self._title = Text(text, "bold")
@@ -201,7 +205,11 @@ class Demo:
             "(the shop fails one request in a thousand on a good day)."
         )
         wrong = [one.scenario.name for one in ended if not one.as_it_should]
-        self._out.print(Text(f"not as it should be: {', '.join(wrong)}", "red") if wrong else Text("everything ended as it should", "green"))
+        self._out.print(
+            Text(f"not as it should be: {', '.join(wrong)}", "red")
+            if wrong
+            else Text("everything ended as it should", "green")
+        )
 
     def _visitors(self) -> dict[str, int]:
         load = self._load

@@ -201,6 +201,9 @@ class Progress:
     stable_ms: tuple[tuple[float, float], ...] = ()
 
 
+NOTHING_READ = Reading()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """Everything that a pass may know, read once, then frozen. The engine asks nothing more.
@@ -214,7 +217,7 @@ class Observation:
     wanted: Wanted | None
     workloads: tuple[WorkloadState, ...] = ()
     traffic: TrafficPlan | None = None
-    reading: Reading = Reading()
+    reading: Reading = NOTHING_READ
     commands: tuple[Command, ...] = ()
     reverted: Reverted | None = None
     marked: tuple[Mark, ...] = ()

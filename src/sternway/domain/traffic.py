@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from sternway.domain.versions import Service, Version
 
 MILLION = 1_000_000
+
+
+class Can(StrEnum):
+    """What a traffic router is able to do."""
+
+    WEIGHTS = "weights"
+    PINS = "pins"
+    MIRROR = "mirror"
+    SHIELD = "shield"
+    PREVIEW = "preview"
+    FAULTS = "faults"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

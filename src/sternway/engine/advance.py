@@ -54,7 +54,11 @@ def _harm(release: Release, seen: Observation) -> str | None:
             seen_ready = f"{state.ready} of {state.desired}" if state else "no"
             return f"{seen_ready} replicas of {release.candidate.id} were ready within {release.guard.progress_deadline_s:g} s"
         return None
-    if release.phase is Phase.WITHDRAWN and not ready(seen, release.candidate) and waited > release.guard.withdraw_s + PROBLEM_AFTER_S:
+    if (
+        release.phase is Phase.WITHDRAWN
+        and not ready(seen, release.candidate)
+        and waited > release.guard.withdraw_s + PROBLEM_AFTER_S
+    ):
         return f"no replica of {release.candidate.id} has been ready for {waited:.0f} s"
     judged = release.judgement
     if judged is not None and judged.verdict is Verdict.HARMFUL:
@@ -68,7 +72,7 @@ def _forward(progress: Progress, release: Release, seen: Observation) -> Progres
         case Phase.STARTING:
             moved = _start(progress, release, seen)
         case Phase.MIRRORING:
-            moved = _mirror(release, seen)
+            moved = _mirror(release)
         case Phase.PREVIEW:
             moved = _preview(release, seen)
         case Phase.WITHDRAWN:
@@ -76,12 +80,14 @@ def _forward(progress: Progress, release: Release, seen: Observation) -> Progres
         case Phase.BAKING:
             return _bake(progress, release, seen)
         case _:
-            moved = _expose(progress, release, seen)
+            moved = _expose(release, seen)
     if moved is None:
-        return replace(progress, release=_weigh(progress, release, seen)) if release.phase is Phase.EXPOSED else progress
+        return (
+            replace(progress, release=_weigh(progress, release)) if release.phase is Phase.EXPOSED else progress
+        )
     trigger, reason = moved
     release = enter(release, trigger, now_s, reason)
-    return replace(progress, release=_weigh(progress, release, seen))
+    return replace(progress, release=_weigh(progress, release))
 
 
 def _start(progress: Progress, release: Release, seen: Observation) -> tuple[Trigger, str] | None:
@@ -92,7 +98,10 @@ def _start(progress: Progress, release: Release, seen: Observation) -> tuple[Tri
     if any(v.id == name for v in progress.good):
         return Trigger.READY_TO_RETURN, f"{name} was proven good before: all traffic at once, then the bake"
     if release.guard.mirror is not None:
-        return Trigger.READY_TO_MIRROR, f"{name} is ready; copies of {release.guard.mirror.percent:g} % of the requests first"
+        return (
+            Trigger.READY_TO_MIRROR,
+            f"{name} is ready; copies of {release.guard.mirror.percent:g} % of the requests first",
+        )
     return _first_exposure(release)
 
 
@@ -106,7 +115,7 @@ def _first_exposure(release: Release) -> tuple[Trigger, str]:
     return Trigger.READY_TO_EXPOSE, f"{name} is ready; step 1 of {len(strategy.steps)}: {strategy.steps[0]}"
 
 
-def _mirror(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
+def _mirror(release: Release) -> tuple[Trigger, str] | None:
     mirror = release.guard.mirror
     if mirror is None or (release.step_requests >= mirror.min_requests and not release.paused):
         return _first_exposure(release)
@@ -121,14 +130,17 @@ def _preview(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
     return Trigger.SWITCH, f"all traffic to {release.candidate.id}; the bake begins"
 
 
-def _expose(progress: Progress, release: Release, seen: Observation) -> tuple[Trigger, str] | None:
+def _expose(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
     suspicion = _suspicion(release, seen)
     if suspicion:
         return Trigger.SUSPECTED, suspicion
     strategy = release.guard.strategy
     if isinstance(strategy, ABTest):
         if release.step_requests >= strategy.min_requests and not release.paused:
-            return Trigger.SWITCH, f"{release.step_requests} requests of the group and no harm seen; all traffic, then the bake"
+            return (
+                Trigger.SWITCH,
+                f"{release.step_requests} requests of the group and no harm seen; all traffic, then the bake",
+            )
         return None
     assert isinstance(strategy, Canary)
     step = strategy.steps[release.index]
@@ -136,7 +148,10 @@ def _expose(progress: Progress, release: Release, seen: Observation) -> tuple[Tr
         return None
     if release.index + 1 < len(strategy.steps):
         number = release.index + 2
-        return Trigger.NEXT_STEP, f"no harm in {release.step_requests} requests; step {number} of {len(strategy.steps)}: {strategy.steps[number - 1]}"
+        return (
+            Trigger.NEXT_STEP,
+            f"no harm in {release.step_requests} requests; step {number} of {len(strategy.steps)}: {strategy.steps[number - 1]}",
+        )
     return Trigger.SWITCH, f"no harm in {release.requests} requests; promoted, the bake begins"
 
 
@@ -150,7 +165,11 @@ def _suspicion(release: Release, seen: Observation) -> str | None:
 
 
 def _look_again(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
-    if release.paused or seen.now_s - release.entered_s < release.guard.withdraw_s or not ready(seen, release.candidate):
+    if (
+        release.paused
+        or seen.now_s - release.entered_s < release.guard.withdraw_s
+        or not ready(seen, release.candidate)
+    ):
         return None
     at_all = release.returns_to is Phase.BAKING
     trigger = Trigger.LOOK_AGAIN_AT_ALL if at_all else Trigger.LOOK_AGAIN
@@ -162,14 +181,14 @@ def _bake(progress: Progress, release: Release, seen: Observation) -> Progress:
     if suspicion:
         return replace(progress, release=enter(release, Trigger.SUSPECTED, seen.now_s, suspicion))
     baked_s = max(release.baked_s, seen.now_s - release.entered_s)
-    release = _weigh(progress, replace(release, baked_s=baked_s), seen)
+    release = _weigh(progress, replace(release, baked_s=baked_s))
     if baked_s >= release.guard.bake_s and not release.paused:
         return promoted(progress, release, seen.now_s)
     return replace(progress, release=release)
 
 
-def _weigh(progress: Progress, release: Release, seen: Observation) -> Release:
-    return replace(release, percent=percent_of_step(progress, release, seen))
+def _weigh(progress: Progress, release: Release) -> Release:
+    return replace(release, percent=percent_of_step(progress, release))
 
 
 def _blind(progress: Progress, release: Release, seen: Observation) -> Progress:

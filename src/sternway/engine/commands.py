@@ -49,12 +49,16 @@ def _promote(progress: Progress, seen: Observation, command: Command) -> tuple[P
         raise _Refusal(f"{release.name} is not ready yet; promote it when it is, or abort it")
     trigger = Trigger.OVERRULED_AT_ALL if release.phase is Phase.ASKING else Trigger.SWITCH
     release = enter(release, trigger, seen.now_s, reason)
-    return replace(progress, release=release), f"{release.name}: all traffic goes to {release.candidate.id}, then it bakes"
+    return replace(
+        progress, release=release
+    ), f"{release.name}: all traffic goes to {release.candidate.id}, then it bakes"
 
 
-def _pause(progress: Progress, seen: Observation, command: Command) -> tuple[Progress, str]:
+def _pause(progress: Progress, _seen: Observation, _command: Command) -> tuple[Progress, str]:
     release = replace(_active(progress), paused=True)
-    return replace(progress, release=release), f"{release.name} is paused at {release.percent:g} %; harm still takes it back"
+    return replace(
+        progress, release=release
+    ), f"{release.name} is paused at {release.percent:g} %; harm still takes it back"
 
 
 def _resume(progress: Progress, seen: Observation, command: Command) -> tuple[Progress, str]:
@@ -71,7 +75,10 @@ def _resume(progress: Progress, seen: Observation, command: Command) -> tuple[Pr
 def _abort(progress: Progress, seen: Observation, command: Command) -> tuple[Progress, str]:
     release = _active(progress)
     progress = take_back(progress, release, seen.now_s, f"aborted by {command.by}{_because(command)}", revert=False)
-    return progress, f"{release.name}: traffic goes back to {release.stable.id}; Git is left as it is, {release.candidate.id} is held"
+    return (
+        progress,
+        f"{release.name}: traffic goes back to {release.stable.id}; Git is left as it is, {release.candidate.id} is held",
+    )
 
 
 def _retry(progress: Progress, seen: Observation, command: Command) -> tuple[Progress, str]:
@@ -94,7 +101,9 @@ def _retry(progress: Progress, seen: Observation, command: Command) -> tuple[Pro
         at_s=command.at_s,
     )
     held_now = tuple(v for v in progress.held if v != wanted.id)
-    progress = replace(progress, held=held_now, marks=(*progress.marks, pardon), pardoned=(*progress.pardoned, wanted.id))
+    progress = replace(
+        progress, held=held_now, marks=(*progress.marks, pardon), pardoned=(*progress.pardoned, wanted.id)
+    )
     return progress, f"{wanted.id} is not held any more and is released again"
 
 
@@ -120,14 +129,18 @@ def _target(progress: Progress, seen: Observation, to: str | None) -> Version:
     if stable is None:
         raise _Refusal(f"{progress.service} has no version in service")
     fallback = seen.wanted.fallback if seen.wanted else None
-    good = [v for v in (*progress.good, *((fallback,) if fallback else ())) if v.id != stable.id]
-    chosen = [v for v in good if to is None or _matches(v, to)]
+    good: list[Version] = [v for v in (*progress.good, *((fallback,) if fallback else ())) if v.id != stable.id]
+    chosen: list[Version] = [v for v in good if to is None or _matches(v, to)]
     if chosen:
         return chosen[0]
     known = ", ".join(v.id for v in good) or "none"
     if to:
-        raise _Refusal(f"{to} is no version of {progress.service} that was proven good; proven good besides {stable.id}: {known}")
-    raise _Refusal(f"no version of {progress.service} besides {stable.id} was proven good; name none, commit the one that you want")
+        raise _Refusal(
+            f"{to} is no version of {progress.service} that was proven good; proven good besides {stable.id}: {known}"
+        )
+    raise _Refusal(
+        f"no version of {progress.service} besides {stable.id} was proven good; name none, commit the one that you want"
+    )
 
 
 def _matches(version: Version, to: str) -> bool:

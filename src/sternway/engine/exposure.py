@@ -22,7 +22,7 @@ def ready(seen: Observation, version: Version) -> int:
     return next((w.ready for w in seen.workloads if w.workload_id == version.workload.id), 0)
 
 
-def percent_of_step(progress: Progress, release: Release, seen: Observation) -> float:
+def percent_of_step(progress: Progress, release: Release) -> float:
     """The candidate's share (0..100) in the phase and step where it stands."""
     if release.phase is Phase.BAKING:
         strategy = release.guard.strategy
@@ -58,7 +58,7 @@ def split_back(stable: Version, candidate: Version, seen: Observation, *, desire
         return Split.all_to(stable.id)
     has = seen.traffic.split.percent(stable.id) if seen.traffic else 0.0
     share = max(has, 100.0 * ready_stable / max(1, desired))
-    if has >= 50.0:  # noqa: PLR2004  stable carries most of it already: the rest is no burden
+    if has >= 50.0:  # stable carries most of it already: the rest is no burden
         share = 100.0
     return Split.between(stable.id, candidate.id, 100.0 - share)
 

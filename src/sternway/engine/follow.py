@@ -43,7 +43,7 @@ def _adopt(progress: Progress, seen: Observation, wanted: Wanted) -> Progress:
 
 
 def _consider(progress: Progress, seen: Observation, wanted: Wanted) -> Progress:
-    """No release is under way: is one needed?"""
+    """No release is under way: begin one if one is needed."""
     stable = progress.stable
     assert stable is not None
     version = wanted.version

@@ -44,7 +44,13 @@ def enter(release: Release, trigger: Trigger, now_s: float, reason: str) -> Rele
     """Move along the table and set what belongs to the phase that is entered."""
     phase = next_phase(release.phase, trigger)
     leaves_traffic = phase in (Phase.WITHDRAWN, Phase.ASKING, Phase.ROLLING_BACK)
-    changes: dict[str, object] = {"phase": phase, "entered_s": now_s, "step_s": now_s, "reason": reason, "step_requests": 0}
+    changes: dict[str, object] = {
+        "phase": phase,
+        "entered_s": now_s,
+        "step_s": now_s,
+        "reason": reason,
+        "step_requests": 0,
+    }
     if trigger is Trigger.NEXT_STEP:
         changes["index"] = release.index + 1
     if leaves_traffic:

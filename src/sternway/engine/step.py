@@ -1,11 +1,11 @@
 """READ THIS FIRST: one pass of the engine over one service. Called by `sternway.control.reconcile` and by replay.
 
-    learn    what the signals, Git and the outbox reported
-    obey     people's commands
-    follow   Git: adopt the first version, start, supersede or hold a release
-    judge    fold the new tallies into the evidence
-    advance  move the release along the table of transitions
-    decide   the desired world that follows from where everything stands
+learn    what the signals, Git and the outbox reported
+obey     people's commands
+follow   Git: adopt the first version, start, supersede or hold a release
+judge    fold the new tallies into the evidence
+advance  move the release along the table of transitions
+decide   the desired world that follows from where everything stands
 """
 
 from __future__ import annotations

@@ -32,41 +32,45 @@ class Trigger(StrEnum):
 _STARTED = (Phase.MIRRORING, Phase.PREVIEW, Phase.EXPOSED, Phase.WITHDRAWN, Phase.BAKING)
 _ACTIVE = (Phase.STARTING, *_STARTED, Phase.ASKING)
 
-TRANSITIONS: dict[tuple[Phase, Trigger], Phase] = {
-    (Phase.STARTING, Trigger.READY_TO_MIRROR): Phase.MIRRORING,
-    (Phase.STARTING, Trigger.READY_TO_PREVIEW): Phase.PREVIEW,
-    (Phase.STARTING, Trigger.READY_TO_EXPOSE): Phase.EXPOSED,
-    (Phase.STARTING, Trigger.READY_TO_RETURN): Phase.BAKING,
-    (Phase.MIRRORING, Trigger.READY_TO_PREVIEW): Phase.PREVIEW,
-    (Phase.MIRRORING, Trigger.READY_TO_EXPOSE): Phase.EXPOSED,
-    (Phase.PREVIEW, Trigger.SWITCH): Phase.BAKING,
-    (Phase.EXPOSED, Trigger.NEXT_STEP): Phase.EXPOSED,
-    (Phase.EXPOSED, Trigger.SWITCH): Phase.BAKING,
-    (Phase.WITHDRAWN, Trigger.SWITCH): Phase.BAKING,
-    (Phase.MIRRORING, Trigger.SWITCH): Phase.BAKING,
-    (Phase.EXPOSED, Trigger.SUSPECTED): Phase.WITHDRAWN,
-    (Phase.BAKING, Trigger.SUSPECTED): Phase.WITHDRAWN,
-    (Phase.WITHDRAWN, Trigger.LOOK_AGAIN): Phase.EXPOSED,
-    (Phase.WITHDRAWN, Trigger.LOOK_AGAIN_AT_ALL): Phase.BAKING,
-    (Phase.ASKING, Trigger.OVERRULED): Phase.EXPOSED,
-    (Phase.ASKING, Trigger.OVERRULED_AT_ALL): Phase.BAKING,
-    (Phase.BAKING, Trigger.BAKED): Phase.PROMOTED,
-    (Phase.ROLLING_BACK, Trigger.SETTLED): Phase.ROLLED_BACK,
-} | {
-    (phase, trigger): target
-    for phase in _ACTIVE
-    for trigger, target in (
-        (Trigger.TAKEN_BACK, Phase.ROLLING_BACK),
-        (Trigger.SUPERSEDED, Phase.SUPERSEDED),
-    )
-} | {
-    (phase, trigger): target
-    for phase in (Phase.STARTING, *_STARTED)
-    for trigger, target in (
-        (Trigger.CONDEMNED, Phase.ROLLING_BACK),
-        (Trigger.ASK, Phase.ASKING),
-    )
-}
+TRANSITIONS: dict[tuple[Phase, Trigger], Phase] = (
+    {
+        (Phase.STARTING, Trigger.READY_TO_MIRROR): Phase.MIRRORING,
+        (Phase.STARTING, Trigger.READY_TO_PREVIEW): Phase.PREVIEW,
+        (Phase.STARTING, Trigger.READY_TO_EXPOSE): Phase.EXPOSED,
+        (Phase.STARTING, Trigger.READY_TO_RETURN): Phase.BAKING,
+        (Phase.MIRRORING, Trigger.READY_TO_PREVIEW): Phase.PREVIEW,
+        (Phase.MIRRORING, Trigger.READY_TO_EXPOSE): Phase.EXPOSED,
+        (Phase.PREVIEW, Trigger.SWITCH): Phase.BAKING,
+        (Phase.EXPOSED, Trigger.NEXT_STEP): Phase.EXPOSED,
+        (Phase.EXPOSED, Trigger.SWITCH): Phase.BAKING,
+        (Phase.WITHDRAWN, Trigger.SWITCH): Phase.BAKING,
+        (Phase.MIRRORING, Trigger.SWITCH): Phase.BAKING,
+        (Phase.EXPOSED, Trigger.SUSPECTED): Phase.WITHDRAWN,
+        (Phase.BAKING, Trigger.SUSPECTED): Phase.WITHDRAWN,
+        (Phase.WITHDRAWN, Trigger.LOOK_AGAIN): Phase.EXPOSED,
+        (Phase.WITHDRAWN, Trigger.LOOK_AGAIN_AT_ALL): Phase.BAKING,
+        (Phase.ASKING, Trigger.OVERRULED): Phase.EXPOSED,
+        (Phase.ASKING, Trigger.OVERRULED_AT_ALL): Phase.BAKING,
+        (Phase.BAKING, Trigger.BAKED): Phase.PROMOTED,
+        (Phase.ROLLING_BACK, Trigger.SETTLED): Phase.ROLLED_BACK,
+    }
+    | {
+        (phase, trigger): target
+        for phase in _ACTIVE
+        for trigger, target in (
+            (Trigger.TAKEN_BACK, Phase.ROLLING_BACK),
+            (Trigger.SUPERSEDED, Phase.SUPERSEDED),
+        )
+    }
+    | {
+        (phase, trigger): target
+        for phase in (Phase.STARTING, *_STARTED)
+        for trigger, target in (
+            (Trigger.CONDEMNED, Phase.ROLLING_BACK),
+            (Trigger.ASK, Phase.ASKING),
+        )
+    }
+)
 
 
 def next_phase(phase: Phase, trigger: Trigger) -> Phase:

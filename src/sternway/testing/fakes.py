@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from sternway.domain.platform import WorkloadRun, WorkloadState
 from sternway.domain.releases import Mark, Revert, Reverted
 from sternway.domain.tallies import Question, Reading
-from sternway.domain.traffic import TrafficPlan
+from sternway.domain.traffic import Can, TrafficPlan
 from sternway.errors import HistoryUnavailable, NotApplied
-from sternway.ports import Can, Snapshot
+from sternway.ports import Snapshot
 
 Tap = Callable[[str], None]
 """Called with the name of a port call before and after its effect; may raise, to play a crash there."""

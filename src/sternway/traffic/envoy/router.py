@@ -20,9 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sternway.domain.traffic import Endpoint, TrafficPlan
+from sternway.domain.traffic import Can, Endpoint, TrafficPlan
 from sternway.errors import NotApplied
-from sternway.domain.traffic import Can
 from sternway.traffic.envoy import clusters, messages, names, routes
 from sternway.traffic.envoy.ads import AdsServer, Rejected, Ticket
 from sternway.traffic.envoy.doors import Doors
@@ -94,7 +93,7 @@ class EnvoyRouter:
 
     @property
     def connected(self) -> bool:
-        """Is Envoy connected, so that plans can be applied and the access log is told?"""
+        """Tell whether Envoy is connected, so that plans can be applied and the access log is told."""
         return self._ads.connected
 
     @property
@@ -136,7 +135,7 @@ class EnvoyRouter:
             self._end_hold()
 
     def set_endpoints(self, workload_id: str, endpoints: Sequence[Endpoint]) -> None:
-        """Where a workload's replicas are; pushed at once. Unhealthy ones get no new request."""
+        """Tell Envoy at once where a workload's replicas are. Unhealthy ones get no new request."""
         ended = bool(self._endpoints.get(workload_id)) and not endpoints
         self._endpoints[workload_id] = tuple(endpoints)
         changed = {workload_id: self._assignment(workload_id)}
@@ -204,7 +203,7 @@ class EnvoyRouter:
             await asyncio.sleep(_WARMING_LOOK_S)
 
     async def _warming(self) -> set[str]:
-        """Clusters that Envoy has taken and does not use yet: first endpoints or health checks are awaited."""
+        """List clusters that Envoy has taken and does not use yet: endpoints or health checks are awaited."""
         configs = (await self.process.ask(_WARMING)).get("configs", [])
         return {config.get("cluster", {}).get("name", "") for config in configs}
 
@@ -238,7 +237,7 @@ class EnvoyRouter:
         del kept[: kept.index(told)]
 
     def _put_budget(self, plan: TrafficPlan) -> None:
-        """The one cluster that another split can change is the shield's: its budget goes with the weight.
+        """Send the one cluster that another split can change, the shield's: its budget goes with the weight.
 
         Not waited for: the traffic has moved already, and Envoy acknowledges no cluster while another one, of
         any service, waits for its first health checks.
@@ -281,7 +280,7 @@ class EnvoyRouter:
         return messages.message(Kind.ENDPOINTS, clusters.assignment(workload, self._endpoints[workload]))
 
     def _shield_assignment(self, plan: TrafficPlan, workload: str | None = None) -> dict[str, Any]:
-        """The shield's endpoints, when they depend on the workload and are known."""
+        """State the shield's endpoints, when they depend on the workload and are known."""
         name = clusters.shield_endpoints_name(plan)
         if name is None or plan.shield is None:
             return {}
@@ -291,7 +290,7 @@ class EnvoyRouter:
         return {name: messages.message(Kind.ENDPOINTS, clusters.shield_assignment(plan, self._endpoints))}
 
     def _put_endpoints(self, plan: TrafficPlan, *, again: bool = True) -> Ticket:
-        """A cluster that is new or changed waits for endpoints, even if Envoy has had them: send them again."""
+        """Send endpoints: a cluster that is new waits for them, even if Envoy has had them (`again`)."""
         workloads = {version.workload.id for version in plan.versions}
         shield = clusters.shield_endpoints_name(plan)
         found = {workload: self._assignment(workload) for workload in sorted(workloads & self._endpoints.keys())}
