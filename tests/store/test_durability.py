@@ -12,7 +12,7 @@ import pytest
 from sternway.domain.releases import Progress
 from sternway.domain.versions import ConfigFile
 from sternway.errors import StoreUnavailable
-from sternway.store import SqlStore
+from sternway.store import SqlStore, dialects
 from store.values import STABLE, a_pass
 
 WRITER = """
@@ -145,6 +145,36 @@ async def test_roll_up_forgets_versions_that_nothing_names_any_more(tmp_path: Pa
     await store.record([a_pass(2e6)])
     assert len(await store.entries()) == 2
     await store.close()
+
+
+async def test_roll_up_gives_the_disk_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal that was large once is small again on the disk, and a record during the roll-up is not lost."""
+    monkeypatch.setattr(dialects, "_SPARE_PAGES", 64)
+    path = tmp_path / "journal.sqlite"
+    store = SqlStore(path)
+    await store.open()
+    long = "a long sentence, " * 600
+    for number in range(5):
+        entries = [a_pass(float(second), release=f"orders-{number}") for second in range(200)]
+        assert entries[0].decision is not None
+        await store.record([replace(e, decision=replace(e.decision, reason=long)) for e in entries if e.decision])
+    await store.close()
+    large = path.stat().st_size
+    store = SqlStore(path)
+    await store.open()
+
+    rolling = asyncio.create_task(store.roll_up(1e4, keep_releases=1))
+    during = 0
+    while not rolling.done():
+        await store.record([a_pass(1e4 + during, release="orders-4")])
+        during += 1
+    await rolling
+    left = await store.entries(release="orders-4")
+    await store.close()
+
+    assert large > 9_000_000
+    assert path.stat().st_size < large * 0.7  # a fifth is in use, and as much may be kept free
+    assert [entry.at_s for entry in left[200:]] == [1e4 + second for second in range(during)]
 
 
 def _limit_pages(store: SqlStore, pages: int) -> None:

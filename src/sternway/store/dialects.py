@@ -22,6 +22,7 @@ _HINTS = {
     "readonly": "Sternway may not write to the journal: see the permissions of the state directory.",
     "unable to open": "Sternway may not write to the state directory, or it does not exist.",
 }
+_SPARE_PAGES = 4096
 
 
 def url_of(url_or_path: str | Path) -> URL:
@@ -47,12 +48,20 @@ def set_durability(connection: Connection, *, sync: bool) -> None:
         driver.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
 
 
-def give_back(connection: Connection) -> None:
-    """Return freed space to the disk, a little at a time."""
-    if connection.dialect.name == "sqlite":
-        driver = connection.connection.driver_connection
-        assert driver is not None
-        driver.execute("PRAGMA incremental_vacuum(1000)").fetchall()
+def give_back(connection: Connection) -> bool:
+    """Return some freed space to the disk; whether there is more worth the while.
+
+    Space up to as much as is in use stays in the file: it is filled again soon, and moving pages costs processor time.
+    """
+    if connection.dialect.name != "sqlite":
+        return False
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    free, pages = (driver.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count"))
+    if free <= max(_SPARE_PAGES, pages // 2):
+        return False
+    driver.execute("PRAGMA incremental_vacuum(256)").fetchall()
+    return True
 
 
 def unavailable(error: exc.SQLAlchemyError) -> StoreUnavailable:

@@ -25,7 +25,7 @@ from sternway.store.texts import Texts, Writing
 from sternway.store.worker import Worker
 
 IDLE_S = 3600.0
-_AT_ONCE = 500
+_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,8 @@ class RollUp:
                 await self.writer.run(self._say_so, release, limits.now_s)
                 await self._delete(of_release & ~entries.c.essential)
         await self._forget_interned()
-        await self.writer.run(self._give_back)
+        while await self.writer.run(self._give_back):
+            pass
 
     async def _delete(self, where: ColumnElement[bool]) -> None:
         while await self.writer.run(self._delete_some, where):
@@ -130,6 +131,6 @@ class RollUp:
         with self.writer.transaction() as connection:
             self.texts.discard(connection, unused - (self.texts.touched or set()))
 
-    def _give_back(self) -> None:
+    def _give_back(self) -> bool:
         with self.writer.transaction() as connection:
-            give_back(connection)
+            return give_back(connection)

@@ -29,7 +29,7 @@ entries = Table(
     # digests of the interned values that the line needs, at any depth, separated by spaces
     Column("refs", Text, nullable=False),
     Index("entries_by_service", "service", "seq"),
-    Index("entries_by_release", "release", "seq"),
+    Index("entries_by_release", "release", "service", "seq"),
     sqlite_autoincrement=True,
 )
 

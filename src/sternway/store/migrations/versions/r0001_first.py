@@ -26,7 +26,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("entries_by_service", "entries", ["service", "seq"])
-    op.create_index("entries_by_release", "entries", ["release", "seq"])
+    op.create_index("entries_by_release", "entries", ["release", "service", "seq"])
     op.create_table(
         "progress",
         sa.Column("service", sa.String(253), primary_key=True),
