@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 
 import aiohttp
-import pytest
 import pytest_asyncio
 from mesh_world import AccessLog, Client, Upstream
 
@@ -24,7 +23,7 @@ class Mesh:
         self.router = self.new_router()
 
     def new_router(self) -> EnvoyRouter:
-        """A router on this mesh's folders, as after a restart of Sternway."""
+        """Make a router on this mesh's folders, as after a restart of Sternway."""
         return EnvoyRouter(
             state_dir=self.folder / "state", run_dir=self.folder / "run", servicers=[self.log.register], linger_s=0.3
         )
@@ -41,7 +40,7 @@ class Mesh:
         return self.router.address(plan.service.name)
 
     async def proxy(self, caller: str) -> str:
-        """The proxy of a caller's processes, once it listens."""
+        """Find the proxy of a caller's processes, once it listens."""
         url = self.router.environment(caller)["http_proxy"]
         host, port = url.removeprefix("http://").split(":")
         async with asyncio.timeout(5):
@@ -64,7 +63,7 @@ class Mesh:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared_mesh():
-    """A running mesh."""
+    """Run a mesh."""
     folder = Path(tempfile.mkdtemp(prefix="sw"))
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=20)) as session:
@@ -83,7 +82,7 @@ async def shared_mesh():
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def mesh(shared_mesh):
-    """The module's mesh, with replicas that answer well."""
+    """Hand out the module's mesh, with replicas that answer well."""
     await asyncio.sleep(0.03)  # the access log of the test before
     shared_mesh.reset()
     return shared_mesh

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import socket
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
@@ -70,18 +72,20 @@ class AccessLog:
         als_pb2_grpc.add_AccessLogServiceServicer_to_server(self, server)
 
     async def StreamAccessLogs(self, requests, context):  # noqa: N802 - gRPC's name
-        """Called by gRPC."""
+        """Collect; called by gRPC."""
         async for message in requests:
             assert message.WhichOneof("log_entries") == "http_logs"
             self.entries.extend(message.http_logs.log_entry)
         return als_pb2.StreamAccessLogsResponse()
 
     async def of(self, count: int, *, route: str | None = None) -> list:
-        """The entries, once there are so many."""
-        async with asyncio.timeout(5):
-            while len(found := [e for e in self.entries if route in (None, e.common_properties.route_name)]) < count:
-                await asyncio.sleep(0.005)
-        return found
+        """Wait for the entries, until there are so many."""
+
+        def found() -> list:
+            return [e for e in self.entries if route in (None, e.common_properties.route_name)]
+
+        await until(lambda: len(found()) >= count)
+        return found()
 
 
 class Client:
@@ -91,6 +95,7 @@ class Client:
         self.session = session
 
     async def __call__(self, address: str, path: str = "/", *, method: str = "GET", **more) -> tuple[int, str]:
+        """Send one request."""
         async with self.session.request(method, f"http://{address}{path}", **more) as response:
             return response.status, await response.text()
 
@@ -113,7 +118,7 @@ class Load:
         self._client, self._address, self._rate, self._more = client, address, rate, more
         self.answers: list[tuple[float, int, str]] = []
 
-    async def __aenter__(self) -> Load:
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run())
         return self
 
@@ -146,26 +151,38 @@ class Load:
         return [answer for answer in self.answers if answer[1] != 200]
 
 
-def version(tag: str, *, service: str = "orders", policy: MeshPolicy = MeshPolicy(), like: str | None = None) -> Version:
-    """A version of a service; `like`: the tag whose workload it shares."""
+def version(tag: str, *, service: str = "orders", policy: MeshPolicy | None = None, like: str | None = None) -> Version:
+    """Make a version of a service; `like`: the tag whose workload it shares."""
     return Version(
-        service=service, workload=Workload(image=f"shop/{service}:{like or tag}", port=8080), policy=policy
+        service=service,
+        workload=Workload(image=f"shop/{service}:{like or tag}", port=8080),
+        policy=policy or MeshPolicy(),
     )
 
 
 def plan(*versions: Version, split: Split | None = None, port: int = 80, **more) -> TrafficPlan:
-    """A plan for the versions' service: all to the first one unless said otherwise."""
+    """Make a plan for the versions' service: all to the first one unless said otherwise."""
     service = Service(name=versions[0].service, port=port)
     return TrafficPlan(service=service, versions=versions, split=split or Split.all_to(versions[0].id), **more)
 
 
 def between(stable: Version, candidate: Version, percent: float) -> Split:
-    """A split of two versions."""
+    """Make a split of two versions."""
     return Split.between(stable.id, candidate.id, percent)
 
 
+async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+    """Wait for something to become true; the condition may be a coroutine function."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = condition()
+            if await found if asyncio.iscoroutine(found) else found:
+                return
+            await asyncio.sleep(0.005)
+
+
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Find a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

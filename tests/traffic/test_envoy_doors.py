@@ -29,7 +29,7 @@ async def shop(mesh):
 
 
 async def through(mesh, caller: str, url: str, **more):
-    """A request as a process of `caller` makes it, with http_proxy set."""
+    """Send a request as a process of `caller` makes it, with http_proxy set."""
     proxy = await mesh.proxy(caller)
     async with mesh.client.session.get(url, proxy=proxy, **more) as response:
         return response.status, await response.text()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import tempfile
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from mesh_world import Load, between, plan, version
+from mesh_world import Load, between, plan, until, version
 
 from sternway.domain.mesh import MeshPolicy, RouteRule
 from sternway.domain.traffic import Pin
@@ -26,15 +25,8 @@ V1, V2 = version("1.0.0"), version("1.1.0")
 STOCK = version("1.0.0", service="stock")
 
 
-async def until(condition, seconds: float = 10.0):
-    """Wait for something to become true."""
-    async with asyncio.timeout(seconds):
-        while not (found := condition()) or (asyncio.iscoroutine(found) and not await found):
-            await asyncio.sleep(0.01)
-
-
 async def by_name(mesh, name: str):
-    """A request through the mesh by a service's name."""
+    """Send a request through the mesh by a service's name."""
     proxy = await mesh.proxy("web")
     async with mesh.client.session.get(f"http://{name}/", proxy=proxy) as response:
         return response.status, await response.text()
@@ -50,7 +42,7 @@ async def test_a_plan_that_envoy_refuses_is_told_in_envoys_words_and_changes_not
     bad = version("1.1.0", policy=MeshPolicy(rules=rules))
 
     for wanted in (plan(V1, bad, split=between(V1, bad, 50)), plan(bad)):
-        with pytest.raises(NotApplied, match="Envoy refused service/orders: .*may not be modified") as refused:
+        with pytest.raises(NotApplied, match=r"Envoy refused service/orders: .*may not be modified") as refused:
             await mesh.router.apply(wanted)
         assert refused.value.hint
         assert await mesh.router.observe("orders") == good
@@ -67,7 +59,9 @@ async def test_a_plan_that_envoy_refuses_is_told_in_envoys_words_and_changes_not
 
 async def test_a_refused_first_plan_leaves_nothing(mesh):
     """A new service whose plan Envoy refuses has no plan, and can be applied once it is corrected."""
-    bad = version("1.0.0", service="fresh", policy=MeshPolicy(rules=(RouteRule(set_request_headers=((":path", "x"),)),)))
+    bad = version(
+        "1.0.0", service="fresh", policy=MeshPolicy(rules=(RouteRule(set_request_headers=((":path", "x"),)),))
+    )
     good = version("1.0.0", service="fresh")
     mesh.router.set_endpoints(good.workload.id, [mesh.stable.endpoint])
     with pytest.raises(NotApplied):
@@ -96,8 +90,7 @@ async def test_a_killed_envoy_is_back_with_its_configuration(mesh):
     await until(lambda: not mesh.router.connected)
     assert await mesh.router.observe("orders") is None
     await until(lambda: mesh.router.connected)
-    while await mesh.router.observe("orders") is None:
-        await asyncio.sleep(0.01)
+    await until(lambda: mesh.router.observe("orders"))
 
     assert await mesh.client.many(10, address) == {(200, "candidate"): 10}
     assert time.monotonic() - begun < 4
@@ -130,8 +123,11 @@ async def test_an_envoy_that_hangs_is_reported_in_time_and_takes_the_plan_later(
         assert await mesh.router.observe("orders") == before
     finally:
         os.kill(mesh.router.process.pid, signal.SIGCONT)
-    while await mesh.router.observe("orders") != after:
-        await asyncio.sleep(0.01)
+
+    async def taken() -> bool:
+        return await mesh.router.observe("orders") == after
+
+    await until(taken)
     assert await mesh.client(address) == (200, "candidate")
 
 
@@ -194,9 +190,7 @@ async def test_what_nobody_states_after_a_restart_is_removed(mesh):
         names = [c["name"] for c in (await mesh.router.process.ask("/clusters?format=json"))["cluster_statuses"]]
         return not [name for name in names if name.startswith("old|")]
 
-    async with asyncio.timeout(5):
-        while not await gone():
-            await asyncio.sleep(0.02)
+    await until(gone)
     assert await mesh.client(mesh.router.address("orders")) == (200, "stable")
 
 
@@ -216,8 +210,6 @@ async def test_envoy_ends_when_it_shall_and_not_before(tmp_path):
         assert (Path(run) / "r" / "admin.sock").stat().st_mode & 0o777 == 0o600
         await second.close(stop=True)
         assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
 
 
 async def test_an_envoy_program_that_is_not_there_is_a_clear_error(tmp_path, monkeypatch):
@@ -243,6 +235,6 @@ async def test_a_ports_file_of_somebody_else_is_refused(tmp_path):
     """Not JSON of ours: the file is named and nothing is started."""
     (tmp_path / "ports.json").write_text("[1, 2]")
     router = EnvoyRouter(state_dir=tmp_path, run_dir=tmp_path / "r")
-    with pytest.raises(Refused, match="ports.json"):
+    with pytest.raises(Refused, match=r"ports\.json"):
         await router.start()
     assert AdsServer(tmp_path / "x").connected is False

@@ -102,9 +102,7 @@ async def test_the_circuit_breaker_refuses_what_is_too_much(mesh):
 
 async def test_a_replica_that_fails_again_and_again_is_left_out(mesh):
     """Outlier detection: after three errors in a row only the good replica is asked."""
-    detection = OutlierDetection(
-        consecutive_5xx=3, interval_ms=100, base_ejection_ms=60_000, max_ejection_percent=50
-    )
+    detection = OutlierDetection(consecutive_5xx=3, interval_ms=100, base_ejection_ms=60_000, max_ejection_percent=50)
     policy = MeshPolicy(outlier_detection=detection, load_balancing=LoadBalancing.ROUND_ROBIN)
     watched = version("1.0.0", policy=policy)
     mesh.candidate.status = 500

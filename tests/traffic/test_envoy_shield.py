@@ -20,7 +20,7 @@ V1, V2 = version("1.0.0"), version("1.1.0")
 
 
 def shielded(stable=V1, candidate=V2, *, percent=100.0, budget=100.0, **more):
-    """The candidate at `percent`, with stable standing by."""
+    """Put the candidate at `percent`, with stable standing by."""
     shield = ShieldPlan(version=candidate.id, by=stable.id, budget_percent=budget)
     return plan(stable, candidate, split=between(stable, candidate, percent), shield=shield, **more)
 
@@ -84,7 +84,10 @@ async def test_an_unsafe_request_is_never_repeated(mesh):
 
 async def test_a_hanging_candidate_is_answered_by_stable_within_the_time_out(mesh):
     """With a time-out of 0.6 s, stable is asked after 0.3 s and the caller has its answer well before 0.6 s."""
-    stable, candidate = version("1.0.0", policy=MeshPolicy(timeout_ms=600)), version("2", policy=MeshPolicy(timeout_ms=600))
+    stable, candidate = (
+        version("1.0.0", policy=MeshPolicy(timeout_ms=600)),
+        version("2", policy=MeshPolicy(timeout_ms=600)),
+    )
     mesh.place(stable, candidate)
     mesh.candidate.delay_s = 3
     address = await mesh.apply(shielded(stable, candidate))

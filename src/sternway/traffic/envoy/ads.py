@@ -112,7 +112,7 @@ class AdsServer:
 
     @property
     def connected(self) -> bool:
-        """Is an Envoy connected?"""
+        """Tell whether an Envoy is connected."""
         return bool(self._streams)
 
     @property
@@ -127,16 +127,16 @@ class AdsServer:
         }
 
     def names(self, kind: Kind) -> tuple[str, ...]:
-        """The resources that are stated."""
+        """List the resources that are stated."""
         return tuple(name for name, held in self._resources[kind].items() if held.sent is not None)
 
     def get(self, kind: Kind, name: str) -> Any | None:
-        """A resource as it was stated, packed; None when it is not."""
+        """Return a resource as it was stated, packed; None when it is not."""
         held = self._resources[kind].get(name)
         return None if held is None or held.sent is None else held.sent.resource
 
     def differing(self, kind: Kind, messages: Mapping[str, Any]) -> set[str]:
-        """Those that are not stated in exactly this form."""
+        """Tell which are not stated in exactly this form."""
         held = self._resources[kind]
         return {
             name for name, message in messages.items() if name not in held or held[name].version != _pack(message)[1]
@@ -187,12 +187,12 @@ class AdsServer:
         finally:
             self._waiting.remove(changed)
 
-    async def StreamAggregatedResources(self, requests: Any, context: Any) -> None:  # noqa: N802 - gRPC's name
-        """The older protocol, which our bootstrap does not ask for."""
+    async def StreamAggregatedResources(self, requests: Any, context: Any) -> None:  # noqa: ARG002, N802 - gRPC's
+        """Refuse the older protocol, which our bootstrap does not ask for."""
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "only the delta protocol is served")
 
-    async def DeltaAggregatedResources(self, requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
-        """One Envoy's connection, called by gRPC."""
+    async def DeltaAggregatedResources(self, requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ARG002, N802
+        """Serve one Envoy's connection; called by gRPC."""
         stream = _Stream()
         self._streams.append(stream)
         reader = asyncio.create_task(self._read(stream, requests))
@@ -357,7 +357,7 @@ class AdsServer:
 
 
 def _pack(message: Any) -> tuple[Any, str]:
-    """A message inside an `Any`, and the digest of its content."""
+    """Put a message inside an `Any`, and tell the digest of its content."""
     packed = message if isinstance(message, Packed) else Packed()
     if packed is not message:
         packed.Pack(message, deterministic=True)

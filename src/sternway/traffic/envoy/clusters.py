@@ -53,25 +53,25 @@ def clusters(plan: TrafficPlan) -> dict[str, Json]:
 
 
 def by_id(plan: TrafficPlan, version: str) -> Version:
-    """The plan's version of this id."""
+    """Find the plan's version of this id."""
     return next(v for v in plan.versions if v.id == version)
 
 
 def shield_endpoints_name(plan: TrafficPlan) -> str | None:
-    """The name of the endpoints of the plan's shield cluster."""
+    """Name the endpoints of the plan's shield cluster."""
     if plan.shield is None:
         return None
     return names.shield_cluster(by_id(plan, plan.shield.version))
 
 
 def assignment(name: str, endpoints: Iterable[Endpoint]) -> Json:
-    """A workload's endpoints; one that is not healthy gets no new request, and finishes those that it has."""
+    """State a workload's endpoints; one that is not healthy gets no new request, and finishes those that it has."""
     hosts = [_host(e) | {"health_status": "HEALTHY" if e.healthy else "DRAINING"} for e in endpoints]
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": hosts}] if hosts else []}
 
 
 def shield_assignment(plan: TrafficPlan, endpoints: Mapping[str, Sequence[Endpoint]]) -> Json:
-    """The candidate's endpoints, then stable's. `endpoints`: by workload id."""
+    """State the candidate's endpoints, then stable's. `endpoints`: by workload id."""
     assert plan.shield is not None
     first, then = by_id(plan, plan.shield.version), by_id(plan, plan.shield.by)
     nowhere = [{"endpoint": {"address": _inside_address("nowhere")}}]
@@ -123,7 +123,7 @@ def _version_clusters(version: Version) -> dict[str, Json]:
 
 
 def shield_cluster(plan: TrafficPlan, shield: ShieldPlan) -> Json:
-    """The cluster for safe requests to the shielded version, with the budget for its present weight."""
+    """Make the cluster for safe requests to the shielded version, with the budget for its present weight."""
     version = by_id(plan, shield.version)
     name = names.shield_cluster(version)
     limits = _thresholds(version.policy.circuit_breaker)
@@ -137,7 +137,7 @@ def shield_cluster(plan: TrafficPlan, shield: ShieldPlan) -> Json:
 
 
 def rescue_percent(plan: TrafficPlan, shield: ShieldPlan) -> float:
-    """The share of the shield cluster's requests under way that may be rescues.
+    """Tell which share of the shield cluster's requests under way may be rescues.
 
     The budget is a share of the whole service's requests, of which the shield cluster sees the candidate's
     share: at 10 % weight a budget of 20 % covers every request, at 50 % weight two of five.
@@ -147,7 +147,7 @@ def rescue_percent(plan: TrafficPlan, shield: ShieldPlan) -> float:
 
 
 def shielded_percent(plan: TrafficPlan, shield: ShieldPlan) -> float:
-    """How much of the service's traffic the shielded version may get; pins have no known share."""
+    """Tell how much of the service's traffic the shielded version may get; pins have no known share."""
     pinned = any(pin.version == shield.version for pin in plan.pins)
     return 100.0 if pinned else plan.split.percent(shield.version)
 

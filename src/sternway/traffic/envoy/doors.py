@@ -43,7 +43,7 @@ class Doors:
 
     @property
     def outbound_exists(self) -> bool:
-        """Does any process speak through the mesh?"""
+        """Tell whether any process speaks through the mesh."""
         return any(name.startswith("outbound/") for name, _ in self._ports.items())
 
     def claim(self, plan: TrafficPlan) -> None:
@@ -53,13 +53,13 @@ class Doors:
             self._ports.choose(names.preview(plan.service.name))
 
     def inbound(self, plan: TrafficPlan) -> dict[str, Any]:
-        """The service's own door."""
+        """Make the service's own door."""
         name = names.inbound(plan.service.name)
         self._plans[plan.service.name] = plan
         return {name: self._tcp(name, names.routes(plan.service.name))}
 
     def inner(self, plan: TrafficPlan) -> dict[str, Any]:
-        """The preview's door, and listeners inside Envoy."""
+        """Make the preview's door, and listeners inside Envoy."""
         self._plans[plan.service.name] = plan
         found, service = {}, plan.service.name
         if plan.preview is not None:
@@ -106,7 +106,7 @@ class Doors:
         return found
 
     def address(self, listener: str) -> str | None:
-        """Where a door is."""
+        """Tell where a door is."""
         port = self._ports.get(listener)
         return None if port is None else f"127.0.0.1:{port}"
 

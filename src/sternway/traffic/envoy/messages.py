@@ -49,22 +49,22 @@ _MESSAGES = {
 
 
 def message(kind: Kind, resource: Json) -> Any:
-    """A cluster, endpoints or a listener."""
+    """Make a cluster, endpoints or a listener."""
     return _parse(resource, _MESSAGES[kind]())
 
 
 def virtual_host(name: str, domains: Sequence[str], entries: Sequence[Json]) -> Any:
-    """One service's routes under its names."""
+    """Put one service's routes under its names."""
     return _parse({"name": name, "domains": list(domains), "routes": list(entries)}, route_components_pb2.VirtualHost())
 
 
 def under(host: Any, domains: Sequence[str]) -> Any:
-    """The same virtual host under other names."""
+    """Put the same virtual host under other names."""
     return route_components_pb2.VirtualHost(name=host.name, domains=domains, routes=host.routes)
 
 
 def routes(name: str, hosts: Sequence[Any]) -> Any:
-    """A route configuration; the port in a Host header does not matter."""
+    """Make a route configuration; the port in a Host header does not matter."""
     return route_pb2.RouteConfiguration(name=name, virtual_hosts=hosts, ignore_port_in_host_matching=True)
 
 

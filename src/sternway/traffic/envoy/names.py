@@ -20,50 +20,50 @@ NO_SERVICE = "no-service"
 
 
 def cluster(version: Version) -> str:
-    """Requests to one version."""
+    """Name the cluster for requests to one version."""
     return f"{version.service}|{version.id}"
 
 
 def shield_cluster(version: Version) -> str:
-    """Safe requests to one version that stable answers when it fails."""
+    """Name the cluster for safe requests to one version, which stable answers when it fails."""
     return f"{version.service}|{version.id}|shield"
 
 
 def local_cluster(version: Version) -> str:
-    """The version's replicas, seen from behind its fault injection."""
+    """Name the cluster of the version's replicas, seen from behind its fault injection."""
     return f"{version.service}|{version.id}|local"
 
 
 def mirror_cluster(service: str) -> str:
-    """Copies of requests on their way to the service's mirror listener."""
+    """Name the cluster for copies of requests on their way to the service's mirror listener."""
     return f"{service}|mirror"
 
 
 def inbound(service: str) -> str:
-    """The listener for callers from outside the mesh."""
+    """Name the listener for callers from outside the mesh."""
     return f"inbound/{service}"
 
 
 def outbound(caller: str) -> str:
-    """The listener that a service's own processes use as their proxy."""
+    """Name the listener that a service's own processes use as their proxy."""
     return f"outbound/{caller}"
 
 
 def preview(service: str) -> str:
-    """The listener, and its routes, on which everything goes to one version."""
+    """Name the listener, and its routes, on which everything goes to one version."""
     return f"preview/{service}"
 
 
 def mirror(service: str) -> str:
-    """The listener inside Envoy, and its routes, that mirrored requests pass."""
+    """Name the listener inside Envoy, and its routes, that mirrored requests pass."""
     return f"mirror/{service}"
 
 
 def fault(version: Version) -> str:
-    """The listener inside Envoy, and its routes, that injects a version's faults."""
+    """Name the listener inside Envoy, and its routes, that injects a version's faults."""
     return f"fault/{cluster(version)}"
 
 
 def routes(service: str) -> str:
-    """The routes of a service's inbound listener."""
+    """Name the routes of a service's inbound listener."""
     return f"service/{service}"

@@ -39,15 +39,15 @@ class Ports:
             raise Refused(f"{self._file} does not hold the ports of listeners: {exc}", hint=hint) from exc
 
     def get(self, listener: str) -> int | None:
-        """A listener's port, when it has one."""
+        """Return a listener's port, when it has one."""
         return self._ports.get(listener)
 
     def items(self) -> tuple[tuple[str, int], ...]:
-        """Every listener and its port."""
+        """List every listener and its port."""
         return tuple(self._ports.items())
 
     def for_service(self, service: Service) -> int:
-        """The inbound port: the service's own one. Raises Refused when another program listens on it."""
+        """Choose the inbound port: the service's own one. Raises Refused when another program listens on it."""
         listener, preferred = names.inbound(service.name), service.port
         known = self._ports.get(listener)
         ours = preferred in self._ports.values()
@@ -63,7 +63,7 @@ class Ports:
         return self._remember(listener, preferred)
 
     def choose(self, listener: str) -> int:
-        """The listener's port: the one that it has, or a free one."""
+        """Choose the listener's port: the one that it has, or a free one."""
         if (known := self._ports.get(listener)) is not None:
             return known
         taken, count = set(self._ports.values()), _LAST - _FIRST + 1

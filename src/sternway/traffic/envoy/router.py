@@ -191,12 +191,12 @@ class EnvoyRouter:
 
     async def _prepare(self, plan: TrafficPlan, undo: list[tuple[Kind, str, Any]], deadline: float) -> None:
         wanted = self._clusters(plan)
-        missing = {name: found for name, found in wanted.items() if self._ads.get(Kind.CLUSTER, name) is None}
+        needed = {name: wanted[name] for name in self._ads.differing(Kind.CLUSTER, wanted)}
         inner = {name: messages.routes(name, [host]) for name, host in _inner_routes(plan).items()}
-        ticket = self._put(undo, Kind.CLUSTER, missing) + self._put_endpoints(plan, again=bool(missing))
+        ticket = self._put(undo, Kind.CLUSTER, needed) + self._put_endpoints(plan, again=bool(needed))
         ticket += self._put(undo, Kind.ROUTES, inner) + self._put(undo, Kind.LISTENER, self._doors.inner(plan))
         await self._ads.settled(ticket, deadline)
-        while missing and await self._warming() & missing.keys():
+        while needed and await self._warming() & needed.keys():
             if asyncio.get_running_loop().time() > deadline:
                 hint = "Their replicas do not pass the health checks of the mesh policy, or do not answer them."
                 raise NotApplied(f"clusters of {plan.service.name} do not become active", hint=hint)

@@ -45,7 +45,7 @@ class _Way:
 
 
 def service_routes(plan: TrafficPlan) -> list[Json]:
-    """The entries of a service: pins first, then the split."""
+    """Make the entries of a service: pins first, then the split."""
     ways = [_pin_way(plan, pin) for pin in plan.pins] + [_split_way(plan, share) for share in _shares(plan)]
     return [entry for way in ways for entry in _entries(way)]
 
@@ -62,13 +62,13 @@ def fault_routes(version: Version) -> list[Json]:
 
 
 def domains(service: Service) -> list[str]:
-    """The names by which other services call this one; ports are ignored."""
+    """List the names by which other services call this one; ports are ignored."""
     name, within = service.name, f"{service.name}.{service.namespace}"
     return [name, within, f"{within}.svc", f"{within}.svc.cluster.local"]
 
 
 def no_service() -> Json:
-    """The virtual host for every name that is no service."""
+    """Make the virtual host for every name that is no service."""
     text = {"text_format_source": {"inline_string": "no service named %REQ(:AUTHORITY)% in this mesh\n"}}
     answer = {"status": 502, "body_format": text}
     return {
@@ -120,7 +120,7 @@ def _stands_by(plan: TrafficPlan, version: Version) -> Version | None:
 
 
 def _mirror_policy(plan: TrafficPlan, share: _Share) -> Json | None:
-    """Copies are chosen by the request's random number too, so the fraction is counted within the slice."""
+    """Choose copies by the request's random number too: the fraction is counted within the slice."""
     if plan.mirror is None or plan.mirror.version == share.version.id:
         return None
     numerator = share.start + round((share.end - share.start) * min(100.0, plan.mirror.percent) / 100.0)
@@ -134,7 +134,7 @@ def _mirror_policy(plan: TrafficPlan, share: _Share) -> Json | None:
 
 
 def _entries(way: _Way) -> Iterator[Json]:
-    """A version's rules in their order, then its default."""
+    """Make the entries of a version's rules in their order, then of its default."""
     for rule in (*way.version.policy.rules, RouteRule()):
         method = rule.match.method.upper() if rule.match.method else None
         special = way.by is not None or way.mirror is not None
@@ -200,7 +200,7 @@ def _rescue(version: Version, timeout_ms: int, stable_timeout_ms: int) -> Json:
 
 
 def _timeout_of(version: Version, match: Match) -> int:
-    """The version's time-out for requests of this match."""
+    """Find the version's time-out for requests of this match."""
     own = (rule.timeout_ms for rule in version.policy.rules if rule.match == match and rule.timeout_ms is not None)
     return next(own, version.policy.timeout_ms)
 
