@@ -60,7 +60,10 @@ def give_back(connection: Connection) -> bool:
     free, pages = (driver.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count"))
     if free <= max(_SPARE_PAGES, pages // 2):
         return False
-    driver.execute("PRAGMA incremental_vacuum(256)").fetchall()
+    for _ in range(
+        256
+    ):  # the driver takes a single step of this pragma, which is one page, whatever number it is given
+        driver.execute("PRAGMA incremental_vacuum(1)")
     return True
 
 
