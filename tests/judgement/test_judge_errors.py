@@ -229,6 +229,18 @@ def test_a_placebo_arm_that_is_first_costs_the_bet_and_withdraws_nothing() -> No
     assert log_race_wealth(evidence.race) < 0.0
 
 
+def test_a_tie_goes_to_the_placebo_arm() -> None:
+    """Without margins, the same numbers in the candidate and in an arm blame nobody."""
+    even = replace(KEYLESS, worse_than_percent=0.0, and_percent=0.0)
+    tallies = [
+        tally(candidate=True, total=20, bad=9, at_s=1001),
+        tally(candidate=False, total=180, bad=9, at_s=1001),
+        *(tally(candidate=False, total=20, bad=9 if arm == 3 else 0, at_s=1001, arm=arm) for arm in range(9)),
+    ]
+    _, judgement = judge(even, start(even), Reading(tallies=tuple(tallies)), now_s=1001)
+    assert (judgement.verdict, judgement.rounds) == (Verdict.UNDECIDED, (1, 0))
+
+
 def test_a_storm_that_goes_on_in_a_placebo_arm_is_one_bet_only() -> None:
     """The arm that was first rests for a round, so that its next errors end no second round."""
     evidence, at_s, rounds = start(KEYLESS), 1000.0, []

@@ -162,3 +162,35 @@ def test_no_arms_are_cut_while_requests_carry_the_key() -> None:
 def test_an_evidence_can_be_made_before_anything_is_known() -> None:
     """The default value stands for "nothing yet" and goes through JSON like any other."""
     assert CODEC.validate_json(CODEC.dump_json(Evidence())) == Evidence()
+
+
+def _keyed(at_s: float, *, start_s: float, candidate: int, stable: int, bad: int = 0) -> Reading:
+    return Reading(
+        tallies=(
+            tally(candidate=True, total=candidate, bad=bad, at_s=at_s, start_s=start_s, unit=Unit.CLUSTER),
+            tally(candidate=False, total=stable, bad=0, at_s=at_s, start_s=start_s, unit=Unit.CLUSTER),
+        )
+    )
+
+
+def test_a_block_left_open_before_the_clock_fell_back_is_weighed_at_once() -> None:
+    """A few answers waited for more; an hour's step back must not keep them waiting for an hour."""
+    evidence, _ = judge(FULL, start(FULL), _keyed(5000, start_s=4999, candidate=2, stable=4, bad=2), now_s=5000)
+    assert evidence.compared[0].since_s == 4999
+    evidence, judgement = judge(FULL, evidence, _keyed(1400, start_s=1399, candidate=1, stable=1), now_s=1400)
+    assert evidence.compared[0].since_s is None
+    assert next(one.log_e for one in judgement.criteria if one.unit == "cluster") > 0.0
+
+
+def test_intervals_that_overlap_let_no_time_pass_twice() -> None:
+    """Tallies that claim the last ten seconds at every second move as much cash as those that claim one."""
+    cash = []
+    for claimed_s in (1.0, 10.0):
+        evidence, at_s = start(FULL), 1000.0
+        evidence, _ = judge(FULL, evidence, Reading(), now_s=at_s)
+        for _ in range(30):
+            at_s += 1
+            seen = _keyed(at_s, start_s=at_s - claimed_s, candidate=20, stable=180)
+            evidence, _ = judge(FULL, evidence, seen, now_s=at_s)
+        cash.append(evidence.compared[0].wealth[0])
+    assert cash[0] == cash[1]
