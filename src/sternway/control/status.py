@@ -296,7 +296,7 @@ def release_view(release: Release, now_s: float) -> ReleaseView:
         hurt=release.hurt,
         first_bad_s=release.first_bad_s,
         decided_s=release.decided_s,
-        detect_s=_between(release.first_bad_s, release.decided_s),
+        detect_s=_between(release.first_bad_s, release.detected_s),
         switch_s=_between(release.decided_s, release.last_candidate_s),
         reverts=release.revert is not None,
         revert_commit=reverted.commit if reverted else None,

@@ -132,8 +132,9 @@ class Release:
     returns_to: the phase from which a withdrawal or a question came.
     percent: the candidate's share when it is exposed, 0..100. baked_s: seconds of the bake that have passed.
     requests, hurt: the candidate's answers to callers, and the bad ones that the shield did not catch.
-    first_bad_s, decided_s, last_candidate_s: first bad answer, first decision to take traffic away, and the
-        start of the last request that the candidate got.
+    second_look: exposed again with a small share after harm was suspected at (nearly) all traffic.
+    first_bad_s, first_slow_s, detected_s: the first bad answer, the first slow one, and the first decision that took
+        traffic away. decided_s, last_candidate_s: the last such decision, and the start of the candidate's last request.
     """
 
     name: str
@@ -149,6 +150,7 @@ class Release:
     step_requests: int = 0
     returns_to: Phase | None = None
     paused: bool = False
+    second_look: bool = False
     withdrawals: int = 0
     evidence: Evidence
     judgement: Judgement | None = None
@@ -159,6 +161,8 @@ class Release:
     hurt: int = 0
     blind_since_s: float | None = None
     first_bad_s: float | None = None
+    first_slow_s: float | None = None
+    detected_s: float | None = None
     decided_s: float | None = None
     last_candidate_s: float | None = None
     ended_s: float | None = None

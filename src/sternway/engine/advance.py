@@ -11,7 +11,7 @@ from sternway.domain.guards import ABTest, BlueGreen, Canary, Mode, Then
 from sternway.domain.judgements import Verdict
 from sternway.domain.platform import WorkloadState
 from sternway.domain.releases import Observation, Phase, Progress, Release, Reverted
-from sternway.engine.exposure import percent_of_step, ready
+from sternway.engine.exposure import SECOND_LOOK, percent_of_step, ready
 from sternway.engine.lifecycle import enter, promoted, settled, take_back
 from sternway.engine.transitions import Trigger
 
@@ -82,9 +82,7 @@ def _forward(progress: Progress, release: Release, seen: Observation) -> Progres
         case _:
             moved = _expose(release, seen)
     if moved is None:
-        return (
-            replace(progress, release=_weigh(progress, release)) if release.phase is Phase.EXPOSED else progress
-        )
+        return replace(progress, release=_weigh(progress, release)) if release.phase is Phase.EXPOSED else progress
     trigger, reason = moved
     release = enter(release, trigger, now_s, reason)
     return replace(progress, release=_weigh(progress, release))
@@ -134,25 +132,25 @@ def _expose(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
     suspicion = _suspicion(release, seen)
     if suspicion:
         return Trigger.SUSPECTED, suspicion
+    min_requests, hold_s = _enough(release)
+    if release.paused or release.step_requests < min_requests or seen.now_s - release.step_s < hold_s:
+        return None
     strategy = release.guard.strategy
+    number, none = release.index + 2, f"no harm in {release.step_requests} requests"
+    if isinstance(strategy, Canary) and not release.second_look and number <= len(strategy.steps):
+        return Trigger.NEXT_STEP, f"{none}; step {number} of {len(strategy.steps)}: {strategy.steps[number - 1]}"
+    return Trigger.SWITCH, f"{none}; promoted, the bake begins"
+
+
+def _enough(release: Release) -> tuple[int, float]:
+    """How many requests the exposure needs, and how many seconds."""
+    strategy = release.guard.strategy
+    if release.second_look:
+        return SECOND_LOOK.min_requests, 0.0
     if isinstance(strategy, ABTest):
-        if release.step_requests >= strategy.min_requests and not release.paused:
-            return (
-                Trigger.SWITCH,
-                f"{release.step_requests} requests of the group and no harm seen; all traffic, then the bake",
-            )
-        return None
+        return strategy.min_requests, 0.0
     assert isinstance(strategy, Canary)
-    step = strategy.steps[release.index]
-    if release.paused or release.step_requests < step.min_requests or seen.now_s - release.step_s < step.hold_s:
-        return None
-    if release.index + 1 < len(strategy.steps):
-        number = release.index + 2
-        return (
-            Trigger.NEXT_STEP,
-            f"no harm in {release.step_requests} requests; step {number} of {len(strategy.steps)}: {strategy.steps[number - 1]}",
-        )
-    return Trigger.SWITCH, f"no harm in {release.requests} requests; promoted, the bake begins"
+    return strategy.steps[release.index].min_requests, strategy.steps[release.index].hold_s
 
 
 def _suspicion(release: Release, seen: Observation) -> str | None:
@@ -171,9 +169,7 @@ def _look_again(release: Release, seen: Observation) -> tuple[Trigger, str] | No
         or not ready(seen, release.candidate)
     ):
         return None
-    at_all = release.returns_to is Phase.BAKING
-    trigger = Trigger.LOOK_AGAIN_AT_ALL if at_all else Trigger.LOOK_AGAIN
-    return trigger, f"looking at {release.candidate.id} again after withdrawal {release.withdrawals}"
+    return Trigger.LOOK_AGAIN, f"looking at {release.candidate.id} again after withdrawal {release.withdrawals}"
 
 
 def _bake(progress: Progress, release: Release, seen: Observation) -> Progress:

@@ -55,11 +55,16 @@ def enter(release: Release, trigger: Trigger, now_s: float, reason: str) -> Rele
         changes["index"] = release.index + 1
     if leaves_traffic:
         changes["decided_s"] = release.decided_s if release.decided_s is not None else now_s
+        changes["detected_s"] = release.detected_s if release.detected_s is not None else now_s
+        if release.judgement and (release.judgement.criterion or "").startswith("latency"):
+            changes["first_bad_s"] = release.first_slow_s
     if phase in (Phase.WITHDRAWN, Phase.ASKING) and release.phase is not Phase.WITHDRAWN:
-        changes["returns_to"] = Phase.BAKING if release.phase is Phase.BAKING else Phase.EXPOSED
+        at_all = release.phase is Phase.BAKING or release.second_look
+        changes["returns_to"] = Phase.BAKING if at_all else Phase.EXPOSED
     if phase is Phase.WITHDRAWN:
         changes["withdrawals"] = release.withdrawals + 1
-    if trigger in (Trigger.LOOK_AGAIN, Trigger.LOOK_AGAIN_AT_ALL):
+    if trigger is Trigger.LOOK_AGAIN:
+        changes["second_look"] = release.returns_to is Phase.BAKING
         changes["evidence"] = judgement.begin_exposure(release.evidence)
         changes["decided_s"] = None
     if trigger in (Trigger.OVERRULED, Trigger.OVERRULED_AT_ALL):
@@ -71,6 +76,8 @@ def enter(release: Release, trigger: Trigger, now_s: float, reason: str) -> Rele
         )
         changes["judgement"] = None
         changes["decided_s"] = None
+    if phase is Phase.BAKING:
+        changes["second_look"] = False
     if phase.over:
         changes["ended_s"] = now_s
     return replace(release, **changes)  # type: ignore[arg-type]  # the names are fields of Release
@@ -109,6 +116,7 @@ def open_rollback(progress: Progress, seen: Observation, target: Version, reason
         started_s=seen.now_s,
         entered_s=seen.now_s,
         step_s=seen.now_s,
+        detected_s=seen.now_s,
         decided_s=seen.now_s,
         percent=100.0,
         evidence=judgement.begin(wanted.guard.judge, stable=target.id, candidate=bad.id, stable_ms=()),
@@ -200,7 +208,7 @@ def _revert(release: Release, reason: str) -> Revert | None:
         bad=bad.commit,
         restore=good.commit,
         documents=release.documents,
-        subject=f"Roll {bad.service} back from {bad.workload.tag} to {good.workload.tag}",
+        subject=_subject(bad, good),
         body=body,
         trailers=(
             ("Sternway-Release", release.name),
@@ -210,3 +218,10 @@ def _revert(release: Release, reason: str) -> Revert | None:
             ("Sternway-Evidence", evidence),
         ),
     )
+
+
+def _subject(bad: Version, good: Version) -> str:
+    if bad.workload.image != good.workload.image:
+        return f"Roll {bad.service} back from {bad.workload.tag} to {good.workload.tag}"
+    what = "mesh policy" if bad.workload == good.workload else "configuration"
+    return f"Roll the {what} of {bad.service} {bad.workload.tag} back"

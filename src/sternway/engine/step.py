@@ -73,7 +73,8 @@ def judge(progress: Progress, seen: Observation) -> Progress:
 
 
 def _concurrent(release: Release) -> bool:
-    switched = release.phase is Phase.BAKING or release.returns_to is Phase.BAKING
+    at_all = release.phase is Phase.WITHDRAWN and release.returns_to is Phase.BAKING and not release.second_look
+    switched = release.phase is Phase.BAKING or at_all
     no_control = isinstance(release.guard.strategy, BlueGreen) or release.guard.bake_control_percent <= 0
     return not (switched and no_control)
 
@@ -82,6 +83,9 @@ def _count(release: Release, seen: Observation) -> Release:
     reading = seen.reading
     answered, _ = _sum(reading.tallies, release.candidate.id, "errors")
     served, hurt = _sum(reading.tallies, release.candidate.id, "hurt")
+    slow = any(
+        t.bad and t.version == release.candidate.id and t.criterion.startswith("latency") for t in reading.tallies
+    )
     first_bad = release.first_bad_s if release.first_bad_s is not None else reading.first_bad_s
     return replace(
         release,
@@ -89,6 +93,7 @@ def _count(release: Release, seen: Observation) -> Release:
         requests=release.requests + served,
         hurt=release.hurt + hurt,
         first_bad_s=first_bad,
+        first_slow_s=seen.now_s if slow and release.first_slow_s is None else release.first_slow_s,
         last_candidate_s=reading.last_candidate_s or release.last_candidate_s,
         blind_since_s=reading.blind_since_s,
     )

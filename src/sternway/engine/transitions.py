@@ -18,7 +18,6 @@ class Trigger(StrEnum):
     SWITCH = "switched, or last step passed"
     SUSPECTED = "suspected"
     LOOK_AGAIN = "looking again"
-    LOOK_AGAIN_AT_ALL = "looking again at all traffic"
     CONDEMNED = "condemned"
     ASK = "condemned, a person is asked"
     TAKEN_BACK = "taken back by a person, or patience ended"
@@ -48,7 +47,6 @@ TRANSITIONS: dict[tuple[Phase, Trigger], Phase] = (
         (Phase.EXPOSED, Trigger.SUSPECTED): Phase.WITHDRAWN,
         (Phase.BAKING, Trigger.SUSPECTED): Phase.WITHDRAWN,
         (Phase.WITHDRAWN, Trigger.LOOK_AGAIN): Phase.EXPOSED,
-        (Phase.WITHDRAWN, Trigger.LOOK_AGAIN_AT_ALL): Phase.BAKING,
         (Phase.ASKING, Trigger.OVERRULED): Phase.EXPOSED,
         (Phase.ASKING, Trigger.OVERRULED_AT_ALL): Phase.BAKING,
         (Phase.BAKING, Trigger.BAKED): Phase.PROMOTED,

@@ -60,7 +60,7 @@ def _traffic(progress: Progress, seen: Observation) -> TrafficPlan | None:
         service=service,
         versions=versions,
         split=split,
-        pins=_pins(release) if release.phase is Phase.EXPOSED else (),
+        pins=_pins(release) if release.phase is Phase.EXPOSED and not release.second_look else (),
         mirror=_mirror(release),
         shield=_shield(release.guard, release) if exposed else None,
         preview=candidate.id if release.phase is Phase.PREVIEW else None,
