@@ -146,7 +146,7 @@ def over_ssh(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 async def until(condition: Callable[[], bool], *, within_s: float) -> None:
     """Wait for a condition."""
     async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens in files and callbacks
+        while not condition():
             await asyncio.sleep(0.01)
 
 

@@ -96,7 +96,7 @@ async def envoy(source):
 async def until(condition):
     """Wait for something that must come true within a second."""
     async with asyncio.timeout(1.0):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens in a server that knows no event of ours
+        while not condition():
             await asyncio.sleep(0.002)
 
 
