@@ -13,7 +13,7 @@ import psutil
 import pytest
 from mesh_world import Load, between, plan, until, version
 
-from sternway.domain.mesh import MeshPolicy, RouteRule
+from sternway.domain.mesh import MeshPolicy, OutlierDetection, RouteRule
 from sternway.domain.traffic import Pin
 from sternway.errors import InvalidInput, NotApplied, Refused
 from sternway.traffic.envoy import EnvoyRouter
@@ -69,6 +69,36 @@ async def test_a_refused_first_plan_leaves_nothing(mesh):
     assert await mesh.router.observe("fresh") is None
     address = await mesh.apply(plan(good))
     assert await mesh.client(address) == (200, "stable")
+
+
+async def test_a_refused_cluster_is_told_and_stands_in_nobodys_way(mesh):
+    """A mesh policy that Envoy finds invalid: its words, and afterwards every other plan is taken."""
+    mesh.place(V1, V2)
+    address = await mesh.apply(plan(V1, V2))
+    good = await mesh.router.observe("orders")
+    policy = MeshPolicy(outlier_detection=OutlierDetection(max_ejection_percent=500))
+    bad = version("1.1.0", policy=policy)
+    with pytest.raises(NotApplied, match=r"Envoy refused orders\|\S+: Proto .*MaxEjectionPercent.*100\)\n"):
+        await mesh.router.apply(plan(V1, bad, split=between(V1, bad, 50)))
+    assert await mesh.router.observe("orders") == good
+    assert mesh.router.rejections == {}
+    await mesh.router.apply(plan(V1, V2, split=between(V1, V2, 100)))
+    assert await mesh.client(address) == (200, "candidate")
+
+
+async def test_many_services_are_applied_at_the_same_time(mesh):
+    """Twelve first plans at once, one of them refused: eleven hold and answer by name and by port."""
+    bad = MeshPolicy(rules=(RouteRule(set_request_headers=((":path", "x"),)),))
+    versions = [version("1", service=f"many-{n}", policy=bad if n == 5 else MeshPolicy()) for n in range(12)]
+    for each in versions:
+        mesh.router.set_endpoints(each.workload.id, [mesh.stable.endpoint])
+    results = await asyncio.gather(*(mesh.router.apply(plan(each)) for each in versions), return_exceptions=True)
+    assert [n for n, result in enumerate(results) if isinstance(result, NotApplied)] == [5]
+    for n in set(range(12)) - {5}:
+        assert results[n] is None
+        assert await mesh.client(mesh.router.address(f"many-{n}")) == (200, "stable")
+        assert await by_name(mesh, f"many-{n}") == (200, "stable")
+    assert (await by_name(mesh, "many-5"))[0] == 502
 
 
 async def test_a_plan_with_an_impossible_pin_is_refused_too(mesh):

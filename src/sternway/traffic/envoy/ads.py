@@ -27,6 +27,7 @@ from sternway.traffic.envoy.messages import Kind
 
 _KINDS = {kind.value: kind for kind in Kind}
 _WILDCARD = (Kind.CLUSTER, Kind.LISTENER)
+_LONGEST_WORDS = 500
 _HINT = "Envoy keeps what it had. Correct the manifest that the message speaks of."
 
 
@@ -257,7 +258,7 @@ class AdsServer:
             return
         subscription = stream.subscriptions[kind]
         if request.HasField("error_detail"):
-            text = request.error_detail.message.strip()
+            text = _words(request.error_detail.message)
             subscription.rejected |= {name: (revision, text) for name, revision in revisions.items()}
             return
         for name, revision in revisions.items():
@@ -354,6 +355,11 @@ class AdsServer:
     def _wake(self) -> None:
         for event in self._waiting:
             event.set()
+
+
+def _words(text: str) -> str:
+    """Keep what Envoy has to say, without the dump of the whole resource that it may put before it."""
+    return " ".join(text.rpartition("\n: ")[2].split())[:_LONGEST_WORDS]
 
 
 def _pack(message: Any) -> tuple[Any, str]:

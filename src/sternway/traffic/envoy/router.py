@@ -15,6 +15,7 @@ Envoy refuses never reaches `mesh`, where it would stand in the way of other ser
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -302,9 +303,7 @@ class EnvoyRouter:
         if self._held:
             return {}
         hosts = [told.host for _, told in sorted(self._current.items()) if told.host is not None]
-        unknown = routes.no_service()
-        hosts.append(messages.virtual_host(unknown["name"], unknown["domains"], unknown["routes"]))
-        return {names.MESH: messages.routes(names.MESH, hosts)}
+        return {names.MESH: messages.routes(names.MESH, [*hosts, _no_service()])}
 
     def _put_mesh(self) -> Ticket:
         return self._in_use(self._ads.put(Kind.ROUTES, self._mesh()))
@@ -328,6 +327,12 @@ class EnvoyRouter:
         if (timer := self._timers.get(what)) is not None:
             timer.cancel()
         self._timers[what] = asyncio.get_running_loop().call_later(seconds, call)
+
+
+@functools.cache
+def _no_service() -> Any:
+    unknown = routes.no_service()
+    return messages.virtual_host(unknown["name"], unknown["domains"], unknown["routes"])
 
 
 def _host(plan: TrafficPlan) -> Any:
