@@ -23,7 +23,7 @@ async def platform() -> AsyncIterator[RunningPlatform]:
 async def api(platform: RunningPlatform, tmp_path: Path) -> AsyncIterator[Path]:
     """Give the socket of its API. What it is asked at the end stands in `platform.keep`."""
 
-    def stop(keep: bool) -> None:  # noqa: FBT001  the API's callback
+    def stop(keep: bool) -> None:
         platform.keep = keep
 
     server = Api(platform, stop=stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future
@@ -331,3 +332,4 @@ class Served:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
+        shutil.rmtree(self.paths.run)

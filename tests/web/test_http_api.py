@@ -35,7 +35,7 @@ async def page_of(client: Client, release: str) -> ReleasePage:
 
 async def test_only_the_owner_may_use_the_socket(api: Path):
     """Nobody else can read or write it."""
-    assert stat.S_IMODE(os.stat(api).st_mode) == 0o600  # noqa: ASYNC240, PTH116  one call in a test
+    assert stat.S_IMODE(os.stat(api).st_mode) == 0o600  # noqa: PTH116  one call in a test
 
 
 async def test_a_socket_left_by_a_killed_process_is_replaced(platform: RunningPlatform, tmp_path: Path):

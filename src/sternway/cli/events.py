@@ -38,7 +38,7 @@ def _events(before: PlatformStatus | None, after: PlatformStatus) -> Iterator[Ev
         if before is None or problem not in before.problems:
             text = f"commit {after.commit[:9]} is not in force: {problem}"
             yield Event(at_s=at_s, about="git", text=text, kind="bad")
-    if (before is None or before.connected) and not after.connected:
+    if before is not None and before.connected and not after.connected:
         yield Event(at_s=at_s, about="proxy", text="not connected", kind="warn")
     if before is not None and after.connected and not before.connected:
         yield Event(at_s=at_s, about="proxy", text="connected", kind="good")
@@ -72,11 +72,13 @@ def _of_release(at_s: float, before: ReleaseView | None, after: ReleaseView) -> 
     name = after.name
     if before is None:
         text = f"{after.from_version} -> {after.to_version}, {after.strategy}"
-        yield Event(at_s=after.started_s, about=name, text=text)
+        yield Event(at_s=at_s, about=name, text=text)
     place = (after.phase, after.step.partition(":")[0], after.reason)
     if before is None or place != (before.phase, before.step.partition(":")[0], before.reason):
         kind = _KINDS.get(after.phase, "plain")
-        yield Event(at_s=at_s, about=name, text=f"{phase(after)}: {after.reason}", kind=kind)
+        words = phase(after)
+        text = after.reason if words in after.reason else f"{words}: {after.reason}"
+        yield Event(at_s=at_s, about=name, text=text, kind=kind)
     if before is not None and before.paused != after.paused:
         yield Event(at_s=at_s, about=name, text="paused" if after.paused else "goes on")
     if after.blind_s is not None and (before is None or before.blind_s is None):
@@ -120,7 +122,7 @@ def revert_words(release: ReleaseView) -> str:
         words = f"the revert stands on branch {release.revert_branch}"
         words += f" as {release.revert_commit[:9]}" if release.revert_commit else ""
     elif release.revert_commit:
-        words = f"reverted by commit {release.revert_commit[:9]}"
+        return f"reverted by commit {release.revert_commit[:9]}"
     else:
         words = "nothing was committed"
     return f"{words}: {release.revert_message}" if release.revert_message else words

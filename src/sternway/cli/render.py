@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
@@ -12,7 +13,6 @@ from rich.text import Text
 from sternway.cli.events import Event, phase
 from sternway.cli.story import tell
 from sternway.cli.words import clock, day_and_clock, duration, maybe, odds, percent, share, since, size
-from sternway.control.replay import Replayed
 from sternway.control.status import (
     CallView,
     CatalogueView,
@@ -24,6 +24,9 @@ from sternway.control.status import (
     Trouble,
 )
 from sternway.web.release_page import ReleasePage
+
+if TYPE_CHECKING:
+    from sternway.control.replay import Replayed
 
 STYLES = {"good": "green", "bad": "red", "warn": "yellow", "plain": ""}
 PHASE_STYLES = {

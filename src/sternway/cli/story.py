@@ -7,6 +7,9 @@ from sternway.cli.words import clock, day_and_clock, duration, number, percent, 
 from sternway.control.status import ReleaseView
 from sternway.web.release_page import Change, ReleasePage
 
+SPEAKS = 1.0
+"""A criterion is mentioned from this log of its evidence on (about 3 to 1)."""
+
 
 def tell(page: ReleasePage) -> tuple[tuple[str, str], ...]:
     """Give (heading, sentences): what changed, was seen, decided, who was hurt, what was done, what to do next."""
@@ -40,13 +43,14 @@ def _changed(release: ReleaseView, change: Change) -> list[str]:
 
 def _seen(release: ReleaseView) -> list[str]:
     found = [sentence(release.judgement)] if release.judgement else []
-    # A criterion may be counted in two units; requests come first and are what a reader means.
-    by_name = {c.name: c for c in reversed(release.criteria) if c.candidate_bad or c.stable_bad}
+    # Only what weighs; and a criterion that is counted in two units once, in requests, which a reader means.
+    weighs = {c.name for c in release.criteria if c.log_e > SPEAKS}
+    told = {c.name: c for c in reversed(release.criteria) if c.name in weighs}
     found += [
         f"{criterion.name}: candidate {share(criterion.candidate_bad, criterion.candidate_total)}, "
         f"stable {share(criterion.stable_bad, criterion.stable_total)}."
-        for criterion in reversed(by_name.values())
-    ][:3]
+        for criterion in reversed(told.values())
+    ]
     if release.common_trouble:
         found.append(sentence(release.common_trouble))
     if release.withdrawals:
