@@ -494,6 +494,18 @@ WHOLE_CASES = [
         "(write a relative path without `..`)",
     ),
     case(
+        "volume-item-not-there",
+        together(
+            config_map(),
+            deployment(
+                container="volumeMounts: [{name: v, mountPath: /v}]",
+                pod="volumes: [{name: v, configMap: {name: settings, items: [{key: COLOR, path: x}]}}]",
+            ),
+        ),
+        "20: spec.template.spec.volumes[0].configMap.items[0].key: ConfigMap settings has no key `COLOR` "
+        "(did you mean `COLOUR`?)",
+    ),
+    case(
         "probe-on-another-port",
         deployment(
             ports="[{containerPort: 8080}, {containerPort: 9090, name: admin}]",

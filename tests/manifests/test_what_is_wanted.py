@@ -423,6 +423,22 @@ items:
     assert wanted.service.name == "web"
 
 
+def test_of_merged_mappings_the_first_wins_and_own_keys_win_over_all():
+    """`<<` follows YAML's own rule, so that a manifest means here what it means elsewhere."""
+    text = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, labels: &a {A: first, B: first, C: first}, annotations: &b {B: second, D: second}}
+data: {<<: [*a, *b], C: own}
+"""
+    assert env_of(one(text, deployment(container="envFrom: [{configMapRef: {name: settings}}]"))) == {
+        "A": "first",
+        "B": "first",
+        "C": "own",
+        "D": "second",
+    }
+
+
 def test_only_yaml_files_outside_hidden_folders_are_read():
     """A README, a program and a CI configuration beside the manifests are left alone."""
     files = {
