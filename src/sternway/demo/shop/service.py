@@ -37,6 +37,7 @@ BROKEN = {"1.4.0": "cannot read the price list: no column named 'currency'"}
 HISTORY_S = (0.060, 0.080)
 FORWARDED = ("x-user", "x-request-id", "traceparent")
 DRAIN_S = 20.0
+SETTLE_S = 0.2
 
 _ITEMS = ("anchor", "bollard", "compass", "davit", "ensign", "fender", "gangway", "halyard", "jib", "keel")
 
@@ -260,8 +261,9 @@ class Server(ThreadingHTTPServer):
             _say(f"unexpected: {error!r}")
 
     def drain(self) -> None:
-        """Accept no more connections, finish what is in flight."""
+        """Finish what is under way, also what has arrived but is not read yet; then accept no more connections."""
         self.draining = True
+        time.sleep(SETTLE_S)
         self.shutdown()
         self.server_close()
         with self._changed:
