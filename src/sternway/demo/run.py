@@ -16,7 +16,6 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from sternway.bootstrap import Settings, Sternway
@@ -218,20 +217,17 @@ class Demo:
 
 def table(ended: Sequence[Ended]) -> RenderableType:
     """Per release what was decided, why, who was hurt, and how long it took."""
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("release", "what was committed", "outcome"):
-        shown.add_column(column)
-    for column in ("requests", "hurt", "detect", "switch"):
-        shown.add_column(column, justify="right")
-    shown.add_column("revert")
-    shown.add_column("why", ratio=1)
+    shown = render.Told(
+        "release", "what was committed", "outcome", ">requests", ">hurt", ">detect", ">switch", "revert", last="why"
+    )
     for one in ended:
         release = one.release
         style = "green" if one.as_it_should else "red"
         if release is None:
-            shown.add_row(one.scenario.service, one.scenario.title, Text("no release", style))
+            cells = (one.scenario.service, one.scenario.title, Text("no release", style), "", "", "", "", "")
+            shown.add(cells, one.scenario.service, Text("nothing was released in time", style))
             continue
-        shown.add_row(
+        cells = (
             release.name,
             one.scenario.title,
             Text(release.outcome, style),
@@ -240,8 +236,8 @@ def table(ended: Sequence[Ended]) -> RenderableType:
             _seconds(release.detect_s),
             _seconds(release.switch_s),
             (release.revert_commit or "-")[:9],
-            Text(release.reason, "dim"),
         )
+        shown.add(cells, release.name, Text(release.reason, "dim"))
     return shown
 
 
