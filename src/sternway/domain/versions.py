@@ -54,7 +54,10 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What one replica runs: the image and all configuration that reaches it."""
+    """What one replica runs: the image and all configuration that reaches it.
+
+    service: whose replicas they are; equal workloads of two services are two, with replicas of their own.
+    """
 
     image: str
     command: tuple[str, ...] = ()
@@ -66,6 +69,7 @@ class Workload:
     liveness: Probe | None = None
     startup: Probe | None = None
     grace_s: float = 30.0
+    service: str = ""
 
     @property
     def id(self) -> str:

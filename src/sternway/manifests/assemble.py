@@ -130,7 +130,7 @@ def _stated_namespace(manifest: Guard | MeshPolicy | HTTPRoute) -> str | None:
 def _wanted(world: World, pair: Pair) -> Wanted:
     port, target = addresses(pair, world.report)
     policy, documents = _policy(world, pair.name)
-    built = _build(world, (pair.document, pair.deployment), target)
+    built = _build(world, (pair.document, pair.deployment), target, service=pair.name)
     guard = world.guards[pair.name][1].to_domain() if pair.name in world.guards else None
     standing = _fallback(world, pair, guard) if guard and guard.fallback else None
     return Wanted(
@@ -158,12 +158,12 @@ def _policy(world: World, service: str) -> tuple[Policy, tuple[DocumentName, ...
     return manifest.to_domain(rules), (*documents, (document.file, "MeshPolicy", manifest.metadata.name))
 
 
-def _build(world: World, placed: Placed, port: int | None) -> Built:
+def _build(world: World, placed: Placed, port: int | None, *, service: str) -> Built:
     document, deployment = placed
     lookup = Lookup(
         document=document, namespace=deployment.metadata.namespace, sources=world.sources, report=world.report
     )
-    built = build_workload(lookup, deployment, port)
+    built = build_workload(lookup, deployment, port, service=service)
     if world.images.find(built.workload.image) is None:
         workload = built.workload
         name = workload.image if "@" in workload.image else workload.image_name
@@ -197,7 +197,7 @@ def _fallback(world: World, pair: Pair, guard: guards.Guard) -> tuple[Workload, 
     if port is None and served is None and addresses(pair, Report())[1] is not None:
         said = f"the fallback Deployment {name} opens no port"
         world.report.wrong(placed[0], CONTAINER, said, "add `ports` to the container")
-    return _build(world, placed, port).workload, placed[1].spec.replicas
+    return _build(world, placed, port, service=pair.name).workload, placed[1].spec.replicas
 
 
 def _source(document: Document, guard: Guard) -> Source:

@@ -26,8 +26,8 @@ class Built:
     documents: tuple[DocumentName, ...]
 
 
-def build_workload(lookup: Lookup, deployment: Deployment, port: int | None) -> Built:
-    """Say what a replica runs when it listens on `port`. Everything wrong goes to the report."""
+def build_workload(lookup: Lookup, deployment: Deployment, port: int | None, *, service: str) -> Built:
+    """Say what a replica of a service runs when it listens on `port`. Everything wrong goes to the report."""
     _refuse_company(lookup, deployment)
     pod = deployment.spec.template.spec
     container = pod.containers[0]
@@ -45,6 +45,7 @@ def build_workload(lookup: Lookup, deployment: Deployment, port: int | None) -> 
         liveness=_probe(lookup, container, container.liveness_probe, "livenessProbe", port),
         startup=_probe(lookup, container, container.startup_probe, "startupProbe", port),
         grace_s=float(pod.termination_grace_period_seconds),
+        service=service,
     )
     return Built(workload=workload, documents=tuple(sorted(lookup.used)))
 
