@@ -6,7 +6,7 @@ import pytest
 from world import World, guard, version
 
 from sternway.control.replay import replay
-from sternway.domain.guards import ABTest, BlueGreen, MirrorFirst, Mode, Shield, Then
+from sternway.domain.guards import ABTest, BlueGreen, JudgeSettings, MirrorFirst, Mode, Shield, Then
 from sternway.domain.releases import Phase, Verb
 
 
@@ -321,3 +321,31 @@ async def test_every_decision_replays_from_the_journal():
         for e in entries
     ]
     assert not replay("orders-1", tampered).matches
+
+
+async def test_without_a_key_a_bad_version_is_condemned_by_exposures():
+    """Withdrawn, looked at again with a few requests, and condemned against placebo arms."""
+    world = await started(rate_per_s=200)
+    settings = JudgeSettings(latency_quantiles=())
+    bad = world.commit("1.1.0", error=1.0, with_guard=guard(judge=settings, shield=Shield(enabled=False)))
+    await world.run(90, tick_s=0.2)
+    release = await world.release()
+    assert release.phase is Phase.ROLLED_BACK
+    assert release.withdrawals >= 2
+    assert world.hurt <= 20
+    assert await world.share(bad.id) == 0
+
+
+async def test_harm_in_the_bake_is_looked_at_again_with_a_small_share():
+    """After a suspicion at all traffic, nobody sends all traffic to the version again before it has shown itself."""
+    world = await started(rate_per_s=200)
+    late = world.commit("1.1.0", with_guard=guard(bake_s=60.0))
+    await world.run(1)
+    while (await world.release()).phase is not Phase.BAKING:
+        await world.run(1)
+    world.error[late.id] = 0.3
+    before = len(world.router.applied)
+    await world.run(60, tick_s=0.2)
+    assert (await world.release()).phase is Phase.ROLLED_BACK
+    shares = [plan.split.percent(late.id) for plan in world.router.applied[before:]]
+    assert max(shares[1:], default=0) <= 10

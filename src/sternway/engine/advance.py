@@ -135,6 +135,8 @@ def _expose(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
     min_requests, hold_s = _enough(release)
     if release.paused or release.step_requests < min_requests or seen.now_s - release.step_s < hold_s:
         return None
+    if release.second_look and release.returns_to is not Phase.BAKING:
+        return Trigger.SAME_STEP, f"no harm in {release.step_requests} requests of a second look; the step goes on"
     strategy = release.guard.strategy
     number, none = release.index + 2, f"no harm in {release.step_requests} requests"
     if isinstance(strategy, Canary) and not release.second_look and number <= len(strategy.steps):

@@ -12,7 +12,9 @@ CAPPED_AT_PERCENT = 50.0
 UNKNOWN_RATE_PERCENT = 5.0
 """The share of such a step while the rate of requests is not known yet."""
 SECOND_LOOK = CanaryStep(requests_per_second=5, min_requests=100)
-"""How a version that was suspected at all traffic is exposed again: with a few requests, beside stable."""
+"""How a suspected version is exposed again where much traffic would be dear or tell little: a few requests."""
+SECOND_LOOK_PERCENT = 10.0
+"""The most that it gets then: nine placebo arms of the same size must fit beside it."""
 SLACK = 0.25
 """A capped share is only corrected when it is off by more than this, so that routes are not rewritten each second."""
 RETURN_DEADLINE_S = 10.0
@@ -30,7 +32,7 @@ def percent_of_step(progress: Progress, release: Release) -> float:
         strategy = release.guard.strategy
         return 100.0 - (release.guard.bake_control_percent if isinstance(strategy, Canary) else 0.0)
     if release.phase is Phase.EXPOSED and release.second_look:
-        return _percent(SECOND_LOOK, progress.rate_per_s, release.percent)
+        return min(SECOND_LOOK_PERCENT, _percent(SECOND_LOOK, progress.rate_per_s, release.percent))
     if release.phase is not Phase.EXPOSED or not isinstance(release.guard.strategy, Canary):
         return 0.0
     steps = release.guard.strategy.steps[: release.index + 1]

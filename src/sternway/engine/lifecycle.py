@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sternway import judgement
+from sternway.domain.guards import Canary
 from sternway.domain.releases import Mark, Observation, Phase, Progress, Release, Retired, Revert, Wanted
 from sternway.domain.versions import Version
 from sternway.engine.transitions import Trigger, next_phase
@@ -64,7 +65,7 @@ def enter(release: Release, trigger: Trigger, now_s: float, reason: str) -> Rele
     if phase is Phase.WITHDRAWN:
         changes["withdrawals"] = release.withdrawals + 1
     if trigger is Trigger.LOOK_AGAIN:
-        changes["second_look"] = release.returns_to is Phase.BAKING
+        changes["second_look"] = _looks_small(release)
         changes["evidence"] = judgement.begin_exposure(release.evidence)
         changes["decided_s"] = None
     if trigger in (Trigger.OVERRULED, Trigger.OVERRULED_AT_ALL):
@@ -76,11 +77,17 @@ def enter(release: Release, trigger: Trigger, now_s: float, reason: str) -> Rele
         )
         changes["judgement"] = None
         changes["decided_s"] = None
-    if phase is Phase.BAKING:
+    if phase is Phase.BAKING or trigger is Trigger.SAME_STEP:
         changes["second_look"] = False
     if phase.over:
         changes["ended_s"] = now_s
     return replace(release, **changes)  # type: ignore[arg-type]  # the names are fields of Release
+
+
+def _looks_small(release: Release) -> bool:
+    """Whether to look again with a small share: after all traffic, and where only placebo arms can condemn."""
+    keyless = release.guard.judge.cluster_key is None and isinstance(release.guard.strategy, Canary)
+    return keyless or release.returns_to is Phase.BAKING
 
 
 def take_back(

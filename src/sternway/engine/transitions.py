@@ -15,6 +15,7 @@ class Trigger(StrEnum):
     READY_TO_EXPOSE = "ready"
     READY_TO_RETURN = "ready, proven good before"
     NEXT_STEP = "enough evidence, next step"
+    SAME_STEP = "no harm in a second look"
     SWITCH = "switched, or last step passed"
     SUSPECTED = "suspected"
     LOOK_AGAIN = "looking again"
@@ -41,6 +42,7 @@ TRANSITIONS: dict[tuple[Phase, Trigger], Phase] = (
         (Phase.MIRRORING, Trigger.READY_TO_EXPOSE): Phase.EXPOSED,
         (Phase.PREVIEW, Trigger.SWITCH): Phase.BAKING,
         (Phase.EXPOSED, Trigger.NEXT_STEP): Phase.EXPOSED,
+        (Phase.EXPOSED, Trigger.SAME_STEP): Phase.EXPOSED,
         (Phase.EXPOSED, Trigger.SWITCH): Phase.BAKING,
         (Phase.WITHDRAWN, Trigger.SWITCH): Phase.BAKING,
         (Phase.MIRRORING, Trigger.SWITCH): Phase.BAKING,
