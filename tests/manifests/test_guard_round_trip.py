@@ -169,7 +169,7 @@ def test_a_duration_is_spelt_so_that_it_reads_back(seconds):
 VALID = together(
     deployment(container="env: [{name: A, value: b}]\nreadinessProbe: {httpGet: {port: 8080}}"),
     guard("strategy:\n  canary:\n    steps:\n    - percent: 5\nbake: {for: 5s, control: 5%}"),
-    policy("timeout: 1s\nretries: {attempts: 1, on: [5xx]}"),
+    policy("timeout: 1s\nretries: {attempts: 1, retryOn: [5xx]}"),
 )
 noise = st.sampled_from(
     [

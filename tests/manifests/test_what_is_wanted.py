@@ -246,7 +246,7 @@ def test_a_mesh_policy_says_everything_that_the_mesh_can_do():
         policy(
             """\
             timeout: 1500ms
-            retries: {attempts: 2, perTryTimeout: 400ms, on: [5xx, reset], backOff: 10ms}
+            retries: {attempts: 2, perTryTimeout: 400ms, retryOn: [5xx, reset], backOff: 10ms}
             loadBalancing: {policy: RING_HASH, hashHeader: x-user}
             circuitBreaker: {maxConnections: 1, maxPendingRequests: 2, maxRequests: 3, maxRetries: 4}
             outlierDetection: {consecutive5xx: 3, interval: 2s, baseEjection: 30s, maxEjection: 20%}

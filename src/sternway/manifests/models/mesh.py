@@ -72,7 +72,7 @@ class Retries(Ours):
     """How many more times. 0 turns retries off."""
     per_try_timeout: Span | None = None
     """How long one try may take. Without it: as long as the whole request."""
-    on: Annotated[tuple[Annotated[RetryOn, Words("Envoy's words")], ...], AfterValidator(not_empty)] = _ON
+    retry_on: Annotated[tuple[Annotated[RetryOn, Words("Envoy's words")], ...], AfterValidator(not_empty)] = _ON
     """What counts as failed: `5xx`, `gateway-error`, `reset`, `reset-before-request`, `connect-failure`,
     `refused-stream`, `retriable-4xx`, `envoy-ratelimited`; and for gRPC `cancelled`, `deadline-exceeded`, `internal`,
     `resource-exhausted`, `unavailable`."""
@@ -229,7 +229,7 @@ class MeshPolicy(Ours):
             retries=mesh.Retries(
                 attempts=spec.retries.attempts,
                 per_try_timeout_ms=ms(per_try) if per_try is not None else None,
-                on=tuple(spec.retries.on),
+                on=tuple(spec.retries.retry_on),
                 back_off_ms=ms(spec.retries.back_off),
             ),
             load_balancing=mesh.LoadBalancing(spec.load_balancing.policy),
