@@ -72,7 +72,7 @@ async def status(services: Services) -> PlatformStatus:
     everyone = await names(services)
     shown = await asyncio.gather(*(_status(services, name) for name in everyone))
     about_services = {trouble for one in shown for trouble in one.troubles}
-    every_trouble = troubles({**services.queue.troubles, **services.outbox.troubles})
+    every_trouble = troubles(troubles_now(services))
     git = services.git
     return PlatformStatus(
         at_s=services.clock.now(),
@@ -84,6 +84,12 @@ async def status(services: Services) -> PlatformStatus:
         notices=git.catalogue.notices if git.catalogue else (),
         troubles=tuple(trouble for trouble in every_trouble if trouble not in about_services),
     )
+
+
+def troubles_now(services: Services) -> dict[str, str]:
+    """Everything that does not work now, by what it is about."""
+    git = {"git": services.history.trouble} if services.history.trouble else {}
+    return {**git, **services.queue.troubles, **services.outbox.troubles}
 
 
 async def catalogue(services: Services) -> CatalogueView:
@@ -149,7 +155,7 @@ def _troubles_of(services: Services, service: str, progress: Progress) -> tuple[
     names_of_work = {service, f"marks {service}"}
     if progress.release is not None:
         names_of_work.add(f"revert {progress.release.name}")
-    found = {**services.queue.troubles, **services.outbox.troubles}
+    found = troubles_now(services)
     return troubles({about: text for about, text in found.items() if about in names_of_work})
 
 

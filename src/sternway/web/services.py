@@ -65,7 +65,12 @@ class Watched(Protocol):
 
 
 class Repository(Protocol):
-    """Git, for reading about a commit and for changing an image."""
+    """Git, for reading about a commit and for changing an image. trouble: why it cannot be reached now, or ''."""
+
+    @property
+    def trouble(self) -> str:
+        """Shown."""
+        ...
 
     async def head(self) -> Snapshot:
         """See ports.History."""

@@ -33,7 +33,7 @@ async def _marks(services: Services) -> tuple[object, ...]:
     """Collect what is replaced by a new object whenever something happened: cheap to read, cheap to compare."""
     wanted = services.git.catalogue.wanted if services.git.catalogue else ()
     progress = [await services.reconciler.progress(w.service.name) for w in wanted]
-    troubles = (*services.queue.troubles.values(), *services.outbox.troubles.values())
+    troubles = tuple(gather.troubles_now(services).values())
     return (services.git.head, services.git.problems, services.router.connected, *progress, *troubles)
 
 
