@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,11 @@ from sternway.control.commands import Commands
 from sternway.control.follow_git import GitFollower
 from sternway.control.observe import Observer
 from sternway.control.outbox import Outbox
-from sternway.control.queue import WorkQueue
+from sternway.control.queue import UNEXPECTED_RETRY_S, WorkQueue
 from sternway.control.reconcile import Reconciler
 from sternway.domain.images import Images
 from sternway.domain.versions import SecretKey
-from sternway.errors import InvalidInput, Temporary
+from sternway.errors import InvalidInput, SternwayError, StoreUnavailable, Temporary
 from sternway.history.git import GitHistory
 from sternway.manifests.sources import secret_value
 from sternway.paths import Paths
@@ -27,7 +28,7 @@ from sternway.signals.envoy_access_log import EnvoyAccessLog
 from sternway.store import SqlStore, StateLock
 from sternway.traffic.envoy import EnvoyRouter
 
-FIRST_START_S = 30.0
+ROLL_UP_EVERY_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,9 @@ class Sternway:
         self.outbox = Outbox(history=self.history, wake=self.queue.wake)
         self._wire_mesh()
         self._wire_control()
+        self._converged = False
         self._git_event = asyncio.Event()
+        self._git_event.set()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = asyncio.Event()
 
@@ -132,9 +135,11 @@ class Sternway:
         self._say("Envoy is up")
         await self.platform.start()
         await asyncio.gather(*(self._converge(service) for service in sorted(recorded)))
-        for service in sorted(recorded | wanted):
+        self._converged = True
+        for service in sorted(recorded | wanted | set(self.platform.services())):  # what nobody wants is stopped
             self.queue.wake(service)
         self._tasks.append(asyncio.create_task(self._follow_git(), name="follow git"))
+        self._tasks.append(asyncio.create_task(self._keep_house(), name="journal housekeeping"))
         self._tasks.append(asyncio.create_task(self.history.watch(), name="watch git"))
 
     async def wait(self) -> None:
@@ -158,17 +163,35 @@ class Sternway:
         self._lock.release()
 
     async def _first_catalogue(self, recorded: set[str]) -> None:
-        """A platform without any record needs a valid commit; one with a record goes on with what it has."""
+        """A platform without any record needs a valid commit; one with a record goes on with what was in force."""
         await self.git.follow()
         if self.git.catalogue is None and not recorded:
             raise InvalidInput(self.git.problems, hint="`sternway check` says the same without starting anything")
+        if self.git.catalogue is None and self.paths.commit_in_force.exists():
+            with contextlib.suppress(SternwayError):  # it is gone too: what was decided stays in force meanwhile
+                await self.git.resume(self.paths.commit_in_force.read_text().strip())
+
+    def _remember_commit(self) -> None:
+        """Keep which commit is in force, for a start at a head that is not valid."""
+        file, commit = self.paths.commit_in_force, self.git.in_force
+        if not commit or (file.exists() and file.read_text() == commit):
+            return
+        draft = file.with_suffix(".new")
+        try:
+            draft.write_text(commit)
+            draft.replace(file)
+        except OSError as exc:
+            raise StoreUnavailable(
+                f"{file} cannot be written: {exc.strerror}", hint="See the space left on its disk.", retry_in_s=5
+            ) from exc
 
     async def _converge(self, service: str) -> None:
         with contextlib.suppress(Temporary):  # the first pass tries again and reports what is wrong
             await self.reconciler.converge(service)
 
     async def _reconcile(self, service: str) -> float | None:
-        return await self.reconciler.reconcile(service) if self.git.catalogue is not None else None
+        """A pass, once the recorded decisions are in force again and Git has been read; all are woken then."""
+        return await self.reconciler.reconcile(service) if self._converged and self.git.catalogue is not None else None
 
     async def _follow_git(self) -> None:
         """Read the branch after each change; Git being down delays only this."""
@@ -181,12 +204,27 @@ class Sternway:
             try:
                 await self.git.follow()
                 self._log_keys()
+                self._remember_commit()
                 wait_s = None
             except Temporary as trouble:
                 self.queue.troubles["git"] = str(trouble)
                 wait_s = trouble.retry_in_s
+            except Exception:  # noqa: BLE001  a bug here must not end it for ever; it is shown in `status`
+                self.queue.troubles["git"] = traceback.format_exc()
+                wait_s = UNEXPECTED_RETRY_S
             else:
                 self.queue.troubles.pop("git", None)
+
+    async def _keep_house(self) -> None:
+        """Keep the journal in bounds."""
+        while True:
+            try:
+                await self.journal.roll_up(self.clock.now())
+            except Temporary as trouble:
+                self.queue.troubles["journal"] = str(trouble)
+            else:
+                self.queue.troubles.pop("journal", None)
+            await asyncio.sleep(ROLL_UP_EVERY_S)
 
     def _log_keys(self) -> None:
         """Have the proxies log the headers that hold cluster keys."""

@@ -39,6 +39,11 @@ class Paths:
         """The journal."""
         return self.state / "journal.db"
 
+    @property
+    def commit_in_force(self) -> Path:
+        """Holds the id of the last commit that was valid."""
+        return self.state / "commit"
+
     def make(self) -> None:
         """Create the folders; the state folder hides itself from Git."""
         self.state.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from sternway.ports import History, Snapshot
 
 
 class GitFollower:
-    """Holds the latest valid catalogue and the ledger."""
+    """Holds the latest valid catalogue and the ledger. in_force: the commit of the catalogue."""
 
     def __init__(
         self, *, history: History, capabilities: frozenset[Can], router: str, origin: str, wake: Callable[[str], None]
@@ -32,11 +32,16 @@ class GitFollower:
         self._wanted: dict[str, Wanted] = {}
         self.catalogue: Catalogue | None = None
         self.head: Snapshot | None = None
+        self.in_force = ""
         self.problems: tuple[Problem, ...] = ()
 
     async def follow(self) -> None:
         """Read the branch again. Raises HistoryUnavailable; wakes every service that may be concerned."""
-        snapshot = await self._history.head()
+        try:
+            snapshot = await self._history.head()
+        except InvalidInput as unreadable:
+            self.problems = unreadable.problems
+            return
         self._ledger = await self._history.ledger()
         if self.head is not None and snapshot.commit == self.head.commit:
             return
@@ -47,11 +52,11 @@ class GitFollower:
             self.problems = invalid.problems
             return
         self.problems = ()
-        before = set(self._wanted)
-        self.catalogue = catalogue
-        self._wanted = {wanted.service.name: wanted for wanted in catalogue.wanted}
-        for service in sorted(before | set(self._wanted)):
-            self._wake(service)
+        self._use(catalogue, snapshot.commit)
+
+    async def resume(self, commit: str) -> None:
+        """After a start at a head that is not valid: go on with the commit that was in force. Raises SternwayError."""
+        self._use(self._load(await self._history.at(commit)), commit)
 
     def wanted(self, service: str) -> Wanted | None:
         """What Git asks for a service."""
@@ -70,6 +75,13 @@ class GitFollower:
                 catalogue = self._load(await self._history.at(mark.commit))
                 return next((w.version for w in catalogue.wanted if w.service.name == service), None)
         return None
+
+    def _use(self, catalogue: Catalogue, commit: str) -> None:
+        before = set(self._wanted)
+        self.catalogue, self.in_force = catalogue, commit
+        self._wanted = {wanted.service.name: wanted for wanted in catalogue.wanted}
+        for service in sorted(before | set(self._wanted)):
+            self._wake(service)
 
     def _load(self, snapshot: Snapshot) -> Catalogue:
         catalogue = load(dict(snapshot.files), commit=snapshot.commit, origin=self._origin)
