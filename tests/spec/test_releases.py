@@ -349,3 +349,20 @@ async def test_harm_in_the_bake_is_looked_at_again_with_a_small_share():
     assert (await world.release()).phase is Phase.ROLLED_BACK
     shares = [plan.split.percent(late.id) for plan in world.router.applied[before:]]
     assert max(shares[1:], default=0) <= 10
+
+
+async def test_blind_time_does_not_count_as_bake():
+    """A bake is time in which harm would have been seen."""
+    world = await started()
+    world.commit("1.1.0", with_guard=guard(bake_s=30.0))
+    await world.run(1)
+    while (await world.release()).phase is not Phase.BAKING:
+        await world.run(1)
+    world.signals.blind_since_s = world.clock.now()
+    for _ in range(60):
+        world.clock.sleep(1)
+        await world.look()
+    assert (await world.release()).phase is Phase.BAKING
+    world.signals.blind_since_s = None
+    await world.run(40)
+    assert (await world.release()).phase is Phase.PROMOTED

@@ -130,7 +130,8 @@ class Release:
     index: which step of the strategy. step_requests: the candidate's requests since the step began.
     entered_s: when the phase was entered; step_s: when the step (or the exposure) began.
     returns_to: the phase from which a withdrawal or a question came.
-    percent: the candidate's share when it is exposed, 0..100. baked_s: seconds of the bake that have passed.
+    percent: the candidate's share when it is exposed, 0..100. baked_s: sighted seconds of the bake until
+        looked_s.
     requests, hurt: the candidate's answers to callers, and the bad ones that the shield did not catch.
     second_look: exposed again with a small share after harm was suspected at (nearly) all traffic.
     first_bad_s, first_slow_s, detected_s: the first bad answer, the first slow one, and the first decision that took
@@ -157,6 +158,7 @@ class Release:
     stable_ms: tuple[tuple[float, float], ...] = ()
     percent: float = 0.0
     baked_s: float = 0.0
+    looked_s: float = 0.0
     requests: int = 0
     hurt: int = 0
     blind_since_s: float | None = None

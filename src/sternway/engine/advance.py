@@ -178,8 +178,9 @@ def _bake(progress: Progress, release: Release, seen: Observation) -> Progress:
     suspicion = _suspicion(release, seen)
     if suspicion:
         return replace(progress, release=enter(release, Trigger.SUSPECTED, seen.now_s, suspicion))
-    baked_s = max(release.baked_s, seen.now_s - release.entered_s)
-    release = _weigh(progress, replace(release, baked_s=baked_s))
+    passed_s = max(0.0, seen.now_s - max(release.entered_s, release.looked_s))
+    baked_s = release.baked_s + passed_s
+    release = _weigh(progress, replace(release, baked_s=baked_s, looked_s=seen.now_s))
     if baked_s >= release.guard.bake_s and not release.paused:
         return promoted(progress, release, seen.now_s)
     return replace(progress, release=release)
@@ -191,6 +192,8 @@ def _weigh(progress: Progress, release: Release) -> Release:
 
 def _blind(progress: Progress, release: Release, seen: Observation) -> Progress:
     assert release.blind_since_s is not None
+    release = replace(release, looked_s=seen.now_s)
+    progress = replace(progress, release=release)
     blind_s = seen.now_s - release.blind_since_s
     if blind_s < release.guard.blind_s or release.guard.blind_then is Then.HOLD:
         return progress
