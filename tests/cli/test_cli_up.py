@@ -1,5 +1,6 @@
 """`sternway up` and `down` for real: processes, Envoy, Git."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -14,6 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sternway.bootstrap import Sternway
+from sternway.cli.foreground import Foreground
 from sternway.paths import Paths
 
 SERVICE = """\
@@ -88,7 +91,7 @@ def shop(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_the_platform_goes_on_in_the_background_until_it_is_stopped(shop: Path):
-    """up --detach returns when the service answers; down leaves no process behind and the repository clean."""
+    """Detached, it returns when the service answers; down leaves no process behind and the repository clean."""
     started = run(shop, "up", ".", "--detach")
     assert started.returncode == 0, started.stderr + started.stdout
     assert "shop: 1.0.0-" in started.stdout
@@ -132,8 +135,25 @@ def test_the_foreground_tells_what_happens_and_ends_gracefully_with_ctrl_c(shop:
     assert processes(shop) == []
 
 
+def test_ctrl_c_while_it_starts_stops_what_has_begun(shop: Path, monkeypatch: pytest.MonkeyPatch):
+    """130, and everything is closed once."""
+    closed = []
+
+    async def start(_: Sternway) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(30)
+
+    async def close(_: Sternway, *, stop: bool) -> None:
+        closed.append(stop)
+
+    monkeypatch.setattr(Sternway, "start", start)
+    monkeypatch.setattr(Sternway, "close", close)
+    assert Foreground(source=str(shop), home=shop, branch=None, path="").run() == 130
+    assert closed == [True]
+
+
 def test_a_second_ctrl_c_ends_it_at_once_and_the_next_up_takes_over(shop: Path):
-    """What runs is left running, with the same process id under the next platform."""
+    """What runs, a replica that will not end among it, is left running and known to the next platform."""
     (shop / "service.py").write_text(SERVICE.replace("lambda *_: sys.exit(0)", "signal.SIG_IGN"))
     (shop / "shop.yaml").write_text(
         (shop / "shop.yaml").read_text().replace("GracePeriodSeconds: 2", "GracePeriodSeconds: 30")
@@ -149,26 +169,29 @@ def test_a_second_ctrl_c_ends_it_at_once_and_the_next_up_takes_over(shop: Path):
     psutil.wait_procs([platform], timeout=5)
     assert not platform.is_running() or platform.status() == psutil.STATUS_ZOMBIE
     assert "stopped at once" in (shop / ".sternway" / "up.log").read_text()
-    os.kill(pid, 0)
+    assert run(shop, "up", ".", "--detach").returncode == 0
+    services = json.loads(run(shop, "services", "-o", "json").stdout)
+    assert pid in [replica["pid"] for replica in services["services"][0]["replicas"]]
 
 
 @pytest.mark.parametrize(
-    ("prepare", "said"),
+    ("prepare", "said", "options"),
     [
-        ("rm -rf .git", "git init"),
-        ("git checkout -q --detach", "detached"),
-        ("sed -i.bak s/replicas/replcas/ shop.yaml && git commit -qam x", "did you mean"),
+        ("rm -rf .git", "git init", ()),
+        ("git checkout -q --detach", "detached", ()),
+        ("sed -i.bak s/replicas/replcas/ shop.yaml && git commit -qam x", "did you mean", ("--detach",)),
     ],
-    ids=["no repository", "a detached head", "a manifest with a mistake"],
+    ids=["no repository", "a detached head", "a manifest with a mistake, in the background"],
 )
-def test_a_start_that_cannot_be_is_told_without_a_traceback(shop: Path, prepare: str, said: str):
-    """Exit code 1, what is wrong, and what to do; in the background too."""
+def test_a_start_that_cannot_be_is_told_without_a_traceback(
+    shop: Path, prepare: str, said: str, options: tuple[str, ...]
+):
+    """Exit code 1, what is wrong, and what to do."""
     environment = {**os.environ, "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org"}
     environment |= {"GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@example.org"}
     subprocess.run(prepare, shell=True, cwd=shop, check=True, env=environment)
-    for extra in ((), ("--detach",)):
-        result = run(shop, "up", ".", *extra)
-        assert result.returncode == 1
-        assert said in result.stderr
-        assert "Traceback" not in result.stderr
+    result = run(shop, "up", ".", *options)
+    assert result.returncode == 1
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
     assert processes(shop) == []

@@ -14,6 +14,9 @@ def main() -> None:
 
         print(f"sternway {__version__}")
         return
-    from sternway.cli.app import app  # noqa: PLC0415  typer costs a tenth of a second; importing this package does not
+    try:
+        from sternway.cli.app import app  # noqa: PLC0415  typer costs a tenth of a second; importing this package does not
 
-    app(prog_name="sternway")
+        app(prog_name="sternway")
+    except KeyboardInterrupt:  # while something was still being imported
+        sys.exit(130)
