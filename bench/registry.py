@@ -1,0 +1,19 @@
+"""Every bench by its name. Used by `python -m bench`; a new bench is a module and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bench import cpu, detect, hurt, judge, start, switch
+from bench.results import Result
+
+Bench = Callable[[bool], list[Result]]
+
+BENCHES: dict[str, Bench] = {
+    "judge": judge.run,
+    "start": start.run,
+    "switch": switch.run,
+    "detect": detect.run,
+    "hurt": hurt.run,
+    "cpu": cpu.run,
+}
