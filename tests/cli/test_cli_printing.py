@@ -100,6 +100,14 @@ def test_the_story_says_what_to_do_next():
     assert "--watch" in story(phase="exposed", outcome="under way")["Next"]
 
 
+def test_the_story_tells_the_first_withdrawal_and_the_last():
+    """Both times, when a candidate was looked at more than once."""
+    assert story(detected_s=AT_S + 3.0)["Decided"] == (
+        "Its traffic was taken away first at 22:13:23.000 (+3.0 s), 600 ms after the first bad answer. "
+        "At 22:13:23.500 (+3.5 s), its traffic was taken away: 18 of 40 answers were errors."
+    )
+
+
 def test_the_story_says_who_was_hurt():
     """In numbers, and plainly when it was nobody."""
     assert story()["Hurt"] == "3 of 40 requests to the candidate (7.5 %) were answered badly."

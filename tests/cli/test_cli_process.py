@@ -2,6 +2,9 @@
 
 import json
 import os
+import pty
+import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -172,3 +175,39 @@ def test_check_says_what_it_cannot_read(tmp_path: Path, files: dict[str, str], s
 def test_the_reference_page_is_what_the_commands_say():
     """Write it anew with `python -m sternway.cli.reference > docs/reference/cli.md`."""
     assert (SOURCE / "docs" / "reference" / "cli.md").read_text() == reference()
+
+
+def test_a_terminal_shows_the_status_live_until_ctrl_c(served: Served, folder: Path):
+    """The table is drawn again in place as things change; Ctrl-C ends it with 130 and no traceback."""
+    ours, theirs = pty.openpty()
+    command = (sys.executable, "-m", "sternway.cli", "-C", str(folder), "status", "--watch")
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    environment.pop("NO_COLOR", None)
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        text = read_until(ours, "at rest")
+        served.call(served.platform.commit("1.1.0"))
+        served.call(served.platform.run(3))
+        text += read_until(ours, "step 1 of 2")
+        process.send_signal(signal.SIGINT)
+        text += read_until(ours, None)
+        assert process.wait(5) == 130
+    os.close(ours)
+    assert "\x1b[" in text
+    assert "Traceback" not in text
+
+
+def read_until(terminal: int, wanted: str | None) -> str:
+    """Read what a program writes to its terminal until a text was seen (None: until its end)."""
+    text = ""
+    while wanted is None or wanted not in text:
+        ready, _, _ = select.select([terminal], [], [], 15)
+        assert ready, f"{wanted} was not shown in: {text}"
+        try:
+            data = os.read(terminal, 65536)
+        except OSError:  # how Linux says that the other side is closed
+            break
+        if not data:
+            break
+        text += data.decode(errors="replace")
+    return text

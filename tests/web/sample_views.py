@@ -52,6 +52,7 @@ ROLLED_BACK = ReleaseView(
     requests=40,
     hurt=3,
     first_bad_s=AT_S + 2.9,
+    detected_s=AT_S + 3.5,
     decided_s=AT_S + 3.5,
     detect_s=0.6,
     switch_s=0.012,

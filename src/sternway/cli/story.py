@@ -64,13 +64,23 @@ def _seen(release: ReleaseView) -> list[str]:
 def _decided(release: ReleaseView) -> list[str]:
     taken_away = release.outcome == "rolled back" or release.phase in ("rolling-back", "withdrawn", "asking")
     if taken_away and release.decided_s is not None:
-        at = f"At {clock(release.decided_s)} ({since(release.started_s, release.decided_s)})"
-        after = f", {duration(release.detect_s)} after the first bad answer" if release.detect_s is not None else ""
-        return [f"{at}{after}, its traffic was taken away: {release.reason}."]
+        return _taken_away(release, release.decided_s)
     if release.outcome != "under way" and release.ended_s is not None:
         at = f"At {clock(release.ended_s)} ({since(release.started_s, release.ended_s)})"
         return [f"{at} it was {release.outcome}: {release.reason}."]
     return [sentence(f"{phase(release)}: {release.reason}")]
+
+
+def _taken_away(release: ReleaseView, decided_s: float) -> list[str]:
+    """Tell the last decision that took traffic away, and the first one if there were several."""
+    after = f", {duration(release.detect_s)} after the first bad answer" if release.detect_s is not None else ""
+    first = release.detected_s
+    found = []
+    if first is not None and first != decided_s:
+        found = [f"Its traffic was taken away first at {clock(first)} ({since(release.started_s, first)}){after}."]
+        after = ""
+    at = f"At {clock(decided_s)} ({since(release.started_s, decided_s)}){after}"
+    return [*found, f"{at}, its traffic was taken away: {release.reason}."]
 
 
 def _hurt(release: ReleaseView) -> list[str]:

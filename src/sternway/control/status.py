@@ -52,7 +52,8 @@ class VersionView:
 class ReleaseView:
     """One release. outcome: promoted, rolled back, superseded or under way.
 
-    detect_s: from the first bad answer to the decision. switch_s: from the decision to the last request that the
+    detect_s: from the first bad answer (a slow one, when it was judged by latency) to the first decision that took
+    traffic away, at detected_s. switch_s: from the decision to the last request that the
     candidate got. bake_percent: how much of the bake has passed. rounds: see Judgement.
     """
 
@@ -86,6 +87,8 @@ class ReleaseView:
     requests: int = 0
     hurt: int = 0
     first_bad_s: float | None = None
+    first_slow_s: float | None = None
+    detected_s: float | None = None
     decided_s: float | None = None
     detect_s: float | None = None
     switch_s: float | None = None
@@ -295,8 +298,10 @@ def release_view(release: Release, now_s: float) -> ReleaseView:
         requests=release.requests,
         hurt=release.hurt,
         first_bad_s=release.first_bad_s,
+        first_slow_s=release.first_slow_s,
+        detected_s=release.detected_s,
         decided_s=release.decided_s,
-        detect_s=_between(release.first_bad_s, release.detected_s),
+        detect_s=_between(_harm_began_s(release), release.detected_s),
         switch_s=_between(release.decided_s, release.last_candidate_s),
         reverts=release.revert is not None,
         revert_commit=reverted.commit if reverted else None,
@@ -347,6 +352,11 @@ def _bake_percent(release: Release) -> float | None:
     if release.phase.over or not baking:
         return None
     return 100.0 if release.guard.bake_s <= 0 else min(100.0, round(100.0 * release.baked_s / release.guard.bake_s, 1))
+
+
+def _harm_began_s(release: Release) -> float | None:
+    by_latency = release.judgement is not None and (release.judgement.criterion or "").startswith("latency")
+    return release.first_slow_s if by_latency else release.first_bad_s
 
 
 def _between(start_s: float | None, end_s: float | None) -> float | None:
