@@ -42,7 +42,7 @@ class Reconciler:
         self._answer = answer
         self._progress: dict[str, Progress] = {}
         self._decisions: dict[str, Decision] = {}
-        self._unrecorded: list[Entry] = []
+        self._unrecorded: dict[str, list[Entry]] = {}
 
     async def reconcile(self, service: str) -> float | None:
         """Take one pass; returns when to look again (seconds since the epoch)."""
@@ -77,28 +77,30 @@ class Reconciler:
         self._progress[before.service] = after.progress
         self._decisions[before.service] = after.decision
         changed = previous is None or _essence(previous) != _essence(after.decision)
-        if not changed and _at_rest(before) == _at_rest(after.progress):
+        waiting = self._unrecorded.setdefault(before.service, [])
+        if changed or _at_rest(before) != _at_rest(after.progress):
+            waiting.append(
+                Entry(
+                    service=before.service,
+                    release=after.decision.release,
+                    kind="pass",
+                    at_s=seen.now_s,
+                    before=before if after.progress.releases != before.releases else None,
+                    observation=seen,
+                    decision=after.decision,
+                    progress=after.progress,
+                )
+            )
+        if not waiting:
             return
-        release = after.decision.release
-        entry = Entry(
-            service=before.service,
-            release=release,
-            kind="pass",
-            at_s=seen.now_s,
-            before=before if after.progress.releases != before.releases else None,
-            observation=seen,
-            decision=after.decision,
-            progress=after.progress,
-        )
-        self._unrecorded.append(entry)
         try:
-            await self._journal.record(tuple(self._unrecorded), sync=changed)
+            await self._journal.record(tuple(waiting), sync=changed or len(waiting) > 1)
         except StoreUnavailable:
             # The journal cannot be written. Nothing new is begun, but a rollback cannot be blocked:
             # traffic is taken away all the same, and the lines are kept and written first as soon as it can be.
             await self._actor.only_take_away(after.decision, seen)
             raise
-        self._unrecorded.clear()
+        waiting.clear()
 
     async def _act(self, after: Step, seen: Observation) -> None:
         decision = after.decision
