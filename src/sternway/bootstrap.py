@@ -80,6 +80,7 @@ class Sternway:
             caller_of=lambda port: self.router.caller_of_port().get(port),
             wake=self.queue.wake,
             connected=lambda: self.router.connected,
+            answered_itself=lambda *answer: self.router.answered_itself(*answer),  # noqa: PLW0108  the router comes after
         )
         self.router = EnvoyRouter(
             state_dir=self.paths.state / "envoy",

@@ -211,6 +211,20 @@ async def test_two_attempts_behind_an_aggregate_are_a_rescue(source):
     assert version.replicas == ()
 
 
+@pytest.mark.parametrize(("itself", "failures"), [(True, 0), (False, 1)], ids=["by the candidate", "by stable"])
+async def test_a_slow_answer_that_stable_was_asked_for_too_is_judged_by_who_gave_it(time, woken, itself, failures):
+    """A candidate that answers by itself after a while has not failed, though there were two attempts."""
+    source = EnvoyAccessLog(time, {}.get, woken.append, wall=time.wall, answered_itself=lambda *_: itself)
+    await look(source, "orders", QUESTION)
+    slow = message({"route": "split|orders|v2", "cluster": "orders|v2|shield"})
+    common = slow.http_logs.log_entry[0].common_properties
+    common.upstream_request_attempt_count = 2
+    common.upstream_remote_address.socket_address.address = "127.0.0.1"
+    common.upstream_remote_address.socket_address.port_value = 9000
+    source.take(slow)
+    assert (await counted(source))["errors", "v2", "request"] == (1, failures)
+
+
 @pytest.mark.parametrize(
     ("headers", "key", "same"),
     [

@@ -61,6 +61,11 @@ class Upstream:
             self.busy -= 1
 
 
+def kind(entry) -> str:
+    """The first part of a route's name: split, pin, preview or mirror."""
+    return entry.common_properties.route_name.partition("|")[0]
+
+
 class AccessLog:
     """Collects what Envoy tells of each request."""
 
@@ -82,7 +87,7 @@ class AccessLog:
         """Wait for the entries, until there are so many."""
 
         def found() -> list:
-            return [e for e in self.entries if route in (None, e.common_properties.route_name)]
+            return [e for e in self.entries if route in (None, kind(e))]
 
         await until(lambda: len(found()) >= count)
         return found()

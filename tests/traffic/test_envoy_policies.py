@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from mesh_world import Load, Upstream, between, plan, version
+from mesh_world import Load, Upstream, between, kind, plan, version
 
 from sternway.domain.mesh import (
     CircuitBreaker,
@@ -180,7 +180,7 @@ async def test_a_share_of_stables_safe_requests_is_mirrored(mesh, weight, percen
     by_stable = answers[200, "stable"]
     assert answers.total() == 600 == by_stable + answers[200, "candidate"]
     expected, deviation = by_stable * percent / 100, math.sqrt(by_stable * percent / 100 * (1 - percent / 100))
-    copies = [e for e in mesh.log.entries if e.common_properties.route_name == "mirror"]
+    copies = [e for e in mesh.log.entries if kind(e) == "mirror"]
     assert abs(len(copies) - expected) <= 5 * deviation
     assert {e.common_properties.upstream_cluster for e in copies} == {f"orders|{V2.id}"}
     assert len(mesh.candidate.requests) == len(copies) + answers[200, "candidate"]

@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from mesh_world import Load, between, plan, version
+from mesh_world import Load, between, kind, plan, version
 
 from sternway.domain.mesh import Match, MeshPolicy, RouteRule
 from sternway.domain.traffic import Pin
@@ -93,7 +93,7 @@ async def test_a_header_or_cookie_pins_a_request_to_a_version(mesh):
     assert await answer(cookie="a=2; lab=b.1; c=3") == "candidate"
     assert await answer(cookie="slab=b.1") == "stable"
     assert await answer(cookie="lab=bx1") == "stable"
-    names = [e.common_properties.route_name for e in await mesh.log.of(7)]
+    names = [kind(e) for e in await mesh.log.of(7)]
     assert names == ["split", "pin", "split", "preview", "preview", "split", "split"]
 
 
@@ -105,7 +105,7 @@ async def test_the_preview_address_leads_to_the_previewed_version_alone(mesh):
     answers = await mesh.client.many(20, mesh.router.preview_address("orders"))
 
     assert answers == {(200, "candidate"): 20}
-    assert {e.common_properties.route_name for e in await mesh.log.of(20)} == {"preview"}
+    assert {kind(e) for e in await mesh.log.of(20)} == {"preview"}
 
 
 async def test_three_versions_share_as_the_split_says(mesh):
@@ -122,3 +122,28 @@ async def test_three_versions_share_as_the_split_says(mesh):
         counts[entry.common_properties.upstream_cluster.split("|")[1]] += 1
     for version_id, ppm in shares:
         assert abs(counts[version_id] - ppm / 1000) <= 5 * math.sqrt(250), counts
+
+
+async def test_a_version_without_replicas_is_named_in_the_log_all_the_same(mesh):
+    """Envoy names no cluster when it has nobody to ask; the route's name tells whose failure it is."""
+    mesh.place(V1, V2)
+    mesh.router.set_endpoints(V2.workload.id, ())
+    address = await mesh.apply(plan(V1, V2, split=between(V1, V2, 100)))
+
+    assert (await mesh.client(address, method="POST"))[0] == 503
+    (entry,) = await mesh.log.of(1)
+    assert entry.common_properties.route_name == f"split|orders|{V2.id}"
+
+
+async def test_a_slow_answer_of_the_candidate_itself_is_told_from_a_rescue(mesh):
+    """Past half of the time-out stable is asked as well; when the candidate answers first, it has not failed."""
+    mesh.place(V1, V2)
+    replica = f"127.0.0.1:{mesh.candidate.port}"
+    await mesh.apply(plan(V1, V2, split=between(V1, V2, 100)))
+
+    answered = mesh.router.answered_itself
+    assert answered("orders", V2.id, replica, 10.0)
+    assert not answered("orders", V2.id, "127.0.0.1:1", 10.0)
+    assert not answered("orders", V2.id, replica, V2.policy.timeout_ms + 1.0)
+    assert not answered("orders", "9.9.9", replica, 10.0)
+    assert not answered("nobody", V2.id, replica, 10.0)

@@ -192,9 +192,9 @@ def _weigh(progress: Progress, release: Release) -> Release:
 
 def _blind(progress: Progress, release: Release, seen: Observation) -> Progress:
     assert release.blind_since_s is not None
+    blind_s = seen.now_s - release.blind_since_s
     release = replace(release, looked_s=seen.now_s)
     progress = replace(progress, release=release)
-    blind_s = seen.now_s - release.blind_since_s
     if blind_s < release.guard.blind_s or release.guard.blind_then is Then.HOLD:
         return progress
     reason = f"nothing could be seen for {blind_s:.0f} s, and the guard says {release.guard.blind_then.value}"

@@ -71,7 +71,8 @@ class EnvoyAccessLog:
     caller_of: the service that owns an outbound listener's port, "" for an inbound one, None for any other.
     wake: called with a service's name when its candidate has failed a request: at once, then every 10 ms at most.
     connected: whether Envoy is connected in any other way. It opens the stream of logs with its first entry, so
-        without this an idle Envoy looks like a lost one. wall: the clock that Envoy stamps its entries with.
+        without this an idle Envoy looks like a lost one. answered_itself: (service, version, replica, duration_ms) ->
+        whether a shielded version answered although the stable one had been asked as well. wall: the clock that Envoy stamps its entries with.
     """
 
     def __init__(
@@ -81,12 +82,14 @@ class EnvoyAccessLog:
         wake: Callable[[str], None],
         *,
         connected: Callable[[], bool] = lambda: False,
+        answered_itself: Callable[[str, str, str, float], bool] = lambda *_: False,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
         self._caller_of = caller_of
         self._wake = wake
         self._connected = connected
+        self._answered_itself = answered_itself
         self._wall = wall
         self._counters: dict[str, Counter] = {}
         self._names: dict[tuple[str, str], _Named | None] = {}
@@ -170,7 +173,11 @@ class EnvoyAccessLog:
         at_s = start.seconds + start.nanos / 1e9 + duration_ms / 1e3 + ahead_s
         attempts = common.upstream_request_attempt_count
         port = common.downstream_local_address.socket_address.port_value
-        replica = common.upstream_remote_address.socket_address
+        address = common.upstream_remote_address.socket_address
+        replica = f"{address.address}:{address.port_value}" if address.port_value else None
+        rescued = named.rescued or (named.aggregate and attempts >= 2)
+        if rescued and replica and self._answered_itself(named.service, named.version, replica, duration_ms):
+            rescued, attempts = False, 1  # slow, so that stable was asked as well, but it answered by itself
         return Outcome(
             service=named.service,
             version=named.version,
@@ -179,7 +186,7 @@ class EnvoyAccessLog:
             status=status,
             attempts=attempts,
             route=named.route,
-            rescued=named.rescued or (named.aggregate and attempts >= 2),
+            rescued=rescued,
             client_gone=status == 0,
             broken_off=0 < status < 500
             and status != 101
@@ -191,7 +198,7 @@ class EnvoyAccessLog:
             ),
             grpc_status=_grpc_status(response),
             caller=self._caller(port) if port and named.route not in (MIRROR, PREVIEW) else None,
-            replica=f"{replica.address}:{replica.port_value}" if replica.port_value else None,
+            replica=replica,
             key=_key(entry.request.request_headers, cluster_key) if cluster_key else None,
             request_id=entry.request.request_id,
         )

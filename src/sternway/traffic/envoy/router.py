@@ -166,6 +166,22 @@ class EnvoyRouter:
         """Where the previewed version is reached; None when no plan has had a preview."""
         return self._doors.address(names.preview(service))
 
+    def answered_itself(self, service: str, version: str, replica: str, duration_ms: float) -> bool:
+        """Whether a shielded version gave the answer, within its own time-out, although stable was asked as well.
+
+        False where it cannot be told: versions that share a workload share their replicas.
+        """
+        told = self._current.get(service)
+        found = next((v for v in told.plan.versions if v.id == version), None) if told else None
+        if told is None or found is None:
+            return False
+        if any(v.workload.id == found.workload.id for v in told.plan.versions if v.id != version):
+            return False
+        limits = (found.policy.timeout_ms, *(rule.timeout_ms for rule in found.policy.rules))
+        endpoints = self._endpoints.get(found.workload.id, ())
+        in_time = all(duration_ms <= limit_ms for limit_ms in limits if limit_ms)
+        return in_time and any(f"{e.address}:{e.port}" == replica for e in endpoints)
+
     def caller_of_port(self) -> Mapping[int, str]:
         """Who speaks to a listener: the service whose processes use it, "" for callers outside the mesh."""
         return self._doors.caller_of_port()

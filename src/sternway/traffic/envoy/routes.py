@@ -151,7 +151,12 @@ def _entry(way: _Way, rule: RouteRule, *, safe: bool) -> Json:
         match["headers"].append(_SAFE)
     if way.below is not None:
         match["runtime_fraction"] = {"default_value": {"numerator": way.below, "denominator": "MILLION"}}
-    entry: Json = {"name": way.name, "match": match, "route": _action(way, rule, safe=safe)}
+    # The version stands in the name too: a cluster without a healthy replica is logged with no name at all.
+    entry: Json = {
+        "name": f"{way.name}|{names.cluster(way.version)}",
+        "match": match,
+        "route": _action(way, rule, safe=safe),
+    }
     if rule.set_request_headers:
         entry["request_headers_to_add"] = [_set_header(*pair) for pair in rule.set_request_headers]
     if rule.remove_request_headers:
