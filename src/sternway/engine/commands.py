@@ -11,7 +11,7 @@ from sternway.engine.lifecycle import enter, open_rollback, take_back
 from sternway.engine.transitions import Trigger
 
 
-class _Refusal(Exception):  # noqa: N818  it is an answer to a person, not an error
+class _Refusal(Exception):
     """Why a command cannot be obeyed now."""
 
 

@@ -68,7 +68,7 @@ class Output:
         return (telling or lines[-1:] or [f"git ended with status {self.code}"])[0]
 
 
-class GitFailed(Exception):  # noqa: N818 - like the error tree's names, it says what happened
+class GitFailed(Exception):
     """A git command failed. Caught inside this package: each caller knows what its failure means."""
 
     def __init__(self, arguments: Sequence[str], output: Output) -> None:

@@ -25,11 +25,11 @@ _UNDER_WAY = {
 }
 
 
-class Moved(Exception):  # noqa: N818 - caught inside this package: compute again on the new head
+class Moved(Exception):
     """The branch moved since the commit was computed."""
 
 
-class Declined(Exception):  # noqa: N818 - caught inside this package: the commit goes to a branch of its own
+class Declined(Exception):
     """The commit is fine but the repository does not take it on this branch; says why and what to do."""
 
     def __init__(self, reason: str, remedy: str) -> None:

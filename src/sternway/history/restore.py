@@ -25,7 +25,7 @@ class Merge(Protocol):
         ...
 
 
-class Clash(Exception):  # noqa: N818 - caught inside this package: the restored state goes to a branch
+class Clash(Exception):
     """Somebody changed the same lines after the failed release."""
 
 
