@@ -45,4 +45,5 @@ echo "sternway: setting up .venv ($kind), once; about half a minute" >&2
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r "$lock"
 .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+.venv/bin/python -m compileall -q src # pip compiles all but this; half a second of a start where Python may not do it itself
 touch "$stamp"
