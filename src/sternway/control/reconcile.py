@@ -125,7 +125,7 @@ def _essence(decision: Decision) -> Decision:
 def _at_rest(progress: Progress) -> Progress:
     """Progress without the figures that move while nothing happens."""
     return (
-        replace(progress, rate_per_s=None, stable_ms=())
+        replace(progress, rate_per_s=None, stable_ms=(), answered=None)
         if progress.release is None or progress.release.phase.over
         else progress
     )

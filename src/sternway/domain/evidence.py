@@ -106,6 +106,7 @@ class Evidence:
 
     candidate_since_s: when the candidate first answered. withdrawals: exposures that ended suspected.
     suspected: the criterion that raised suspicion in this exposure, with the sentence that said so.
+    before: stable's answers before the release.
     """
 
     stable: str = ""
@@ -118,4 +119,5 @@ class Evidence:
     thresholds: tuple[LatencyThreshold, ...] = ()
     compared: tuple[Compared, ...] = ()
     race: Race = Race()
+    before: Counts = Counts()
     limited: tuple[Limited, ...] = ()

@@ -182,6 +182,15 @@ class Retired:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """How a version answered lately while it carried all traffic; what is old counts less and less."""
+
+    version: str
+    total: int
+    bad: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """All that is known of one service: enough to go on after a crash at any point.
 
@@ -205,6 +214,7 @@ class Progress:
     last_command: int = 0
     rate_per_s: float | None = None
     stable_ms: tuple[tuple[float, float], ...] = ()
+    answered: Answered | None = None
 
 
 NOTHING_READ = Reading()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sternway import judgement
+from sternway.domain.evidence import Counts
 from sternway.domain.guards import Canary
 from sternway.domain.releases import Mark, Observation, Phase, Progress, Release, Retired, Revert, Wanted
 from sternway.domain.versions import Version
@@ -33,12 +34,23 @@ def begin(progress: Progress, wanted: Wanted, now_s: float) -> Progress:
         entered_s=now_s,
         step_s=now_s,
         evidence=judgement.begin(
-            wanted.guard.judge, stable=stable.id, candidate=wanted.version.id, stable_ms=progress.stable_ms
+            wanted.guard.judge,
+            stable=stable.id,
+            candidate=wanted.version.id,
+            stable_ms=progress.stable_ms,
+            before=_before(progress, stable),
         ),
         stable_ms=progress.stable_ms,
         reason=f"commit {wanted.commit[:9]} asks for {wanted.version.id}",
     )
     return replace(progress, release=release, releases=number, note="")
+
+
+def _before(progress: Progress, stable: Version) -> Counts:
+    known = progress.answered
+    if known is None or known.version != stable.id:
+        return Counts()
+    return Counts(stable_total=known.total, stable_bad=known.bad)
 
 
 def enter(release: Release, trigger: Trigger, now_s: float, reason: str) -> Release:

@@ -14,12 +14,15 @@ from dataclasses import dataclass, replace
 
 from sternway import judgement
 from sternway.domain.guards import BlueGreen
-from sternway.domain.releases import Decision, Observation, Phase, Progress, Release, Reply
-from sternway.domain.tallies import Tally, Unit
+from sternway.domain.releases import Answered, Decision, Observation, Phase, Progress, Release, Reply
+from sternway.domain.tallies import Reading, Tally, Unit
 from sternway.engine.advance import advance
 from sternway.engine.commands import obey
 from sternway.engine.follow import follow
 from sternway.engine.world import decide
+
+REMEMBERED = 20_000
+"""When so many of stable's answers are counted, each counts half as much as a new one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +55,24 @@ def learn(progress: Progress, seen: Observation) -> Progress:
         rate_per_s=progress.rate_per_s if reading.rate_per_s is None else reading.rate_per_s,
         stable_ms=reading.stable_ms or progress.stable_ms,
         stable_replicas=seen.wanted.replicas if seen.wanted else progress.stable_replicas,
+        answered=_answered(progress, reading),
         marks=tuple(mark for mark in progress.marks if mark not in seen.marked),
         retired=tuple(retired for retired in progress.retired if retired.until_s > seen.now_s),
     )
+
+
+def _answered(progress: Progress, reading: Reading) -> Answered | None:
+    """Count how stable does while no release is under way: what a switch without a control group is compared with."""
+    stable, release, known = progress.stable, progress.release, progress.answered
+    if stable is None or not (release is None or release.phase.over or release.phase is Phase.STARTING):
+        return known
+    if known is None or known.version != stable.id:
+        known = Answered(version=stable.id, total=0, bad=0)
+    total, bad = _sum(reading.tallies, stable.id, "errors")
+    total, bad = known.total + total, known.bad + bad
+    if total > REMEMBERED:
+        total, bad = total // 2, bad // 2
+    return Answered(version=stable.id, total=total, bad=bad)
 
 
 def judge(progress: Progress, seen: Observation) -> Progress:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
-from sternway.domain.evidence import Compared, Evidence, Limited
+from sternway.domain.evidence import Compared, Counts, Evidence, Limited
 from sternway.domain.guards import JudgeSettings
 from sternway.domain.tallies import LatencyThreshold, Question, Unit
 from sternway.judgement.comparison import ERRORS, new_comparison
+from sternway.judgement.counting import NOTHING
 from sternway.judgement.limits import again, new_history, new_objective
 from sternway.judgement.rounds import PLACEBO_ARMS, new_race, new_round
 from sternway.stats.shares import BETS
@@ -19,9 +20,17 @@ MIN_SLOWER_MS = 1.0
 
 
 def begin(
-    settings: JudgeSettings, *, stable: str, candidate: str, stable_ms: tuple[tuple[float, float], ...]
+    settings: JudgeSettings,
+    *,
+    stable: str,
+    candidate: str,
+    stable_ms: tuple[tuple[float, float], ...],
+    before: Counts = NOTHING,
 ) -> Evidence:
-    """Return the evidence at the start of a release; latency thresholds are fixed from stable's quantiles where known."""
+    """Return the evidence at the start of a release; latency thresholds are fixed from stable's quantiles where known.
+
+    before: how stable answered lately, before the release.
+    """
     objectives = settings.objectives
     limited = [new_history(ERRORS)]
     if objectives.availability_percent is not None:
@@ -37,6 +46,7 @@ def begin(
         ),
         compared=(new_comparison(ERRORS, Unit.CLUSTER),) if keyed else (),
         race=new_race(),
+        before=before,
         limited=tuple(limited),
     )
     return with_thresholds(settings, evidence, stable_ms)

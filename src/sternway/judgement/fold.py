@@ -83,6 +83,7 @@ def _race(settings: JudgeSettings, evidence: Evidence, counted: Counted, now_s: 
 
 
 def _history(evidence: Evidence, name: str) -> Counts:
+    """Stable's record: of the release alone once something was suspected, as only that can show common trouble."""
     if name == ERRORS:
-        return evidence.race.release
+        return evidence.race.release if evidence.withdrawals else evidence.before + evidence.race.release
     return next((compared.release for compared in evidence.compared if compared.name == name), NOTHING)

@@ -111,7 +111,7 @@ def _charge_limited(spent: Budget, evidence: Evidence, limited: Limited) -> Char
     history = limited.basis == HISTORY
     counts = limited.exposure
     if history:
-        recorded = evidence.race.release
+        recorded = evidence.race.release if evidence.withdrawals else evidence.before + evidence.race.release
         for compared in evidence.compared:
             if compared.name == limited.name != ERRORS:
                 recorded = compared.release
