@@ -40,7 +40,7 @@ def run(quick: bool) -> list[Result]:  # noqa: FBT001 - the form of every bench
         Result(name="everything fails: first bad answer to decision, slowest", value=round(max(detected), 3), unit="s"),
     ]
     results += _live(five)
-    return results + _simulated(100 if quick else 1000)
+    return results + _simulated(1000 if quick else 5000)
 
 
 def _live(told: list[dict[str, Any]]) -> list[Result]:

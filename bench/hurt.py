@@ -65,16 +65,21 @@ async def _run(times: int) -> list[Result]:
     files = manifests.images(*(case.name for case in cases))
     for case in cases:
         files |= manifests.service(case.name) | manifests.guard(case.name, key=case.key, shield=case.shield)
-    results: list[Result] = []
+    rows: list[Result] = []
+    outcomes: list[str] = []
     async with running(files) as platform:
         await platform.ready()
         for wave in WAVES:
-            for rows in await asyncio.gather(*(_case(platform, case, times) for case in wave)):
-                results += rows
-    return sorted(results, key=lambda result: "no key" in result.name)
+            ended = await asyncio.gather(*(_case(platform, case, times) for case in wave))
+            for case, (released, visit) in zip(wave, ended, strict=True):
+                rows += [row for fault in FAULTS for row in _rows(case, fault, released, visit)]
+                outcomes += [one.told["outcome"] for one in released]
+    missed = sum(outcome != "rolled back" for outcome in outcomes)
+    rows.sort(key=lambda row: ("no key" in row.name, "shield" in row.name))
+    return [*rows, Result(name=f"bad releases not taken back, of {len(outcomes)}", value=missed, unit="", goal=0)]
 
 
-async def _case(platform: Platform, case: Case, times: int) -> list[Result]:
+async def _case(platform: Platform, case: Case, times: int) -> tuple[list[Released], Visit]:
     released: list[Released] = []
     async with visitors(await platform.address(case.name), case.rate_per_s) as visit:
         await asyncio.sleep(SETTLE_S)
@@ -83,7 +88,7 @@ async def _case(platform: Platform, case: Case, times: int) -> list[Result]:
                 tag = f"{number + 1}-e{permille}"
                 told = await platform.release(case.name, tag)
                 released.append(Released(case=case, fault=fault, tag=tag, told=told))
-    return [row for fault in FAULTS for row in _rows(case, fault, released, visit)]
+    return released, visit
 
 
 def _rows(case: Case, fault: str, released: Sequence[Released], visit: Visit) -> list[Result]:
@@ -91,22 +96,16 @@ def _rows(case: Case, fault: str, released: Sequence[Released], visit: Visit) ->
     how = f"{case.rate_per_s:g}/s, {fault}{', shield' if case.shield else ''}{'' if case.key else ', no key'}"
     everyone = [_hurt(visit, one, safe_only=False) for one in mine]
     goal = GOAL if case.key else None
-    rows = [
-        Result(name=f"{how}: hurt, median of {len(mine)}", value=quantile(everyone, 0.5), unit="requests", goal=goal),
-        Result(name=f"{how}: hurt, worst of {len(mine)}", value=max(everyone), unit="requests", goal=goal),
-    ]
+    worst = Result(name=f"{how}: requests hurt, worst of {len(mine)}", value=max(everyone), unit="", goal=goal)
     if case.shield:
         safe = max(_hurt(visit, one, safe_only=True) for one in mine)
-        rows.insert(
-            0, Result(name=f"{how}: safe requests hurt, worst of {len(mine)}", value=safe, unit="requests", goal=0)
-        )
-    missed = sum(one.told["outcome"] != "rolled back" for one in mine)
+        return [Result(name=f"{how}: safe requests hurt, worst of {len(mine)}", value=safe, unit="", goal=0), worst]
     took = quantile([one.told["ended_s"] - one.told["started_s"] for one in mine], 0.5)
-    rows += [
-        Result(name=f"{how}: not taken back of {len(mine)}", value=missed, unit="releases", goal=0),
+    return [
+        Result(name=f"{how}: requests hurt, median of {len(mine)}", value=quantile(everyone, 0.5), unit="", goal=goal),
+        worst,
         Result(name=f"{how}: release to rollback, median", value=round(took, 1), unit="s"),
     ]
-    return rows
 
 
 def _hurt(visit: Visit, one: Released, *, safe_only: bool) -> int:

@@ -44,6 +44,7 @@ def run(quick: bool) -> list[Result]:  # noqa: FBT001 - the form of every bench
         Result(name="decision to last bad request, median", value=round(quantile(last, 0.5), 2), unit="ms", goal=20),
         Result(name="decision to last bad request, p99", value=round(quantile(last, 0.99), 2), unit="ms", goal=100),
         Result(name=f"failed requests of {sent} in {len(last)} switches", value=failed, unit="requests", goal=0),
+        Result(name="requests that arrived at the bad version", value=len(arrived), unit="requests"),
         Result(
             name="decision to Envoy's acknowledgement, median", value=round(quantile(acknowledged, 0.5), 2), unit="ms"
         ),
