@@ -76,7 +76,10 @@ async def _run(times: int) -> list[Result]:
                 outcomes += [one.told["outcome"] for one in released]
     missed = sum(outcome != "rolled back" for outcome in outcomes)
     rows.sort(key=lambda row: ("no key" in row.name, "shield" in row.name))
-    return [*rows, Result(name=f"bad releases not taken back, of {len(outcomes)}", value=missed, unit="", goal=0)]
+    return [
+        *rows,
+        Result(name=f"bad releases not taken back, of {len(outcomes)}", value=missed, unit="releases", goal=0),
+    ]
 
 
 async def _case(platform: Platform, case: Case, times: int) -> tuple[list[Released], Visit]:
@@ -96,13 +99,21 @@ def _rows(case: Case, fault: str, released: Sequence[Released], visit: Visit) ->
     how = f"{case.rate_per_s:g}/s, {fault}{', shield' if case.shield else ''}{'' if case.key else ', no key'}"
     everyone = [_hurt(visit, one, safe_only=False) for one in mine]
     goal = GOAL if case.key else None
-    worst = Result(name=f"{how}: requests hurt, worst of {len(mine)}", value=max(everyone), unit="", goal=goal)
+    worst = Result(name=f"{how}: requests hurt, worst of {len(mine)}", value=max(everyone), unit="requests", goal=goal)
     if case.shield:
         safe = max(_hurt(visit, one, safe_only=True) for one in mine)
-        return [Result(name=f"{how}: safe requests hurt, worst of {len(mine)}", value=safe, unit="", goal=0), worst]
+        return [
+            Result(name=f"{how}: safe requests hurt, worst of {len(mine)}", value=safe, unit="requests", goal=0),
+            worst,
+        ]
     took = quantile([one.told["ended_s"] - one.told["started_s"] for one in mine], 0.5)
     return [
-        Result(name=f"{how}: requests hurt, median of {len(mine)}", value=quantile(everyone, 0.5), unit="", goal=goal),
+        Result(
+            name=f"{how}: requests hurt, median of {len(mine)}",
+            value=quantile(everyone, 0.5),
+            unit="requests",
+            goal=goal,
+        ),
         worst,
         Result(name=f"{how}: release to rollback, median", value=round(took, 1), unit="s"),
     ]

@@ -51,7 +51,7 @@ def table(found: Sequence[tuple[str, Result]]) -> Table:
     last = ""
     for bench, result in found:
         style = "green" if result.ok else "red"
-        goal = f"≤ {result.goal:g} {result.unit}".strip() if result.goal is not None else ""
+        goal = f"≤ {result.goal:g} {result.unit}" if result.goal is not None else ""
         word = ("ok" if result.ok else "MISSED") if result.goal is not None else ""
         shown.add_row(
             bench if bench != last else "",
