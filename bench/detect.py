@@ -68,7 +68,7 @@ def _by_key(told: dict[str, Any]) -> dict[str, Any]:
 
 def _simulated(count: int) -> list[Result]:
     def one(seed: int) -> tuple[int, float]:
-        judgement = simulated.requests_needed(
+        judgement = simulated.until_condemned(
             seed, rate_per_s=RATE_PER_S, share=SHARE, stable=STABLE, candidate=CANDIDATE
         )
         return simulated.candidate_requests(judgement)

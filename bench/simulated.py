@@ -18,7 +18,7 @@ LONGEST_S = 600.0
 SECONDS = 1_000_000.0
 
 
-def requests_needed(seed: int, *, rate_per_s: float, share: float, stable: float, candidate: float) -> Judgement:
+def until_condemned(seed: int, *, rate_per_s: float, share: float, stable: float, candidate: float) -> Judgement:
     """Follow one release until it is condemned: a look each second, and at once after each bad answer of the candidate.
 
     Suspected, the candidate gets no traffic for a while, as in the engine; time without traffic is not simulated.
