@@ -43,6 +43,13 @@ class Settings:
     drain_s: float = 1.0
 
 
+def programs_folder(settings: Settings) -> Path:
+    """Where the commands of images.yaml run: the manifests' folder of a work tree; `home` for any other repository."""
+    folder = Path(settings.source).expanduser()
+    bare = (folder / "HEAD").is_file() and (folder / "objects").is_dir()
+    return (folder / settings.path if folder.is_dir() and not bare else settings.home).resolve()
+
+
 class Sternway:
     """One running platform: every part, wired. Parts are public for the HTTP API, which opens nothing itself."""
 
@@ -103,7 +110,7 @@ class Sternway:
             history=self.history,
             capabilities=self.router.capabilities,
             router="envoy",
-            origin=self.settings.source,
+            origin=str(programs_folder(self.settings)),
             wake=self.queue.wake,
         )
         actor = Actor(platform=self.platform, router=self.router, signals=self.signals, outbox=self.outbox)
@@ -128,6 +135,8 @@ class Sternway:
         await self.journal.open()
         recorded = set(await self.journal.services())
         await self.history.open()
+        self._tasks.append(asyncio.create_task(self.history.watch(), name="watch git"))
+        await asyncio.sleep(0)  # watched, a history gives what it saw last while the server is away
         await self._first_catalogue(recorded)
         wanted = {w.service.name for w in self.git.catalogue.wanted} if self.git.catalogue else set()
         self._say(f"{len(wanted)} services at commit {self.git.head.commit[:9] if self.git.head else '?'}")
@@ -141,7 +150,6 @@ class Sternway:
             self.queue.wake(service)
         self._tasks.append(asyncio.create_task(self._follow_git(), name="follow git"))
         self._tasks.append(asyncio.create_task(self._keep_house(), name="journal housekeeping"))
-        self._tasks.append(asyncio.create_task(self.history.watch(), name="watch git"))
 
     async def wait(self) -> None:
         """Until somebody asks for the end."""
