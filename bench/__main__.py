@@ -1,4 +1,4 @@
-"""`python -m bench [NAME…] [--quick]`: run benches, print a table, write `bench/results/NAME.json`."""
+"""`python -m bench [NAME…] [--quick]`: run benches, print a table, write `bench/results/NAME.json` and docs/performance.md."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench import page
 from bench.registry import BENCHES, Bench
 from bench.results import FOLDER, Result, table, write
 
@@ -29,6 +30,8 @@ def main(words: Sequence[str] | None = None, *, benches: Mapping[str, Bench] = B
         results = benches[name](options.quick)
         write(name, results, folder)
         found += [(name, result) for result in results]
+    if folder == FOLDER:
+        page.update(benches)
     console.print(table(found))
     missed = [result for _, result in found if not result.ok]
     if missed:

@@ -26,9 +26,10 @@ LOOK_EVERY_S = 0.2
 
 
 class Platform:
-    """A running `sternway up`. Made by `running`."""
+    """A running `sternway up`. Made by `running`. began_s: when it was started, by the monotonic clock."""
 
-    def __init__(self, origin: Origin, process: asyncio.subprocess.Process, folder: Path) -> None:
+    def __init__(self, origin: Origin, process: asyncio.subprocess.Process, folder: Path, *, began_s: float) -> None:
+        self.began_s = began_s
         self.process = psutil.Process(process.pid)
         self.home = folder
         self._origin = origin
@@ -101,9 +102,10 @@ async def running(files: Mapping[str, str] | None = None) -> AsyncIterator[Platf
         origin = await _repository(folder, files)
         home = folder / "home"
         home.mkdir()
+        began_s = time.monotonic()
         process = await launch(origin.url, home)
         try:
-            yield Platform(origin, process, home)
+            yield Platform(origin, process, home, began_s=began_s)
         finally:
             await end(process)
 

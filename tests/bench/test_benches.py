@@ -4,6 +4,7 @@ import json
 
 import pytest
 from bench.__main__ import main
+from bench.page import BEGIN, END, PAGE, render, update
 from bench.registry import BENCHES
 from bench.results import FOLDER, Result, quantile
 from bench.simulated import bound, candidate_requests, until_condemned
@@ -66,6 +67,24 @@ def test_every_bench_has_results_in_the_form_that_is_promised(name):
         assert result["ok"] is (result["goal"] is None or result["value"] <= result["goal"])
         assert result["unit"]
     assert len({result["name"] for result in results}) == len(results)
+
+
+def test_the_page_shows_what_was_measured():
+    """The tables of docs/performance.md are those of bench/results."""
+    shown = PAGE.read_text().partition(BEGIN)[2].partition(END)[0]
+    assert shown.strip() == render(BENCHES).strip()
+
+
+def test_a_run_replaces_the_tables_and_keeps_the_words(tmp_path):
+    """Only what stands between the marks changes."""
+    page = tmp_path / "page.md"
+    page.write_text(f"Before.\n\n{BEGIN}old\n{END}\nAfter.\n")
+    main(["tiny"], benches={"tiny": tiny}, folder=tmp_path)
+    update(["tiny"], page, tmp_path)
+    assert page.read_text().startswith(f"Before.\n\n{BEGIN}")
+    assert page.read_text().endswith(f"{END}\nAfter.\n")
+    assert "| took | 3 ms | ≤ 2 | **missed** |" in page.read_text()
+    assert "old" not in page.read_text()
 
 
 def test_quantiles_are_nearest_ranks():
