@@ -54,7 +54,7 @@ def test_every_command_line_is_understood(page: Path):
         words = [PLACEHOLDERS.get(word, word) for word in typed if word not in ENDS_AT_ONCE]
         if words and words[0] == "demo":
             demo_parser().parse_args(words[1:])
-        elif not any(sign in line for sign in "…["):
+        elif words and not any(sign in line for sign in "…["):
             context = group.make_context("sternway", list(words), resilient_parsing=False)
             _parse_below(context, where)
 
