@@ -12,7 +12,7 @@ from sternway.domain.platform import WorkloadRun, WorkloadState
 from sternway.domain.releases import Mark, Revert, Reverted
 from sternway.domain.tallies import Question, Reading
 from sternway.domain.traffic import Can, TrafficPlan
-from sternway.errors import HistoryUnavailable, NotApplied
+from sternway.errors import HistoryUnavailable, NotApplied, Refused
 from sternway.ports import Snapshot
 
 Tap = Callable[[str], None]
@@ -141,6 +141,7 @@ class FakeHistory:
     marks: list[Mark] = field(default_factory=list)
     reverts: list[Revert] = field(default_factory=list)
     on_revert: Callable[[Revert], str] | None = None
+    _commits: dict[str, str] = field(default_factory=dict)
 
     async def head(self) -> Snapshot:
         """See ports.History."""
@@ -149,17 +150,19 @@ class FakeHistory:
 
     async def at(self, commit: str) -> Snapshot:
         """See ports.History."""
-        return next(snapshot for snapshot in self.snapshots if snapshot.commit == commit)
+        found = next((snapshot for snapshot in self.snapshots if snapshot.commit == commit), None)
+        if found is None:
+            raise Refused(f"the commit {commit} is not there")
+        return found
 
     async def revert(self, revert: Revert) -> Reverted:
         """See ports.History."""
         self.tap("history.revert before")
         self._answer()
-        if all(done.release != revert.release for done in self.reverts):
+        if revert.release not in self._commits:
             self.reverts.append(revert)
-            commit = self.on_revert(revert) if self.on_revert else f"revert-{revert.release}"
-        else:
-            commit = f"revert-{revert.release}"
+            self._commits[revert.release] = self.on_revert(revert) if self.on_revert else self._restore(revert)
+        commit = self._commits[revert.release]
         self.tap("history.revert after")
         return Reverted(release=revert.release, commit=commit)
 
@@ -173,6 +176,18 @@ class FakeHistory:
     async def ledger(self) -> tuple[Mark, ...]:
         """See ports.History."""
         return tuple(self.marks)
+
+    def _restore(self, revert: Revert) -> str:
+        """Commit the good text of the service's files (whole files: the fake knows no documents)."""
+        commit = f"revert-{revert.release}"
+        good = next((dict(known.files) for known in self.snapshots if known.commit == revert.restore), {})
+        mine = {path for path, _, _ in revert.documents}
+        if self.snapshots:
+            now = dict(self.snapshots[-1].files)
+            files = {path: good.get(path) if path in mine else now.get(path) for path in sorted({*now, *mine})}
+            kept = tuple((path, text) for path, text in files.items() if text is not None)
+            self.snapshots.append(Snapshot(commit=commit, files=kept, subject=revert.subject))
+        return commit
 
     def _answer(self) -> None:
         if self.down:
