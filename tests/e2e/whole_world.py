@@ -18,6 +18,7 @@ import psutil
 import yaml
 
 from sternway.bootstrap import Settings, Sternway
+from sternway.cli import quick
 from sternway.control.replay import Replayed, replay
 from sternway.control.status import PlatformStatus
 from sternway.demo.load import Ask, Load
@@ -56,14 +57,14 @@ class Repository:
         assert done.returncode == 0, f"git {arguments}: {done.stderr}"
         return done.stdout.strip()
 
-    def with_origin(self) -> str:
-        """Make the bare repository; gives its file:// address."""
+    def with_origin(self) -> Path:
+        """Make the bare repository."""
         self.origin = self.folder.parent / f"{self.folder.name}.git"
         subprocess.run(["git", "clone", "--quiet", "--bare", str(self.folder), str(self.origin)], check=True)
         self.git("remote", "add", "origin", str(self.origin))
         self.git("fetch", "--quiet", "origin")
         self.git("branch", "--quiet", "--set-upstream-to=origin/main")
-        return f"file://{self.origin}"
+        return self.origin
 
     def commit(self, message: str = "Change") -> str:
         """Commit everything as it stands, and push it."""
@@ -220,14 +221,30 @@ class Shell:
         self._code = (
             f"import sternway.history.git as git; git.REMOTE_POLL_S = {poll_s}; from sternway.cli import main; main()"
         )
-        self._platforms: list[int] = []
+        self._variables: dict[str, str] = {}
+
+    def over_ssh(self, origin: Path) -> str:
+        """Give the address of a repository on a server: ssh whose other side is on this machine."""
+        program = origin.with_suffix(".ssh")
+        program.write_text('#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n')
+        program.chmod(0o755)
+        self._variables = {"GIT_SSH_COMMAND": str(program), "GIT_SSH_VARIANT": "simple"}
+        return f"ssh://localhost{origin}"
+
+    def _environment(self) -> dict[str, str]:
+        return {key: value for key, value in os.environ.items() if key != "STERNWAY_DIR"} | self._variables
 
     def sternway(self, *arguments: str, within_s: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        environment = {key: value for key, value in os.environ.items() if key != "STERNWAY_DIR"}
         command = [sys.executable, "-m", "sternway.cli", *arguments]
         return subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=within_s, check=False
+            command,
+            cwd=self.folder,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            timeout=within_s,
+            check=False,
         )
 
     def ok(self, *arguments: str) -> str:
@@ -244,7 +261,7 @@ class Shell:
         """Start a platform beside this process, and wait until it is ready."""
         out = (self.folder / ".git" / "up.log").open("ab")
         command = [sys.executable, "-c", self._code, "up", source, "--state", str(self.folder), *more]
-        process = subprocess.Popen(command, cwd=self.folder, stdout=out, stderr=out)
+        process = subprocess.Popen(command, cwd=self.folder, env=self._environment(), stdout=out, stderr=out)
         out.close()
 
         def ready() -> bool:
@@ -257,15 +274,21 @@ class Shell:
         return process
 
     def status(self) -> dict[str, Any]:
-        """Read the status; nothing while no platform answers."""
-        done = self.sternway("status", "--output", "json")
-        found: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
+        """Read the status as the command line would, without its start; nothing while no platform answers."""
+        try:
+            found: dict[str, Any] = quick.get(Paths.of(self.folder).api_socket, "/v1/status")
+        except (OSError, ValueError):
+            return {}
         return found
 
     def service(self, name: str) -> dict[str, Any]:
         """Read the status of one service."""
-        found: dict[str, Any] = next(one for one in self.status()["services"] if one["service"] == name)
-        return found
+        for _ in range(10):
+            found = [one for one in self.status().get("services", []) if one["service"] == name]
+            if found:
+                return dict(found[0])
+            time.sleep(0.2)
+        raise AssertionError(f"the platform does not show {name}: {self.status()}")
 
     def processes(self) -> dict[str, int]:
         """Find every replica and its process."""
