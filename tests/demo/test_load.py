@@ -124,7 +124,7 @@ async def test_connections_are_kept() -> None:
 @pytest.mark.parametrize(
     ("wire", "status", "error"),
     [
-        (b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n", 503, ""),
+        (b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", 503, ""),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhi", 0, "closed before the answer was whole"),
         (b"", 0, "closed before the answer was whole"),
         (b"SSH-2.0-OpenSSH\r\n\r\n", 0, "not HTTP"),

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from local_world import World, alive, get, replica_of, run, state_of, until
 
@@ -54,7 +55,10 @@ def hosts() -> Iterator[list[Host]]:
 
 def sleeper(**env: str) -> subprocess.Popen[bytes]:
     """Start a process that is nobody's replica."""
-    return subprocess.Popen(["sleep", "60"], start_new_session=True, env=dict(os.environ) | env)
+    child = subprocess.Popen(["sleep", "60"], start_new_session=True, env=dict(os.environ) | env)
+    while not psutil.Process(child.pid).environ():  # for a moment after exec there is none yet
+        time.sleep(0.01)
+    return child
 
 
 def records(world: World) -> list[dict]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import ipaddress
 import json
 import random
@@ -150,10 +151,9 @@ class Load:
 
     async def _pause(self, seconds: float) -> None:
         if seconds > _TICK_S * 2:
-            try:
-                await asyncio.wait_for(self._stop.wait(), seconds)
-            except TimeoutError:
-                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._stop.wait()
         else:
             await asyncio.sleep(seconds)
 

@@ -98,7 +98,8 @@ class Git:
         command = ["git", *_HARDENED, *self._options, *extra, *arguments]
         process = await _start(command, folder or self.folder, {**self._environment, **(env or {})}, stdin is not None)
         try:
-            out, error = await asyncio.wait_for(process.communicate(stdin), timeout_s)
+            async with asyncio.timeout(timeout_s):  # wait_for of Python 3.11 may swallow a cancellation
+                out, error = await process.communicate(stdin)
         except TimeoutError as exc:
             message = f"git {arguments[0]} did not end within {timeout_s:g} s"
             raise HistoryUnavailable(message, hint="check the network, or the disk", retry_in_s=5) from exc

@@ -5,6 +5,7 @@ Used by `git.GitHistory` (open, watch) and `publish`. Watching costs a few `stat
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -120,17 +121,19 @@ async def fast_forward(git: Git, work_tree: Path, *, branch: str, commit: str, o
     )
     if fetched.code != 0:
         raise HistoryUnavailable(f"{work_tree} could not be written: {fetched.last_line}", retry_in_s=5)
-    merged = await git.run(
-        *("merge", "--ff-only", "--quiet", "--no-autostash", commit),
-        folder=work_tree,
-        config=_NO_GC,
-        env={"GIT_REFLOG_ACTION": "sternway"},
-    )
-    now = await git.run("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}", folder=work_tree)
-    if now.text == commit:
-        return
-    if now.text != onto or "index.lock" in merged.error or merged.code == 0:
-        raise Moved
+    for wait_s in (0.5, 0.0):
+        merged = await git.run(
+            *("merge", "--ff-only", "--quiet", "--no-autostash", commit),
+            folder=work_tree,
+            config=_NO_GC,
+            env={"GIT_REFLOG_ACTION": "sternway"},
+        )
+        await asyncio.sleep(wait_s if merged.code else 0)  # another writer's half-written files look like edits
+        now = await git.run("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}", folder=work_tree)
+        if now.text == commit:
+            return
+        if now.text != onto or "index.lock" in merged.error or merged.code == 0:
+            raise Moved
     words = " ".join(merged.error.split())
     if "overwritten" in words:
         raise Declined(

@@ -188,7 +188,8 @@ class EnvoyProcess:
             while not ended.is_set():
                 self._bound_log()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(ended.wait(), 10)
+                    async with asyncio.timeout(10):
+                        await ended.wait()
         finally:
             loop.remove_reader(handle)
             os.close(handle)
