@@ -19,7 +19,7 @@ from sternway.manifests.load import load
 
 PAGE = ROOT / "docs" / "tutorial.md"
 ENDS_WITHIN_S = 60.0
-RATE_PER_S = 60.0
+RATE_PER_S = 120.0
 
 pytestmark = pytest.mark.timeout(150)
 
