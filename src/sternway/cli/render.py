@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -63,11 +64,15 @@ class SplitBar:
 
 
 class Told:
-    """A table whose rows each end in a sentence: in a last column where there is room for it, else below the table."""
+    """A table whose rows each end in a sentence: in a last column where there is room for it, else below the table.
 
-    def __init__(self, *columns: str, last: str) -> None:
+    roomy: columns that are left out where there is not.
+    """
+
+    def __init__(self, *columns: str, last: str, roomy: frozenset[str] = frozenset()) -> None:
         self._columns = columns
         self._last = last
+        self._roomy = roomy
         self._rows: list[tuple[tuple[RenderableType, ...], str, Text]] = []
 
     def add(self, cells: Iterable[RenderableType], name: str, sentence: Text) -> None:
@@ -76,9 +81,10 @@ class Told:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         wide = options.max_width >= ROOM_FOR_SENTENCES
-        table = _table(*self._columns, *([self._last] if wide else []))
+        shown = [wide or column not in self._roomy for column in self._columns]
+        table = _table(*compress(self._columns, shown), *([self._last] if wide else []))
         for cells, _, sentence in self._rows:
-            table.add_row(*cells, *([sentence] if wide else []))
+            table.add_row(*compress(cells, shown), *([sentence] if wide else []))
         yield table
         for _, name, sentence in self._rows if not wide else ():
             if sentence.plain:
@@ -172,7 +178,9 @@ def history(views: Sequence[ReleaseView]) -> RenderableType:
     if not views:
         return Text("no release yet: a commit that changes what the service runs begins one")
     table = Told(
-        "release", "began", "from", "to", "outcome", ">requests", ">hurt", ">detect", ">switch", "revert", last="why"
+        *("release", "began", "from", "to", "outcome", ">requests", ">hurt", ">detect", ">switch", "revert"),
+        last="why",
+        roomy=frozenset({"began", "from", ">switch"}),
     )
     for view in views:
         outcome = phase(view) if view.outcome == "under way" else view.outcome
