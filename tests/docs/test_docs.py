@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
-from markdown import PAGES, ROOT, Block, anchors, blocks, commands, links, name, prose
+from doc_pages import PAGES, ROOT, Block, anchors, blocks, commands, links, name, prose
 
 from sternway.cli.app import app
 from sternway.demo.run import _parser as demo_parser

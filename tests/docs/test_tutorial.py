@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from markdown import ROOT, files
+from doc_pages import ROOT, files
 
 from sternway.demo.load import Ask, Load
 from sternway.manifests.load import load
