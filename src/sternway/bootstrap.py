@@ -24,6 +24,7 @@ from sternway.history.git import GitHistory
 from sternway.manifests.sources import secret_value
 from sternway.paths import Paths
 from sternway.platforms.local import LocalPlatform
+from sternway.ports import Entry
 from sternway.signals.envoy_access_log import EnvoyAccessLog
 from sternway.store import SqlStore, StateLock
 from sternway.traffic.envoy import EnvoyRouter
@@ -48,6 +49,16 @@ def programs_folder(settings: Settings) -> Path:
     folder = Path(settings.source).expanduser()
     bare = (folder / "HEAD").is_file() and (folder / "objects").is_dir()
     return (folder / settings.path if folder.is_dir() and not bare else settings.home).resolve()
+
+
+async def recorded_release(paths: Paths, release: str) -> tuple[Entry, ...]:
+    """What the journal of a platform holds of a release; the platform need not be running."""
+    store = SqlStore(paths.database)
+    await store.open()
+    try:
+        return await store.entries(release=release)
+    finally:
+        await store.close()
 
 
 class Sternway:
@@ -129,11 +140,22 @@ class Sternway:
         )
 
     async def start(self) -> None:
-        """Open everything; converge to what was recorded before any signal is read; then follow Git."""
+        """Open everything; converge to what was recorded before any signal is read; then follow Git.
+
+        A start that fails leaves nothing of its own behind, and what ran before as it was.
+        """
         self.paths.make()
         self._lock.acquire()
-        await self.journal.open()
-        recorded = set(await self.journal.services())
+        recorded: set[str] = set()
+        try:
+            await self.journal.open()
+            recorded = set(await self.journal.services())
+            await self._start(recorded)
+        except BaseException:
+            await self.close(stop=not recorded)
+            raise
+
+    async def _start(self, recorded: set[str]) -> None:
         await self.history.open()
         self._tasks.append(asyncio.create_task(self.history.watch(), name="watch git"))
         await asyncio.sleep(0)  # watched, a history gives what it saw last while the server is away

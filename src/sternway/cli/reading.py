@@ -8,9 +8,13 @@ from pathlib import Path
 
 from sternway.cli import render
 from sternway.cli.events import events
-from sternway.cli.session import Code, Output, ask, console, show, show_json
+from sternway.cli.session import Code, Output, ask, console, show, show_json, socket_of
 from sternway.control.status import CatalogueView, PlatformStatus, ReleaseView
+from sternway.errors import Refused
+from sternway.paths import find
+from sternway.ports import Entry
 from sternway.web.client import Client
+from sternway.web.faults import NotRunning
 from sternway.web.release_page import ReleasePage
 from sternway.web.wire import from_json, to_json
 
@@ -75,17 +79,38 @@ def logs(folder: Path, service: str, *, replica: str | None, lines: int, follow:
 def replay(folder: Path, name: str, *, output: Output) -> Code:
     """Recompute a release here, from the journal alone."""
     from sternway.control.replay import replay as recompute  # noqa: PLC0415  needs the whole engine
-    from sternway.ports import Entry  # noqa: PLC0415  only here
 
     async def entries(client: Client) -> list[Entry]:
         return [from_json(Entry, line) async for line in client.lines("releases", name, "journal")]
 
-    found = recompute(name, ask(folder, entries))
+    try:
+        recorded = ask(folder, entries)
+    except NotRunning:
+        recorded = _recorded(folder, name)
+    found = recompute(name, recorded)
     if output is Output.JSON:
         show_json(json.dumps({**json.loads(to_json(found)), "matches": found.matches}))
     else:
         show(render.replayed(found))
     return Code.OK if found.matches else Code.PROBLEM
+
+
+def _recorded(folder: Path, name: str) -> list[Entry]:
+    """Read the journal itself, where no platform is running. Raises NotRunning where there never was one."""
+    import asyncio  # noqa: PLC0415  see the package
+
+    from sternway.bootstrap import recorded_release  # noqa: PLC0415  the whole platform
+
+    paths = find(folder)
+    if paths is None or not paths.database.exists():
+        socket_of(folder)  # says what to do
+        raise NotRunning(f"there is no journal in {folder.absolute()}")
+    found = list(asyncio.run(recorded_release(paths, name)))
+    if not found:
+        raise Refused(
+            f"the journal holds no release {name}", hint="`sternway history SERVICE` lists a service's releases"
+        )
+    return found
 
 
 async def _watch(client: Client, service: str | None, output: Output) -> None:
