@@ -291,18 +291,18 @@ def test_a_version_fails_as_often_as_it_says(version: str, base: str, least: int
     assert least <= failures(shop, 20_000) <= most
 
 
-@pytest.mark.parametrize(("version", "least", "most"), [("1.0.0", 0, 0), ("1.3.0", 2100, 2700)])
+@pytest.mark.parametrize(("version", "least", "most"), [("1.0.0", 0, 0), ("1.3.0", 2690, 3310)])
 def test_the_slow_version_is_slow_at_the_tail(
     monkeypatch: pytest.MonkeyPatch, version: str, least: int, most: int
 ) -> None:
-    """1.3.0 takes ten times as long for 12 % of its answers (mean 2400 of 20,000, deviation 46); its median is the same."""
+    """1.3.0 takes 25 times as long for 15 % of its answers (mean 3000 of 20,000, deviation 51); its median is the same."""
     slept: list[float] = []
     monkeypatch.setattr(service.time, "sleep", slept.append)
     failures(Shop("stock", version, {"SERVICE_TIME_MS": "4", "BASE_ERROR_RATE": "0"}), 20_000)
 
     slow = [s for s in slept if s > 0.006]
     assert least <= len(slow) <= most
-    assert all(0.02 <= s <= 0.06 for s in slow)
+    assert all(0.05 <= s <= 0.15 for s in slow)
     assert 0.0035 < sorted(slept)[10_000] < 0.005
 
 

@@ -88,7 +88,7 @@ class Told:
         yield table
         for _, name, sentence in self._rows if not wide else ():
             if sentence.plain:
-                yield Text(f"{name}: ", "bold").append_text(sentence)
+                yield Text.assemble((f"{name}: ", "bold"), sentence)
 
 
 def status(view: PlatformStatus) -> RenderableType:

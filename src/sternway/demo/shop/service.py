@@ -4,8 +4,8 @@
 
 A newcomer's first releases run this program, so it starts in a blink: the standard library alone, threads, HTTP/1.1.
 
-What a version does: 1.0.0 and 1.1.0 are healthy; 1.2.0 fails 5 % of its requests; 1.3.0 takes ten times as long for
-12 % of them; 1.4.0 cannot start.
+What a version does: 1.0.0 and 1.1.0 are healthy; 1.2.0 fails 5 % of its requests; 1.3.0 takes 25 times as long for
+15 % of them; 1.4.0 cannot start.
 What the environment says: ORDERS_URL and STOCK_URL (whom to call), SERVICE_TIME_MS (mean, 4), BASE_ERROR_RATE (0.001),
 and http_proxy, through which the mesh sees every call.
 """
@@ -31,8 +31,8 @@ from typing import Any, ClassVar
 from sternway.demo.shop.calls import CallError, Calls
 
 ERROR_RATES = {"1.2.0": 0.05}
-SLOW_RATES = {"1.3.0": 0.12}
-SLOW_FACTOR = 10.0
+SLOW_RATES = {"1.3.0": 0.15}
+SLOW_FACTOR = 25.0
 BROKEN = {"1.4.0": "cannot read the price list: no column named 'currency'"}
 HISTORY_S = (0.060, 0.080)
 FORWARDED = ("x-user", "x-request-id", "traceparent")
