@@ -98,7 +98,9 @@ async def test_a_bad_release_of_the_example_is_taken_back_and_everything_can_be_
         await asyncio.to_thread(until, lambda: outcome(shell, "my-service-2") == "rolled back", "0.9.9 serves")
         assert {await answers(address) for _ in range(20)} == {"0.9.9"}
         assert load.failed == 0
-    assert "0.9.9" in await asyncio.to_thread(shell.ok, "history", "my-service")
+    shown = await asyncio.to_thread(shell.ok, "release", "show", "my-service-2")
+    assert "a drill" in shown
+    assert "my-service:0.9.9" in shown
 
     assert "stopped" in await asyncio.to_thread(shell.ok, "down")
     assert shell.leftovers() == []
