@@ -12,14 +12,17 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import yaml
 from whole_world import Shell, cleaned, loaded, until
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my-service"
-QUICKER = (
-    ("minRequests: 40", "minRequests: 30"),
-    ("minRequests: 100", "minRequests: 40"),
-    ("    for: 30s\n", "    for: 2s\n  withdraw:\n    for: 500ms\n  judge:\n    clusterKey:\n      header: x-user\n"),
-)
+STEPS = [{"requestsPerSecond": 5, "minRequests": 30}, {"percent": 50, "minRequests": 40}]
+QUICKER = {
+    "strategy": {"canary": {"steps": STEPS}},
+    "bake": {"for": "2s"},
+    "withdraw": {"for": "500ms"},
+    "judge": {"clusterKey": {"header": "x-user"}},
+}
 
 pytestmark = pytest.mark.timeout(150)
 
@@ -35,11 +38,9 @@ def shell(folder: Path):
     deployment = home / "deployment.yaml"
     deployment.write_text("# Ask Ada before you change this.\n" + deployment.read_text().replace("8080", str(port)))
     guard = home / "guard.yaml"
-    text = guard.read_text()
-    for old, new in QUICKER:
-        assert old in text
-        text = text.replace(old, new)
-    guard.write_text(text)
+    said = yaml.safe_load(guard.read_text())
+    said["spec"] |= QUICKER
+    guard.write_text(yaml.safe_dump(said, sort_keys=False))
     made = Shell(home)
     git(made, "init", "--quiet", "--initial-branch=main")
     git(made, "config", "user.name", "Ada")
