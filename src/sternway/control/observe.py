@@ -32,6 +32,7 @@ class Observer:
         self._signals = signals
         self._commands = commands
         self._outbox = outbox
+        self._met: set[str] = set()
 
     async def observe(self, service: str, progress: Progress) -> Observation:
         """Everything that the pass may know."""
@@ -40,6 +41,8 @@ class Observer:
         if progress.stable is None and wanted is not None and wanted.version.id in self._git.bad(service):
             recovered = await self._git.last_good(service)
         workloads = await self._platform.describe(service)
+        resumed = service not in self._met
+        self._met.add(service)
         return Observation(
             wanted=wanted,
             workloads=tuple(replace(state, replicas=()) for state in workloads),
@@ -50,5 +53,6 @@ class Observer:
             marked=self._outbox.marked(service),
             ledger_bad=self._git.bad(service),
             recovered=recovered,
+            resumed=resumed,
             now_s=self._clock.now(),
         )

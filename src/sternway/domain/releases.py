@@ -227,6 +227,7 @@ class Observation:
     traffic: the plan that the proxies have acknowledged; None when they hold none.
     ledger_bad: ids of versions that the ledger in Git holds as bad (known even to a fresh store).
     recovered: the last version that the ledger calls good, looked up when there is no stable version yet.
+    resumed: the first pass over the service in this process; nobody looked before it.
     """
 
     now_s: float
@@ -239,6 +240,7 @@ class Observation:
     marked: tuple[Mark, ...] = ()
     ledger_bad: tuple[str, ...] = ()
     recovered: Version | None = None
+    resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,9 @@ def learn(progress: Progress, seen: Observation) -> Progress:
     release = progress.release
     if release and seen.reverted and seen.reverted.release == release.name:
         release = replace(release, reverted=seen.reverted)
+    if release and seen.resumed and not release.phase.over:
+        # Time that nobody watched does not count: no deadline has run out in it, no bake has passed.
+        release = replace(release, entered_s=seen.now_s, step_s=seen.now_s, looked_s=seen.now_s)
     return replace(
         progress,
         release=release,
