@@ -144,12 +144,22 @@ async def end(process: asyncio.subprocess.Process) -> None:
         process.kill()
         await process.wait()
     _, left = await asyncio.to_thread(psutil.wait_procs, children, timeout=2.0)
-    for child in left:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            child.kill()
-    if left:
-        msg = f"`sternway up` left {len(left)} processes behind"
+    named = [words for child in left if (words := _kill(child))]
+    if named:
+        msg = f"`sternway up` left processes behind: {named}"
         raise RuntimeError(msg)
+
+
+def _kill(process: psutil.Process) -> str:
+    """End what was left behind and say what it was; empty for one that is gone and only waits for its parent."""
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return ""
+        words = " ".join(process.cmdline())
+        process.kill()
+    except psutil.NoSuchProcess:
+        return ""
+    return words
 
 
 async def cpu_percent(*processes: psutil.Process, for_s: float) -> list[float]:
