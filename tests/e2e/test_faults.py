@@ -15,6 +15,7 @@ from whole_world import Platform, Repository
 
 from sternway.clock import SystemClock
 from sternway.domain.releases import Phase
+from sternway.ports import Entry
 
 Start = Callable[..., Awaitable[Platform]]
 
@@ -235,6 +236,28 @@ async def test_services_that_git_does_not_name_any_more_are_stopped(repository: 
         await platform.until(gone, "nothing runs for stock")
         assert [one.service for one in (await platform.status()).services] == ["orders"]
     assert load.failed == 0
+
+
+async def test_the_journal_is_kept_in_bounds_while_the_platform_runs(
+    repository: Repository, started: Start, monkeypatch: pytest.MonkeyPatch
+):
+    """What is old and says nothing goes by itself, without a restart; what matters stays."""
+    monkeypatch.setattr("sternway.bootstrap.ROLL_UP_EVERY_S", 0.1)
+    repository.write("orders", "1.0.0")
+    repository.commit()
+    platform = await started()
+    journal, now_s = platform.sternway.journal, platform.sternway.clock.now()
+    old, new = (
+        Entry(service="orders", release=None, kind="note", at_s=at_s, text=f"at {at_s}")
+        for at_s in (now_s - 90 * 86_400, now_s)
+    )
+    await journal.record([old, new])
+
+    async def dropped() -> bool:
+        return old.text not in [entry.text for entry in await journal.entries(service="orders")]
+
+    await platform.until(dropped, "the old line is dropped")
+    assert new.text in [entry.text for entry in await journal.entries(service="orders")]
 
 
 def test_a_clock_that_jumps_moves_nothing(monkeypatch: pytest.MonkeyPatch):
