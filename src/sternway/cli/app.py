@@ -213,6 +213,35 @@ def check(
     raise typer.Exit(checking.check(folder, output=output))
 
 
+@app.command(
+    short_help="Replay recorded releases against a Guard.",
+    epilog=_example(
+        "sternway backtest history.jsonl --guard guard.yaml",
+        "sternway backtest *.jsonl --guard shop/deploy --service orders --compare flagger,argo,kayenta",
+        "zcat old.jsonl.gz | sternway backtest - --guard guard.yaml --compare flagger:interval=10s,threshold=1 -o json",
+    ),
+)
+def backtest(
+    files: Annotated[list[str], typer.Argument(metavar="FILE…", help="JSON Lines; `-` is the standard input.")],
+    guard: Annotated[Path, typer.Option("--guard", "-g", help="A manifest with a Guard, or a folder of manifests.")],
+    service: Annotated[
+        str | None, typer.Option("--service", help="Whose Guard.", show_default="the only one there")
+    ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option("--compare", help="Rules to compare with: flagger, argo, kayenta.", show_default="none"),
+    ] = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Say what a Guard would have done with recorded releases and when, and what other tools' rules would have done.
+
+    Needs no running platform. A line is an answer or a tally; docs/backtest.md says what a recording can tell.
+    """
+    from sternway.cli import backtesting  # noqa: PLC0415  see the package
+
+    raise typer.Exit(backtesting.run(files, guard, service=service, compare=compare or (), output=output))
+
+
 @set_app.command(
     "image",
     epilog=_example(
