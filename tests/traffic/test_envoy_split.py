@@ -147,3 +147,20 @@ async def test_a_slow_answer_of_the_candidate_itself_is_told_from_a_rescue(mesh)
     assert not answered("orders", V2.id, replica, V2.policy.timeout_ms + 1.0)
     assert not answered("orders", "9.9.9", replica, 10.0)
     assert not answered("nobody", V2.id, replica, 10.0)
+
+
+async def test_tidying_up_after_the_last_plan_spares_the_parts_of_the_coming_one(mesh, monkeypatch):
+    """The clusters of a plan are there before its routes; a timer that fires in between must not take them away."""
+    mesh.place(V1, V2)
+    await mesh.apply(plan(V1))
+    route_first = mesh.router._route_first
+
+    async def tidy_then_route(*arguments):
+        mesh.router._tidy("orders")
+        await asyncio.sleep(0.05)
+        await route_first(*arguments)
+
+    monkeypatch.setattr(mesh.router, "_route_first", tidy_then_route)
+    address = await mesh.apply(plan(V1, V2, split=between(V1, V2, 100)))
+
+    assert await mesh.client.many(20, address) == {(200, "candidate"): 20}

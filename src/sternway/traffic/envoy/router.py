@@ -65,6 +65,7 @@ class EnvoyRouter:
         self._endpoints: dict[str, tuple[Endpoint, ...]] = {}
         self._current: dict[str, _Told] = {}
         self._told: dict[str, list[_Told]] = {}
+        self._coming: dict[str, TrafficPlan] = {}
         self._awaited: set[str] = set()
         self._held = True
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -190,6 +191,7 @@ class EnvoyRouter:
         before = self._current.get(plan.service.name)
         self._doors.claim(plan)
         undo: list[tuple[Kind, str, Any]] = []
+        self._coming[plan.service.name] = plan
         try:
             if before is None or not _takes_away_only(before.plan, plan):
                 await self._prepare(plan, undo, deadline)
@@ -199,6 +201,8 @@ class EnvoyRouter:
             for kind, name, packed in reversed(undo):
                 self._ads.put(kind, {name: packed})
             raise
+        finally:
+            del self._coming[plan.service.name]
         self._put_budget(plan)
         self._after(self._linger_s, plan.service.name, lambda: self._tidy(plan.service.name))
 
@@ -268,7 +272,10 @@ class EnvoyRouter:
             self._ads.put(Kind.ENDPOINTS, self._shield_assignment(plan), again=changed)
 
     def _tidy(self, service: str) -> None:
-        """Take away what no plan of the service needs any more."""
+        """Take away what no plan of the service needs any more; not while one is on its way, whose parts came first."""
+        if service in self._coming:
+            self._after(self._linger_s, service, lambda: self._tidy(service))
+            return
         told = self._current.get(service)
         wanted: set[str] = set()
         if told is not None and told.plan.service.port is not None:
@@ -283,7 +290,8 @@ class EnvoyRouter:
 
     def _forget_workloads(self) -> None:
         """Workloads that have no endpoints and that no cluster speaks of."""
-        used = {version.workload.id for told in self._current.values() for version in told.plan.versions}
+        plans = [*(told.plan for told in self._current.values()), *self._coming.values()]
+        used = {version.workload.id for plan in plans for version in plan.versions}
         gone = [name for name, endpoints in self._endpoints.items() if not endpoints and name not in used]
         for name in gone:
             del self._endpoints[name]
