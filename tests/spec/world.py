@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sternway.control.act import Actor
 from sternway.control.observe import Observer
@@ -12,7 +12,7 @@ from sternway.control.outbox import Outbox
 from sternway.control.reconcile import Reconciler
 from sternway.domain.guards import Canary, CanaryStep, Guard, JudgeSettings
 from sternway.domain.mesh import MeshPolicy
-from sternway.domain.releases import Progress, Release, Reply, Revert, Wanted
+from sternway.domain.releases import Phase, Progress, Release, Reply, Revert, Verb, Wanted
 from sternway.domain.tallies import ClusterKey, Question, Reading, Tally, Unit
 from sternway.domain.traffic import TrafficPlan
 from sternway.domain.versions import Service, Version, Workload
@@ -127,14 +127,19 @@ class World:
         pushed = version(tag)
         if error is not None:
             self.error[pushed.id] = error
-        self.git.now = Wanted(
+        return self.push(pushed, guard=with_guard or guard())
+
+    def push(self, pushed: Version, **changes: object) -> Version:
+        """Somebody pushes a version, with whatever else Git says then."""
+        wanted = Wanted(
             service=SERVICE,
             version=pushed,
             replicas=2,
-            guard=with_guard or guard(),
+            guard=guard(),
             commit=pushed.commit,
             documents=(("orders.yaml", "Deployment", "orders"),),
         )
+        self.git.now = replace(wanted, **changes)  # type: ignore[arg-type]  # the names are fields of Wanted
         self.wanted_before[pushed.commit] = self.git.now
         return pushed
 
@@ -173,6 +178,22 @@ class World:
         except Crash:
             await self.restart()
 
+    async def until(self, phase: Phase, within_s: int = 200) -> Release:
+        """Let users and passes alternate until the release stands there."""
+        for _ in range(within_s):
+            await self.run(1)
+            release = (await self.progress()).release
+            if release is not None and release.phase is phase:
+                return release
+        msg = f"never {phase}: {(await self.release()).phase}: {(await self.release()).reason}"
+        raise AssertionError(msg)
+
+    async def say(self, verb: Verb, to: str | None = None) -> Reply:
+        """A person speaks; the answer."""
+        await self.store.add("orders", verb.value, "ada", self.clock.now(), to, "")
+        await self.look()
+        return self.replies[-1]
+
     async def run(self, seconds: float, tick_s: float = 1.0) -> None:
         """Alternate users and passes."""
         passed = 0.0
@@ -192,8 +213,11 @@ class World:
         tallies, first_bad = [], None
         now = self.clock.now()
         span = {"start_s": now - seconds, "end_s": now}
-        for id_ in plan.split.versions:
-            total = self._binomial(int(self.rate_per_s * seconds), plan.split.percent(id_) / 100)
+        shares = {id_: plan.split.percent(id_) for id_ in plan.split.versions}
+        if plan.mirror is not None:
+            shares.setdefault(plan.mirror.version, plan.mirror.percent)
+        for id_, percent in shares.items():
+            total = self._binomial(int(self.rate_per_s * seconds), percent / 100)
             bad = self._binomial(total, self.error.get(id_, self.base_error))
             if not total or id_ not in (question.stable, question.candidate):
                 continue

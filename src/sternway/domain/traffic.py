@@ -116,6 +116,10 @@ class TrafficPlan:
             msg = f"traffic names versions that the plan does not hold: {sorted(used - known)}"
             raise ValueError(msg)
 
+    def reaches(self, version: str) -> bool:
+        """Whether any user's request goes to a version, by weight or by pin."""
+        return self.split.percent(version) > 0.0 or any(pin.version == version for pin in self.pins)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:

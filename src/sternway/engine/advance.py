@@ -10,11 +10,13 @@ from dataclasses import replace
 from sternway.domain.guards import ABTest, BlueGreen, Canary, Mode, Then
 from sternway.domain.judgements import Verdict
 from sternway.domain.platform import WorkloadState
-from sternway.domain.releases import Observation, Phase, Progress, Release, Reverted
-from sternway.engine.exposure import SECOND_LOOK, percent_of_step, ready
-from sternway.engine.lifecycle import enter, promoted, settled, take_back
+from sternway.domain.releases import Observation, Phase, Progress, Release
+from sternway.engine.exposure import SECOND_LOOK, percent_of_step, ready, standing_by
+from sternway.engine.lifecycle import enter, needless, promoted, retarget, settled, take_back
 from sternway.engine.transitions import Trigger
 
+MANY_WITHDRAWALS = 8
+"""After so many suspicions, and again after as many more, a person decides: users are not tried for ever."""
 PROBLEM_AFTER_S = 15.0
 """How long a candidate may have no ready replica, once it was exposed, before it is condemned for it."""
 
@@ -24,13 +26,15 @@ def advance(progress: Progress, seen: Observation) -> Progress:
     release = progress.release
     if release is None or release.phase.over:
         return progress
-    if release.phase is Phase.ROLLING_BACK:
-        return _finish_rollback(progress, release, seen)
-    if release.phase is Phase.ASKING:
-        return _wait_for_a_person(progress, release, seen)
-    harm = _harm(release, seen)
+    if release.phase in (Phase.ROLLING_BACK, Phase.ASKING):
+        finish = _finish_rollback if release.phase is Phase.ROLLING_BACK else _wait_for_a_person
+        return finish(progress, release, seen)
+    harm = _harm(progress, release, seen)
     if harm is not None:
         return _condemn(progress, release, seen, harm)
+    refused = _refused(release, seen)
+    if refused is not None:
+        return take_back(progress, release, seen.now_s, refused, revert=True, verdict="unproven")
     if release.phase is not Phase.STARTING and release.blind_since_s is not None:
         return _blind(progress, release, seen)
     return _forward(progress, release, seen)
@@ -43,20 +47,22 @@ def _condemn(progress: Progress, release: Release, seen: Observation, reason: st
     return take_back(progress, release, seen.now_s, reason, revert=True, trigger=Trigger.CONDEMNED)
 
 
-def _harm(release: Release, seen: Observation) -> str | None:
+def _harm(progress: Progress, release: Release, seen: Observation) -> str | None:
     """A sentence when the candidate is to be condemned now."""
     state = _state(release, seen)
-    if state is not None and state.failure:
+    if state is not None and state.failure and ready(seen, release.stable) and not _shared(release):
         return f"{release.candidate.id} cannot run: {state.failure}"
     waited = seen.now_s - release.entered_s
     if release.phase is Phase.STARTING:
-        if waited > release.guard.progress_deadline_s:
+        late = waited > release.guard.progress_deadline_s and progress.stable_replicas > 0
+        if late and not _all_ready(state):
             seen_ready = f"{state.ready} of {state.desired}" if state else "no"
             return f"{seen_ready} replicas of {release.candidate.id} were ready within {release.guard.progress_deadline_s:g} s"
         return None
     if (
         release.phase is Phase.WITHDRAWN
         and not ready(seen, release.candidate)
+        and ready(seen, release.stable)
         and waited > release.guard.withdraw_s + PROBLEM_AFTER_S
     ):
         return f"no replica of {release.candidate.id} has been ready for {waited:.0f} s"
@@ -66,13 +72,28 @@ def _harm(release: Release, seen: Observation) -> str | None:
     return None
 
 
+def _shared(release: Release) -> bool:
+    """Whether both versions run the same replicas: what these suffer is not the candidate's doing."""
+    return release.candidate.workload.id == release.stable.workload.id
+
+
+def _refused(release: Release, seen: Observation) -> str | None:
+    """A sentence when the proxies show another plan although they have had time enough to take the candidate in."""
+    if release.phase in (Phase.STARTING, Phase.WITHDRAWN) or seen.traffic is None or release.blind_since_s is not None:
+        return None
+    late = seen.now_s - release.entered_s > release.guard.progress_deadline_s
+    if not late or any(version.id == release.candidate.id for version in seen.traffic.versions):
+        return None
+    return f"the proxies have not taken {release.candidate.id} within {release.guard.progress_deadline_s:g} s"
+
+
 def _forward(progress: Progress, release: Release, seen: Observation) -> Progress:
     now_s = seen.now_s
     match release.phase:
         case Phase.STARTING:
             moved = _start(progress, release, seen)
         case Phase.MIRRORING:
-            moved = _mirror(release)
+            moved = _mirror(release, seen)
         case Phase.PREVIEW:
             moved = _preview(release, seen)
         case Phase.WITHDRAWN:
@@ -89,10 +110,11 @@ def _forward(progress: Progress, release: Release, seen: Observation) -> Progres
 
 
 def _start(progress: Progress, release: Release, seen: Observation) -> tuple[Trigger, str] | None:
-    state = _state(release, seen)
-    if state is None or state.ready < max(1, state.desired):
+    if release.paused or not _all_ready(_state(release, seen)):
         return None
     name = release.candidate.id
+    if seen.wanted is not None and seen.wanted.service.port is None:
+        return Trigger.READY_TO_RETURN, f"{name} is ready; nobody can call it, so it runs beside the old one and bakes"
     if any(v.id == name for v in progress.good):
         return Trigger.READY_TO_RETURN, f"{name} was proven good before: all traffic at once, then the bake"
     if release.guard.mirror is not None:
@@ -113,8 +135,17 @@ def _first_exposure(release: Release) -> tuple[Trigger, str]:
     return Trigger.READY_TO_EXPOSE, f"{name} is ready; step 1 of {len(strategy.steps)}: {strategy.steps[0]}"
 
 
-def _mirror(release: Release) -> tuple[Trigger, str] | None:
+def _mirror(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
+    """On suspicion look on at copies, which hurt nobody, until the judge is sure or sees no harm."""
     mirror = release.guard.mirror
+    suspicion = _suspicion(release, seen)
+    if suspicion:
+        if not ready(seen, release.candidate):
+            return None
+        often = release.withdrawals + 1
+        if often % MANY_WITHDRAWALS == 0:
+            return Trigger.TOO_OFTEN, f"suspected {often} times without a verdict: {suspicion}"
+        return Trigger.LOOK_AGAIN, f"suspected, looking on at copies of requests: {suspicion}"
     if mirror is None or (release.step_requests >= mirror.min_requests and not release.paused):
         return _first_exposure(release)
     return None
@@ -123,7 +154,8 @@ def _mirror(release: Release) -> tuple[Trigger, str] | None:
 def _preview(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
     strategy = release.guard.strategy
     assert isinstance(strategy, BlueGreen)
-    if not strategy.automatic_switch or release.paused or seen.now_s - release.entered_s < strategy.hold_s:
+    waits = not strategy.automatic_switch or release.paused or seen.now_s - release.entered_s < strategy.hold_s
+    if waits or not ready(seen, release.candidate):
         return None
     return Trigger.SWITCH, f"all traffic to {release.candidate.id}; the bake begins"
 
@@ -156,12 +188,18 @@ def _enough(release: Release) -> tuple[int, float]:
 
 
 def _suspicion(release: Release, seen: Observation) -> str | None:
-    if not ready(seen, release.candidate):
+    if _unready(release, seen):
         return f"no replica of {release.candidate.id} is ready"
     judged = release.judgement
     if judged is not None and judged.verdict is Verdict.SUSPECT:
         return judged.sentence
     return None
+
+
+def _unready(release: Release, seen: Observation) -> bool:
+    """Whether the candidate can answer nobody while somebody else can."""
+    elsewhere = ready(seen, release.stable) or standing_by(seen) is not None
+    return bool(elsewhere) and not ready(seen, release.candidate)
 
 
 def _look_again(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
@@ -171,6 +209,11 @@ def _look_again(release: Release, seen: Observation) -> tuple[Trigger, str] | No
         or not ready(seen, release.candidate)
     ):
         return None
+    if release.withdrawals % MANY_WITHDRAWALS == 0:
+        return (
+            Trigger.ASK,
+            f"withdrawn {release.withdrawals} times without a verdict, a person decides: {release.reason}",
+        )
     return Trigger.LOOK_AGAIN, f"looking at {release.candidate.id} again after withdrawal {release.withdrawals}"
 
 
@@ -178,12 +221,22 @@ def _bake(progress: Progress, release: Release, seen: Observation) -> Progress:
     suspicion = _suspicion(release, seen)
     if suspicion:
         return replace(progress, release=enter(release, Trigger.SUSPECTED, seen.now_s, suspicion))
-    passed_s = max(0.0, seen.now_s - max(release.entered_s, release.looked_s))
-    baked_s = release.baked_s + passed_s
-    release = _weigh(progress, replace(release, baked_s=baked_s, looked_s=seen.now_s))
-    if baked_s >= release.guard.bake_s and not release.paused:
+    if release.baked_s < release.guard.bake_s:
+        passed_s = max(0.0, seen.now_s - max(release.entered_s, release.looked_s))
+        baked_s = release.baked_s + (passed_s if _in_force(release, seen) else 0.0)
+        release = replace(release, baked_s=baked_s, looked_s=seen.now_s)
+    release = _weigh(progress, release)
+    if release.baked_s >= release.guard.bake_s and not release.paused:
         return promoted(progress, release, seen.now_s)
     return replace(progress, release=release)
+
+
+def _in_force(release: Release, seen: Observation) -> bool:
+    """Whether the candidate really has the traffic that it bakes in: the proxies are the witness, not our wish."""
+    if seen.wanted is not None and seen.wanted.service.port is None:
+        return ready(seen, release.candidate) > 0
+    has = seen.traffic.split.percent(release.candidate.id) if seen.traffic else 0.0
+    return has > 0.0 and has >= release.percent - 0.01 and ready(seen, release.candidate) > 0
 
 
 def _weigh(progress: Progress, release: Release) -> Release:
@@ -193,16 +246,29 @@ def _weigh(progress: Progress, release: Release) -> Release:
 def _blind(progress: Progress, release: Release, seen: Observation) -> Progress:
     assert release.blind_since_s is not None
     blind_s = seen.now_s - release.blind_since_s
-    release = replace(release, looked_s=seen.now_s)
-    progress = replace(progress, release=release)
-    if blind_s < release.guard.blind_s or release.guard.blind_then is Then.HOLD:
+    if release.phase in (Phase.EXPOSED, Phase.BAKING) and _unready(release, seen):
+        reason = f"no replica of {release.candidate.id} is ready"
+        return replace(progress, release=_weigh(progress, enter(release, Trigger.SUSPECTED, seen.now_s, reason)))
+    if release.phase is Phase.BAKING:
+        release = _weigh(progress, release)
+        progress = replace(progress, release=release)
+        if release.baked_s >= release.guard.bake_s and not release.paused:  # a person's word needs no sight
+            return promoted(progress, release, seen.now_s)
+    return progress if blind_s < release.guard.blind_s else _impatient(progress, release, seen, blind_s)
+
+
+def _impatient(progress: Progress, release: Release, seen: Observation, blind_s: float) -> Progress:
+    """Blindness has lasted longer than the guard bears."""
+    if release.guard.blind_then is Then.HOLD:
         return progress
     reason = f"nothing could be seen for {blind_s:.0f} s, and the guard says {release.guard.blind_then.value}"
     if release.guard.blind_then is Then.ROLLBACK:
         return take_back(progress, release, seen.now_s, reason, revert=True, verdict="unproven")
+    if release.phase is Phase.WITHDRAWN or release.paused or not ready(seen, release.candidate):
+        return progress  # something was seen, a person said stop, or there is nothing to send traffic to
     if release.phase is Phase.BAKING:
         return promoted(progress, replace(release, reason=reason), seen.now_s)
-    return replace(progress, release=enter(release, Trigger.SWITCH, seen.now_s, reason))
+    return replace(progress, release=_weigh(progress, enter(release, Trigger.SWITCH, seen.now_s, reason)))
 
 
 def _wait_for_a_person(progress: Progress, release: Release, seen: Observation) -> Progress:
@@ -218,14 +284,23 @@ def _wait_for_a_person(progress: Progress, release: Release, seen: Observation) 
 def _finish_rollback(progress: Progress, release: Release, seen: Observation) -> Progress:
     """Over when the proxies show no traffic to the candidate and the Git part is done or needless."""
     traffic, wanted = seen.traffic, seen.wanted
-    if traffic is not None and traffic.split.percent(release.stable.id) < 100.0:
-        return progress
+    if wanted is not None and wanted.service.port is None:
+        away = True
+    else:
+        away = traffic is not None and not traffic.reaches(release.candidate.id)
+    if not away:
+        late = seen.now_s - release.entered_s > release.guard.progress_deadline_s
+        stuck = traffic is not None and not ready(seen, release.stable) and late
+        return retarget(progress, release, seen) if stuck else progress
     if release.revert is not None and release.reverted is None:
         if wanted is None or wanted.version.id in (release.candidate.id, release.stable.id):
             return progress
-        needless = f"nothing was reverted: Git asks for {wanted.version.id} by now"
-        release = replace(release, reverted=Reverted(release=release.name, commit=None, message=needless))
+        return needless(progress, release, seen.now_s, f"Git asks for {wanted.version.id} by now")
     return settled(progress, release, seen.now_s)
+
+
+def _all_ready(state: WorkloadState | None) -> bool:
+    return state is not None and state.ready >= max(1, state.desired)
 
 
 def _state(release: Release, seen: Observation) -> WorkloadState | None:

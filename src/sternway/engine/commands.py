@@ -43,10 +43,11 @@ def _promote(progress: Progress, seen: Observation, command: Command) -> tuple[P
     release = _active(progress)
     reason = f"promoted by {command.by}{_because(command)}"
     if release.phase is Phase.BAKING:
-        release = replace(release, baked_s=max(release.baked_s, release.guard.bake_s), reason=reason)
+        release = replace(release, baked_s=max(release.baked_s, release.guard.bake_s), reason=reason, paused=False)
         return replace(progress, release=release), f"{release.name}: the bake ends now"
     if release.phase is Phase.STARTING:
         raise _Refusal(f"{release.name} is not ready yet; promote it when it is, or abort it")
+    release = replace(release, paused=False)
     trigger = Trigger.OVERRULED_AT_ALL if release.phase is Phase.ASKING else Trigger.SWITCH
     release = enter(release, trigger, seen.now_s, reason)
     return replace(
@@ -66,6 +67,7 @@ def _resume(progress: Progress, seen: Observation, command: Command) -> tuple[Pr
     if release.phase is Phase.ASKING:
         trigger = Trigger.OVERRULED_AT_ALL if release.returns_to is Phase.BAKING else Trigger.OVERRULED
         release = enter(release, trigger, seen.now_s, f"overruled by {command.by}{_because(command)}")
+        release = replace(release, paused=False)
         return replace(progress, release=release), f"{release.name} is exposed again, its evidence starts anew"
     if not release.paused:
         raise _Refusal(f"{release.name} is not paused")
@@ -102,7 +104,10 @@ def _retry(progress: Progress, seen: Observation, command: Command) -> tuple[Pro
     )
     held_now = tuple(v for v in progress.held if v != wanted.id)
     progress = replace(
-        progress, held=held_now, marks=(*progress.marks, pardon), pardoned=(*progress.pardoned, wanted.id)
+        progress,
+        held=held_now,
+        marks=(*progress.marks, pardon),
+        pardoned=(*(v for v in progress.pardoned if v != wanted.id), wanted.id),
     )
     return progress, f"{wanted.id} is not held any more and is released again"
 
@@ -110,6 +115,8 @@ def _retry(progress: Progress, seen: Observation, command: Command) -> tuple[Pro
 def _rollback(progress: Progress, seen: Observation, command: Command) -> tuple[Progress, str]:
     reason = f"rolled back by {command.by}{_because(command)}"
     release = progress.release
+    if seen.wanted is None:
+        raise _Refusal(f"{progress.service} was removed from Git")
     if release and not release.phase.over:
         release = _active(progress)
         if command.to and not _matches(release.stable, command.to):

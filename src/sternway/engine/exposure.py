@@ -26,6 +26,30 @@ def ready(seen: Observation, version: Version) -> int:
     return next((w.ready for w in seen.workloads if w.workload_id == version.workload.id), 0)
 
 
+def standing_by(seen: Observation) -> Version | None:
+    """The fallback, when it can take traffic."""
+    fallback = seen.wanted.fallback if seen.wanted else None
+    return fallback if fallback is not None and ready(seen, fallback) else None
+
+
+def able(stable: Version, candidate: Version | None, seen: Observation, *, percent: float) -> Split:
+    """Share traffic as planned among those who can take it (invariant 2).
+
+    While no replica of stable is ready, its share goes to the fallback, else to the candidate that is exposed.
+    """
+    fallback = standing_by(seen)
+    if ready(seen, stable) or (fallback is None and (candidate is None or not ready(seen, candidate))):
+        takes = stable
+    elif fallback is not None:
+        takes = fallback
+    else:
+        assert candidate is not None
+        takes = candidate
+    if candidate is None or takes.id == candidate.id:
+        return Split.all_to(takes.id)
+    return Split.between(takes.id, candidate.id, percent)
+
+
 def percent_of_step(progress: Progress, release: Release) -> float:
     """The candidate's share (0..100) in the phase and step where it stands."""
     if release.phase is Phase.BAKING:
@@ -53,9 +77,13 @@ def _percent(step: CanaryStep, rate_per_s: float | None, now_percent: float) -> 
 def split_back(stable: Version, candidate: Version, seen: Observation, *, desired: int, since_s: float) -> Split:
     """All traffic to stable, as fast as its ready replicas can take it (invariant 2); never an empty route.
 
-    Stable keeps at least the share that it has. `since_s`: when the way back began.
+    Stable keeps at least the share that it has. While it has no ready replica, the fallback takes everything.
+    `since_s`: when the way back began.
     """
     ready_stable, ready_candidate = ready(seen, stable), ready(seen, candidate)
+    fallback = standing_by(seen)
+    if not ready_stable and fallback is not None and fallback.id != candidate.id:
+        return Split.all_to(fallback.id)
     if stable.id == candidate.id or not ready_candidate:
         return Split.all_to(stable.id)
     if not ready_stable:

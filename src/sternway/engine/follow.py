@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sternway.domain.releases import Observation, Phase, Progress, Release, Wanted
 from sternway.domain.versions import Version
-from sternway.engine.lifecycle import begin, superseded
+from sternway.engine.lifecycle import begin, needless, superseded
 
 
 def follow(progress: Progress, seen: Observation) -> Progress:
@@ -26,18 +26,21 @@ def follow(progress: Progress, seen: Observation) -> Progress:
 
 def _leave(progress: Progress, seen: Observation) -> Progress:
     release = progress.release
-    if release and not release.phase.over and release.phase is not Phase.ROLLING_BACK:
+    if release and release.phase is Phase.ROLLING_BACK:
+        progress = needless(progress, release, seen.now_s, "the service was removed from Git")
+    elif release and not release.phase.over:
         progress = superseded(progress, release, seen.now_s, "the service was removed from Git")
     return replace(progress, stable=None, retired=(), note="removed from Git")
 
 
 def _adopt(progress: Progress, seen: Observation, wanted: Wanted) -> Progress:
-    """The first version ever seen is trusted, unless the ledger knows better."""
+    """The first version ever seen is trusted, unless it was taken back before and a good one is known."""
     version: Version = wanted.version
     note = ""
-    if version.id in seen.ledger_bad and seen.recovered is not None:
-        note = f"{version.id} is held: the ledger in Git calls it bad; {seen.recovered.id} was proven good"
-        version = seen.recovered
+    known = next(iter(progress.good), None) or seen.recovered
+    if _held(progress, seen, version) and known is not None:
+        note = f"{version.id} is held: it was taken back before; {known.id} was proven good"
+        version = known
     good = (version, *(v for v in progress.good if v.id != version.id))
     return replace(progress, stable=version, stable_documents=wanted.documents, good=good, note=note)
 
@@ -51,11 +54,16 @@ def _consider(progress: Progress, seen: Observation, wanted: Wanted) -> Progress
         if stable.commit != version.commit or progress.stable_documents != wanted.documents or progress.note:
             return replace(progress, stable=version, stable_documents=wanted.documents, note="")
         return progress
-    held = version.id in progress.held or version.id in seen.ledger_bad
-    if held and version.id not in progress.pardoned:
+    if _held(progress, seen, version):
         note = f"{version.id} is held: it was taken back before; a new version or `sternway retry {progress.service}` goes on"
         return replace(progress, note=note)
     return begin(progress, wanted, seen.now_s)
+
+
+def _held(progress: Progress, seen: Observation, version: Version) -> bool:
+    """Whether a version was taken back, here or by the word of the ledger, and nobody has pardoned it."""
+    taken_back = version.id in progress.held or version.id in seen.ledger_bad
+    return taken_back and version.id not in progress.pardoned
 
 
 def _changed_under_way(progress: Progress, seen: Observation, wanted: Wanted, release: Release) -> Progress:

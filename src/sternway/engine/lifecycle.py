@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from sternway import judgement
 from sternway.domain.evidence import Counts
-from sternway.domain.guards import Canary
-from sternway.domain.releases import Mark, Observation, Phase, Progress, Release, Retired, Revert, Wanted
+from sternway.domain.guards import BlueGreen, Canary
+from sternway.domain.releases import Mark, Observation, Phase, Progress, Release, Retired, Revert, Reverted, Wanted
 from sternway.domain.versions import Version
 from sternway.engine.transitions import Trigger, next_phase
 
@@ -72,28 +72,38 @@ def enter(release: Release, trigger: Trigger, now_s: float, reason: str) -> Rele
         if release.judgement and (release.judgement.criterion or "").startswith("latency"):
             changes["first_bad_s"] = release.first_slow_s
     if phase in (Phase.WITHDRAWN, Phase.ASKING) and release.phase is not Phase.WITHDRAWN:
-        at_all = release.phase is Phase.BAKING or release.second_look
-        changes["returns_to"] = Phase.BAKING if at_all else Phase.EXPOSED
-    if phase is Phase.WITHDRAWN:
+        changes["returns_to"] = Phase.BAKING if _was_at_all(release) else Phase.EXPOSED
+    if phase is Phase.WITHDRAWN or (release.phase, trigger) == (Phase.MIRRORING, Trigger.LOOK_AGAIN):
         changes["withdrawals"] = release.withdrawals + 1
-    if trigger is Trigger.LOOK_AGAIN:
-        changes["second_look"] = _looks_small(release)
-        changes["evidence"] = judgement.begin_exposure(release.evidence)
-        changes["decided_s"] = None
-    if trigger in (Trigger.OVERRULED, Trigger.OVERRULED_AT_ALL):
-        changes["evidence"] = judgement.begin(
-            release.guard.judge,
-            stable=release.stable.id,
-            candidate=release.candidate.id,
-            stable_ms=release.stable_ms,
-        )
-        changes["judgement"] = None
-        changes["decided_s"] = None
+    changes |= _exposed_again(release, trigger, phase)
     if phase is Phase.BAKING or trigger is Trigger.SAME_STEP:
         changes["second_look"] = False
+    if phase is Phase.BAKING:
+        changes["baked_s"] = 0.0
     if phase.over:
         changes["ended_s"] = now_s
     return replace(release, **changes)  # type: ignore[arg-type]  # the names are fields of Release
+
+
+def _exposed_again(release: Release, trigger: Trigger, phase: Phase) -> dict[str, object]:
+    """What is forgotten when a suspected or condemned candidate gets traffic again."""
+    if trigger in (Trigger.OVERRULED, Trigger.OVERRULED_AT_ALL):
+        guard = release.guard
+        stable, candidate = release.stable.id, release.candidate.id
+        evidence = judgement.begin(guard.judge, stable=stable, candidate=candidate, stable_ms=release.stable_ms)
+        return {"evidence": evidence, "judgement": None, "decided_s": None}
+    if trigger is Trigger.LOOK_AGAIN or (release.phase is Phase.WITHDRAWN and phase is Phase.BAKING):
+        changes: dict[str, object] = {"evidence": judgement.begin_exposure(release.evidence), "decided_s": None}
+        if trigger is Trigger.LOOK_AGAIN:
+            changes["second_look"] = phase is Phase.EXPOSED and _looks_small(release)
+        return changes
+    return {}
+
+
+def _was_at_all(release: Release) -> bool:
+    """Whether all traffic was there, or was to go there again. Blue-green knows no share but all."""
+    again = release.second_look and release.returns_to is Phase.BAKING
+    return release.phase is Phase.BAKING or again or isinstance(release.guard.strategy, BlueGreen)
 
 
 def _looks_small(release: Release) -> bool:
@@ -143,9 +153,28 @@ def open_rollback(progress: Progress, seen: Observation, target: Version, reason
     )
     if not (wanted.fallback and wanted.fallback.id == target.id):
         release = replace(release, revert=_revert(release, reason))
-    good = tuple(v for v in progress.good if v.id != bad.id)
-    progress = replace(progress, release=release, releases=number, stable=target, good=good)
+    progress = replace(progress, release=release, releases=number, stable=target)
     return _hold(progress, release, seen.now_s, "bad")
+
+
+def retarget(progress: Progress, release: Release, seen: Observation) -> Progress:
+    """The version to go back to cannot run: take the next one. A rollback must not wait for ever for what is broken.
+
+    In this order: what was proven good, the fallback, and last what Git asks for by now, when nobody holds it.
+    """
+    wanted = seen.wanted
+    tried = {release.candidate.id, release.stable.id, *progress.held, *seen.ledger_bad} - {*progress.pardoned}
+    tried |= {release.candidate.id, release.stable.id}
+    others = (*progress.good, *((wanted.fallback, wanted.version) if wanted else ()))
+    target = next((v for v in others if v is not None and v.id not in tried), None)
+    if target is None:
+        return progress
+    reason = f"{release.reason}; {release.stable.id} cannot run, so traffic goes to {target.id}"
+    # What cannot run goes to the end of the line; the next one is good as far as anybody knows.
+    unable: tuple[Version, ...] = tuple(v for v in progress.good if v.id == release.stable.id)
+    good = (target, *(v for v in progress.good if v.id not in (target.id, release.stable.id)), *unable)
+    release = replace(release, stable=target, entered_s=seen.now_s, step_s=seen.now_s, reason=reason)
+    return replace(progress, release=release, stable=target, good=good)
 
 
 def promoted(progress: Progress, release: Release, now_s: float) -> Progress:
@@ -162,6 +191,14 @@ def promoted(progress: Progress, release: Release, now_s: float) -> Progress:
         retired=(*progress.retired, Retired(version=release.stable, until_s=now_s + release.guard.keep_s)),
         marks=(*progress.marks, mark),
     )
+
+
+def needless(progress: Progress, release: Release, now_s: float, why: str) -> Progress:
+    """End a rollback whose Git part is not needed any more."""
+    if release.revert is not None and release.reverted is None:
+        nothing = Reverted(release=release.name, commit=None, message=f"nothing was reverted: {why}")
+        release = replace(release, reverted=nothing)
+    return settled(progress, release, now_s)
 
 
 def settled(progress: Progress, release: Release, now_s: float) -> Progress:
@@ -191,7 +228,8 @@ def _hold(progress: Progress, release: Release, now_s: float, verdict: str) -> P
     held = (*(v for v in progress.held if v != release.candidate.id), release.candidate.id)
     mark = _mark(release, verdict, release.candidate, now_s, release.reason)
     pardoned = tuple(v for v in progress.pardoned if v != release.candidate.id)
-    return replace(progress, held=held[-KEEP_HELD:], marks=(*progress.marks, mark), pardoned=pardoned)
+    good = tuple(v for v in progress.good if v.id != release.candidate.id)
+    return replace(progress, held=held[-KEEP_HELD:], marks=(*progress.marks, mark), pardoned=pardoned, good=good)
 
 
 def _mark(release: Release, verdict: str, version: Version, now_s: float, why: str) -> Mark:

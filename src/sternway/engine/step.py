@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sternway import judgement
-from sternway.domain.guards import BlueGreen
+from sternway.domain.guards import Canary
 from sternway.domain.releases import Answered, Decision, Observation, Phase, Progress, Release, Reply
 from sternway.domain.tallies import Reading, Tally, Unit
 from sternway.engine.advance import advance
@@ -89,6 +89,8 @@ def judge(progress: Progress, seen: Observation) -> Progress:
         evidence, judged = judgement.judge(
             release.guard.judge, release.evidence, reading, now_s=seen.now_s, concurrent=_concurrent(release)
         )
+        if not reading.tallies and replace(evidence, now_s=release.evidence.now_s) == release.evidence:
+            evidence = release.evidence  # nothing was seen: waiting must not fill the journal
         release = replace(release, evidence=evidence, judgement=judged)
     return replace(progress, release=release)
 
@@ -96,7 +98,7 @@ def judge(progress: Progress, seen: Observation) -> Progress:
 def _concurrent(release: Release) -> bool:
     at_all = release.phase is Phase.WITHDRAWN and release.returns_to is Phase.BAKING and not release.second_look
     switched = release.phase is Phase.BAKING or at_all
-    no_control = isinstance(release.guard.strategy, BlueGreen) or release.guard.bake_control_percent <= 0
+    no_control = not isinstance(release.guard.strategy, Canary) or release.guard.bake_control_percent <= 0
     return not (switched and no_control)
 
 
@@ -108,6 +110,7 @@ def _count(release: Release, seen: Observation) -> Release:
         t.bad and t.version == release.candidate.id and t.criterion.startswith("latency") for t in reading.tallies
     )
     first_bad = release.first_bad_s if release.first_bad_s is not None else reading.first_bad_s
+    sighted_again = release.blind_since_s is not None and reading.blind_since_s is None
     return replace(
         release,
         step_requests=release.step_requests + answered,
@@ -117,6 +120,7 @@ def _count(release: Release, seen: Observation) -> Release:
         first_slow_s=seen.now_s if slow and release.first_slow_s is None else release.first_slow_s,
         last_candidate_s=reading.last_candidate_s or release.last_candidate_s,
         blind_since_s=reading.blind_since_s,
+        looked_s=seen.now_s if sighted_again else release.looked_s,
     )
 
 

@@ -13,7 +13,7 @@ class Trigger(StrEnum):
     READY_TO_MIRROR = "ready, mirror first"
     READY_TO_PREVIEW = "ready, preview first"
     READY_TO_EXPOSE = "ready"
-    READY_TO_RETURN = "ready, proven good before"
+    READY_TO_RETURN = "ready, proven good before or without an address"
     NEXT_STEP = "enough evidence, next step"
     SAME_STEP = "no harm in a second look"
     SWITCH = "switched, or last step passed"
@@ -21,6 +21,7 @@ class Trigger(StrEnum):
     LOOK_AGAIN = "looking again"
     CONDEMNED = "condemned"
     ASK = "condemned, a person is asked"
+    TOO_OFTEN = "suspected too often, a person is asked"
     TAKEN_BACK = "taken back by a person, or patience ended"
     OVERRULED = "overruled by a person"
     OVERRULED_AT_ALL = "overruled by a person after the switch"
@@ -38,6 +39,9 @@ TRANSITIONS: dict[tuple[Phase, Trigger], Phase] = (
         (Phase.STARTING, Trigger.READY_TO_PREVIEW): Phase.PREVIEW,
         (Phase.STARTING, Trigger.READY_TO_EXPOSE): Phase.EXPOSED,
         (Phase.STARTING, Trigger.READY_TO_RETURN): Phase.BAKING,
+        (Phase.MIRRORING, Trigger.LOOK_AGAIN): Phase.MIRRORING,
+        (Phase.MIRRORING, Trigger.TOO_OFTEN): Phase.ASKING,
+        (Phase.WITHDRAWN, Trigger.TOO_OFTEN): Phase.ASKING,
         (Phase.MIRRORING, Trigger.READY_TO_PREVIEW): Phase.PREVIEW,
         (Phase.MIRRORING, Trigger.READY_TO_EXPOSE): Phase.EXPOSED,
         (Phase.PREVIEW, Trigger.SWITCH): Phase.BAKING,

@@ -9,10 +9,12 @@ from sternway.domain.releases import Decision, Observation, Phase, Progress, Rel
 from sternway.domain.tallies import Question
 from sternway.domain.traffic import MirrorTo, Pin, ShieldPlan, Split, TrafficPlan
 from sternway.domain.versions import Version
-from sternway.engine.exposure import ready, split_back
+from sternway.engine.exposure import able, ready, split_back, standing_by
 
 TICK_S = 1.0
 """How often a release is looked at when nothing wakes it earlier."""
+PATIENT_S = 10.0
+"""The same while nothing but a person or Git is waited for."""
 REST_S = 30.0
 """How often a service without a release is looked at."""
 
@@ -22,13 +24,19 @@ _CARRIES = (Phase.EXPOSED, Phase.BAKING)
 def decide(progress: Progress, seen: Observation) -> Decision:
     """The whole desired world of a service, and when to look again."""
     if progress.stable is None:
-        return Decision(service=progress.service, gone=seen.wanted is None, reason=progress.note or "nothing to run")
+        return Decision(
+            service=progress.service,
+            gone=seen.wanted is None,
+            marks=progress.marks,
+            reason=progress.note or "nothing to run",
+        )
     release = _under_way(progress)
     return Decision(
         service=progress.service,
         release=progress.release.name if progress.release else None,
         phase=progress.release.phase if progress.release else None,
         traffic=_traffic(progress, seen),
+        gone=seen.wanted is not None and seen.wanted.service.port is None and seen.traffic is not None,
         workloads=_workloads(progress, seen),
         revert=release.revert if release and release.reverted is None else None,
         marks=progress.marks,
@@ -52,13 +60,10 @@ def _traffic(progress: Progress, seen: Observation) -> TrafficPlan | None:
         return _at_rest(progress, seen)
     candidate = release.candidate
     split = _split(progress, release, seen)
-    versions = tuple({v.id: v for v in (release.stable, candidate)}.values())
-    if release.phase is Phase.STARTING:
-        versions = (release.stable,)
     exposed = release.phase in _CARRIES and release.stable.id != candidate.id
     return TrafficPlan(
         service=service,
-        versions=versions,
+        versions=_versions(progress, release, split, seen),
         split=split,
         pins=_pins(release) if release.phase is Phase.EXPOSED and not release.second_look else (),
         mirror=_mirror(release),
@@ -67,26 +72,47 @@ def _traffic(progress: Progress, seen: Observation) -> TrafficPlan | None:
     )
 
 
+def _versions(progress: Progress, release: Release, split: Split, seen: Observation) -> tuple[Version, ...]:
+    """What the proxies must know: stable, the candidate, and what was left a moment ago, until its last answers.
+
+    A candidate that gets nothing is only named where the proxies hold it already: what they refuse to take must not
+    keep them from taking the way back.
+    """
+    fallback = standing_by(seen)
+    versions = {v.id: v for v in (release.stable, *(retired.version for retired in progress.retired))}
+    used = release.phase in (*_CARRIES, Phase.MIRRORING, Phase.PREVIEW)
+    held = seen.traffic is not None and any(v.id == release.candidate.id for v in seen.traffic.versions)
+    if used or split.percent(release.candidate.id) or (held and release.phase is not Phase.STARTING):
+        versions[release.candidate.id] = release.candidate
+    if fallback is not None and split.percent(fallback.id):
+        versions.setdefault(fallback.id, fallback)
+    return tuple(versions.values())
+
+
 def _at_rest(progress: Progress, seen: Observation) -> TrafficPlan:
-    """All to stable; a version that was left a moment ago stays known until its last requests are answered."""
+    """All to stable; a version that was left a moment ago stays known until its last requests are answered.
+
+    While stable has no ready replica, all goes to the fallback, or to a good version that has not been stopped yet.
+    """
     stable, wanted = progress.stable, seen.wanted
     assert stable is not None
     assert wanted is not None
     versions = {v.id: v for v in (stable, *(r.version for r in progress.retired))}
-    if not ready(seen, stable) and wanted.fallback and ready(seen, wanted.fallback):
-        versions[wanted.fallback.id] = wanted.fallback
-        split = Split.all_to(wanted.fallback.id)
-    else:
-        split = Split.all_to(stable.id)
-    return TrafficPlan(service=wanted.service, versions=tuple(versions.values()), split=split)
+    takes = stable
+    if not ready(seen, stable):
+        proven = {v.id for v in progress.good}
+        left: list[Version] = [r.version for r in progress.retired if r.version.id in proven and ready(seen, r.version)]
+        takes = standing_by(seen) or next(iter(left), stable)
+        versions.setdefault(takes.id, takes)
+    return TrafficPlan(service=wanted.service, versions=tuple(versions.values()), split=Split.all_to(takes.id))
 
 
 def _split(progress: Progress, release: Release, seen: Observation) -> Split:
     stable, candidate = release.stable, release.candidate
     if release.phase in _CARRIES:
-        return Split.between(stable.id, candidate.id, release.percent)
+        return able(stable, candidate, seen, percent=release.percent)
     if release.phase is Phase.STARTING:
-        return Split.all_to(stable.id)
+        return able(stable, None, seen, percent=0.0)
     return split_back(stable, candidate, seen, desired=progress.stable_replicas, since_s=release.entered_s)
 
 
@@ -143,12 +169,19 @@ def _question(progress: Progress) -> Question:
 
 
 def _look_at(progress: Progress, seen: Observation) -> float:
-    times = [seen.now_s + (TICK_S if _under_way(progress) else REST_S)]
+    release = _under_way(progress)
+    times = [seen.now_s + (REST_S if release is None else _tick_s(release, seen))]
     times += [retired.until_s for retired in progress.retired]
-    release = progress.release
     if release and release.phase is Phase.WITHDRAWN:
         times.append(release.entered_s + release.guard.withdraw_s)
-    return max(seen.now_s, min(times))
+    # What is due already was done in this pass, or waits for something else: it must not keep the loop spinning.
+    return min(at_s for at_s in times if at_s > seen.now_s)
+
+
+def _tick_s(release: Release, seen: Observation) -> float:
+    waits = release.phase in (Phase.ASKING, Phase.ROLLING_BACK)
+    left = seen.traffic is not None and not seen.traffic.reaches(release.candidate.id)
+    return PATIENT_S if waits and left else TICK_S
 
 
 def _reason(progress: Progress) -> str:

@@ -76,7 +76,7 @@ class FakePlatform:
 
     def _ready(self, run: WorkloadRun, since_s: float) -> int:
         image = run.workload.image
-        if image in self.broken or image in self.unready or self.clock.now() - since_s < self.start_s:
+        if image in self.broken or image in self.unready or 0 <= self.clock.now() - since_s < self.start_s:
             return 0
         return min(run.replicas, self.ready_at_most.get(image, run.replicas))
 
