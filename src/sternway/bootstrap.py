@@ -168,8 +168,7 @@ class Sternway:
         await self.platform.start()
         await asyncio.gather(*(self._converge(service) for service in sorted(recorded)))
         self._converged = True
-        for service in sorted(recorded | wanted | set(self.platform.services())):  # what nobody wants is stopped
-            self.queue.wake(service)
+        self._wake_all(recorded | wanted)
         self._tasks.append(asyncio.create_task(self._follow_git(), name="follow git"))
         self._tasks.append(asyncio.create_task(self._keep_house(), name="journal housekeeping"))
 
@@ -232,8 +231,11 @@ class Sternway:
                 async with asyncio.timeout(wait_s):
                     await self._git_event.wait()
             self._git_event.clear()
+            unread = self.git.catalogue is None
             try:
                 await self.git.follow()
+                if unread and self.git.catalogue is not None:
+                    self._wake_all(set(await self.journal.services()))
                 self._log_keys()
                 self._remember_commit()
                 wait_s = None
@@ -262,6 +264,11 @@ class Sternway:
         keys = [w.guard.judge.cluster_key for w in (self.git.catalogue.wanted if self.git.catalogue else ())]
         headers = {"cookie" if key.cookie else (key.header or "").lower() for key in keys if key}
         self.router.set_logged_headers(sorted({*headers, *self.signals.logged_headers()} - {""}))
+
+    def _wake_all(self, services: set[str]) -> None:
+        """Look at these and at all that runs: what nobody wants is stopped."""
+        for service in sorted(services | set(self.platform.services())):
+            self.queue.wake(service)
 
     def _git_changed(self) -> None:
         self._git_event.set()

@@ -6,10 +6,13 @@ Order: traffic first, then workloads, then Git (in the background: a Git server 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sternway.control.outbox import Outbox
 from sternway.domain.platform import WorkloadRun
 from sternway.domain.releases import Decision, Observation
 from sternway.domain.traffic import TrafficPlan
+from sternway.errors import SternwayError
 from sternway.ports import Platform, SignalSource, TrafficRouter
 
 
@@ -24,31 +27,57 @@ class Actor:
         self._runs: dict[str, tuple[WorkloadRun, ...]] = {}
 
     async def act(self, decision: Decision, seen: Observation | None) -> str:
-        """Bring the world to the decision; returns what was changed, in words ('' when nothing had to be)."""
-        done = []
+        """Bring the world to the decision; returns what was changed, in words ('' when nothing had to be).
+
+        What fails holds nothing else up: it is raised at the end. While traffic is not as decided, no workload stops.
+        """
         self._signals.ask(decision.service, decision.question)
+        failures: list[SternwayError] = []
+        done = ["", ""]
+        try:
+            done[0] = await self._move_traffic(decision, seen)
+        except SternwayError as failure:
+            failures.append(failure)
+        try:
+            done[1] = await self._run_workloads(decision, keep=bool(failures))
+        except SternwayError as failure:
+            failures.append(failure)
+        self._outbox.post(decision)
+        if failures:
+            raise failures[0]
+        return "; ".join(what for what in done if what)
+
+    async def _move_traffic(self, decision: Decision, seen: Observation | None) -> str:
         if decision.gone:
             await self._router.release(decision.service)
         elif decision.traffic is not None and (seen is None or seen.traffic != decision.traffic):
             await self._router.apply(decision.traffic)
-            done.append(f"traffic: {_words(decision.traffic)}")
-        if self._runs.get(decision.service) != decision.workloads:
-            await self._platform.apply(decision.service, decision.workloads)
-            self._runs[decision.service] = decision.workloads
-            done.append(
-                "workloads: "
-                + (", ".join(f"{run.workload.image} x{run.replicas}" for run in decision.workloads) or "none")
-            )
-        self._outbox.post(decision)
-        return "; ".join(done)
+            return f"traffic: {_words(decision.traffic)}"
+        return ""
+
+    async def _run_workloads(self, decision: Decision, *, keep: bool) -> str:
+        known = self._runs.get(decision.service)
+        if keep and known is None:
+            return ""  # nobody knows what still has traffic
+        runs = {run.workload.id: run for run in decision.workloads}
+        for run in (known or ()) if keep else ():
+            now = runs.get(run.workload.id, run)
+            runs[run.workload.id] = replace(now, replicas=max(now.replicas, run.replicas))
+        wanted = tuple(runs.values())
+        if known == wanted:
+            return ""
+        await self._platform.apply(decision.service, wanted)
+        self._runs[decision.service] = wanted
+        return "workloads: " + (", ".join(f"{run.workload.image} x{run.replicas}" for run in wanted) or "none")
 
     async def only_take_away(self, decision: Decision, seen: Observation) -> None:
-        """When the journal cannot be written: apply the split if it gives some version less than it has, else nothing."""
+        """When the journal cannot be written: apply the plan if it takes some version's users away, else nothing."""
         desired, now = decision.traffic, seen.traffic
         if desired is None or now is None or decision.release is None:
             return
         stable = decision.question.stable if decision.question else None
-        if stable and desired.split.percent(stable) > now.split.percent(stable):
+        back = stable is not None and desired.split.percent(stable) > now.split.percent(stable)
+        if back or set(desired.pins) < set(now.pins):
             await self._router.apply(desired)
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from sternway.clock import Clock
 from sternway.control.follow_git import GitFollower
 from sternway.control.outbox import Outbox
-from sternway.domain.releases import Observation, Progress
+from sternway.domain.releases import Command, Observation, Progress
+from sternway.errors import StoreUnavailable
 from sternway.ports import CommandQueue, Platform, SignalSource, TrafficRouter
 
 
@@ -43,12 +44,14 @@ class Observer:
         workloads = await self._platform.describe(service)
         resumed = service not in self._met
         self._met.add(service)
+        traffic = await self._router.observe(service)
+        commands = await self._new_commands(service, progress)
         return Observation(
             wanted=wanted,
             workloads=tuple(replace(state, replicas=()) for state in workloads),
-            traffic=await self._router.observe(service),
-            reading=await self._signals.read(service),
-            commands=await self._commands.after(service, progress.last_command),
+            traffic=traffic,
+            reading=await self._signals.read(service),  # last: it is read once, and must not be lost by what fails
+            commands=commands,
             reverted=self._outbox.reverted(service),
             marked=self._outbox.marked(service),
             ledger_bad=self._git.bad(service),
@@ -56,3 +59,10 @@ class Observer:
             resumed=resumed,
             now_s=self._clock.now(),
         )
+
+    async def _new_commands(self, service: str, progress: Progress) -> tuple[Command, ...]:
+        try:
+            return await self._commands.after(service, progress.last_command)
+        except StoreUnavailable:
+            # Harm must be seen all the same. What has to be recorded in this pass meets the trouble again and tells it.
+            return ()

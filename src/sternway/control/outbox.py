@@ -6,6 +6,7 @@ Posted by `control.act`; what came of it is observed by the next pass. Idempoten
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable
 
 from sternway.domain.releases import Decision, Mark, Revert, Reverted
@@ -66,6 +67,10 @@ class Outbox:
                 self.troubles[name] = str(trouble)
                 wait_s = min(LONGEST_WAIT_S, max(trouble.retry_in_s, 2 * wait_s))
                 await asyncio.sleep(wait_s)
+            except Exception as bug:  # noqa: BLE001  it must neither spin nor vanish: it is shown in `status`
+                known = isinstance(bug, SternwayError)
+                self.troubles[name] = str(bug) if known else "".join(traceback.format_exception(bug))
+                await asyncio.sleep(LONGEST_WAIT_S)
             else:
                 self.troubles.pop(name, None)
                 self._wake(service)

@@ -19,7 +19,7 @@ from sternway.control.act import Actor
 from sternway.control.observe import Observer
 from sternway.domain.releases import Decision, Observation, Progress, Reply
 from sternway.engine.step import Step, step
-from sternway.errors import StoreUnavailable, Temporary
+from sternway.errors import SternwayError, StoreUnavailable
 from sternway.ports import Entry, Journal
 
 
@@ -49,10 +49,12 @@ class Reconciler:
         before = await self.progress(service)
         seen = await self._observer.observe(service, before)
         after = step(before, seen)
-        await self._record(before, seen, after)
-        await self._act(after, seen)
-        for reply in after.decision.replies:
-            self._answer(reply)
+        recorded = await self._record(before, seen, after)
+        try:
+            await self._act(after, seen)
+        finally:  # a command is obeyed once it is recorded, whatever keeps the world from following at once
+            for reply in recorded:
+                self._answer(reply)
         return after.decision.look_at_s
 
     async def converge(self, service: str) -> None:
@@ -71,8 +73,11 @@ class Reconciler:
         """The latest decision on a service in this process."""
         return self._decisions.get(service)
 
-    async def _record(self, before: Progress, seen: Observation, after: Step) -> None:
-        """Write the pass down before it has any effect; a pass that changed nothing is not worth a line."""
+    async def _record(self, before: Progress, seen: Observation, after: Step) -> tuple[Reply, ...]:
+        """Write the pass down before it has any effect; a pass that changed nothing is not worth a line.
+
+        Returns the answers to commands that are durable now.
+        """
         previous = self._decisions.get(before.service)
         self._progress[before.service] = after.progress
         self._decisions[before.service] = after.decision
@@ -92,7 +97,7 @@ class Reconciler:
                 )
             )
         if not waiting:
-            return
+            return ()
         try:
             await self._journal.record(tuple(waiting), sync=changed or len(waiting) > 1)
         except StoreUnavailable:
@@ -100,13 +105,15 @@ class Reconciler:
             # traffic is taken away all the same, and the lines are kept and written first as soon as it can be.
             await self._actor.only_take_away(after.decision, seen)
             raise
+        replies = tuple(reply for entry in waiting if entry.decision for reply in entry.decision.replies)
         waiting.clear()
+        return replies
 
     async def _act(self, after: Step, seen: Observation) -> None:
         decision = after.decision
         try:
             applied = await self._actor.act(decision, seen)
-        except Temporary as failure:
+        except SternwayError as failure:
             await self._note(decision, "failed", str(failure))
             raise
         if applied:
