@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from dataclasses import dataclass, field, replace
 
@@ -160,10 +161,9 @@ class World:
     async def look(self) -> None:
         """One pass; a crash anywhere in it is a new process that converges first."""
         try:
-            await self.reconciler.reconcile("orders")
+            with contextlib.suppress(Temporary):
+                await self.reconciler.reconcile("orders")
             await self._git_work()
-        except Temporary:
-            return
         except Crash:
             await self.restart()
 

@@ -1,0 +1,106 @@
+"""Waiting: for people, for traffic, for replicas, without an end. It costs nothing and is not without a limit."""
+
+from world import World, guard
+
+from sternway.domain.guards import Mode, Then
+from sternway.domain.releases import Phase, Verb
+
+
+async def started(**fields: object) -> World:
+    """A world in which 1.0.0 serves."""
+    world = World(**fields)  # type: ignore[arg-type]
+    world.commit("1.0.0")
+    await world.run(30)
+    return world
+
+
+async def test_a_withdrawn_release_that_waits_longer_is_not_looked_at_without_a_pause():
+    """Paused, or without ready replicas, it is overdue on every pass; the loop must not spin."""
+    world = await started()
+    world.commit("1.1.0", with_guard=guard(withdraw_s=3.0))
+    await world.until(Phase.EXPOSED)
+    world.platform.unready.add("orders:1.1.0")
+    await world.until(Phase.WITHDRAWN)
+    await world.say(Verb.PAUSE)
+    await world.run(6)
+    assert (await world.release()).phase is Phase.WITHDRAWN
+    look_at_s = await world.reconciler.reconcile("orders")
+    assert look_at_s is not None
+    assert look_at_s >= world.clock.now() + 1
+
+
+async def test_waiting_without_traffic_does_not_fill_the_journal():
+    """A release of a service that nobody calls may stand for weeks."""
+    world = await started(rate_per_s=0)
+    world.commit("1.1.0")
+    await world.until(Phase.EXPOSED)
+    await world.run(5)
+    before = len(world.store.lines)
+    await world.run(100)
+    assert len(world.store.lines) == before
+
+
+async def test_waiting_blind_does_not_fill_the_journal_and_blind_time_is_no_bake():
+    """However long the access log is away in the bake."""
+    world = await started()
+    world.commit("1.1.0", with_guard=guard(bake_s=60.0))
+    await world.until(Phase.BAKING)
+    await world.run(10)
+    baked_s = (await world.release()).baked_s
+    world.signals.blind_since_s = world.clock.now()
+    world.rate_per_s = 0
+    await world.run(15)
+    before = len(world.store.lines)
+    await world.run(100)
+    assert len(world.store.lines) == before
+    world.signals.blind_since_s = None
+    await world.run(3)
+    assert (await world.release()).phase is Phase.BAKING
+    assert (await world.release()).baked_s <= baked_s + 5
+
+
+async def test_a_question_to_a_person_is_not_looked_at_every_second():
+    """Over a weekend, with all traffic at stable; a command wakes it at once."""
+    world = await started()
+    world.commit("1.1.0", error=1.0, with_guard=guard(mode=Mode.ASK, ask_then=Then.HOLD))
+    await world.until(Phase.ASKING)
+    await world.run(2)
+    look_at_s = await world.reconciler.reconcile("orders")
+    assert look_at_s is not None
+    assert look_at_s >= world.clock.now() + 10
+
+
+async def test_a_release_that_is_suspected_again_and_again_asks_a_person():
+    """Users are not tried for ever: after eight withdrawals somebody decides, or the guard's patience does."""
+    world = await started()
+    world.commit("1.1.0", with_guard=guard(withdraw_s=2.0, ask_timeout_s=30.0))
+    for _ in range(8):
+        world.platform.unready.clear()
+        await world.until(Phase.EXPOSED)
+        world.platform.unready.add("orders:1.1.0")
+        await world.until(Phase.WITHDRAWN)
+    world.platform.unready.clear()
+    release = await world.until(Phase.ASKING, within_s=10)
+    assert "withdrawn 8 times" in release.reason
+    assert not world.history.reverts
+    await world.until(Phase.ROLLED_BACK, within_s=40)
+    assert len(world.history.reverts) == 1
+
+
+async def test_resume_gives_a_release_that_was_suspected_often_another_eight_looks():
+    """The person's word counts: it is not asked again at the next suspicion."""
+    world = await started()
+    world.commit("1.1.0", with_guard=guard(withdraw_s=2.0))
+    for _ in range(8):
+        world.platform.unready.clear()
+        await world.until(Phase.EXPOSED)
+        world.platform.unready.add("orders:1.1.0")
+        await world.until(Phase.WITHDRAWN)
+    world.platform.unready.clear()
+    await world.until(Phase.ASKING, within_s=10)
+    await world.say(Verb.RESUME)
+    world.platform.unready.add("orders:1.1.0")
+    await world.until(Phase.WITHDRAWN)
+    world.platform.unready.clear()
+    await world.until(Phase.EXPOSED, within_s=10)
+    await world.until(Phase.PROMOTED)
