@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import pytest
-from world import World, guard
+from world import Store, World, guard
 
 from sternway.control import outbox
 from sternway.control.outbox import Outbox
@@ -15,10 +15,9 @@ from sternway.domain.releases import Command, Mark, Phase, Verb
 from sternway.errors import PlatformUnavailable, StoreUnavailable
 from sternway.ports import Entry
 from sternway.testing.fakes import FakeHistory, FakePlatform
-from sternway.testing.store import MemoryStore
 
 
-class Full(MemoryStore):
+class Full(Store):
     """A store on a disk that may be full: nothing can be written, or even read."""
 
     full = False

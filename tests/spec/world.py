@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from sternway.control.act import Actor
@@ -18,10 +19,13 @@ from sternway.domain.tallies import ClusterKey, Question, Reading, Tally, Unit
 from sternway.domain.traffic import TrafficPlan
 from sternway.domain.versions import Service, Version, Workload
 from sternway.errors import Temporary
-from sternway.testing.fakes import FakeClock, FakeHistory, FakePlatform, FakeRouter, FakeSignals
+from sternway.ports import Entry
+from sternway.testing.fakes import FakeClock, FakeHistory, FakePlatform, FakeRouter, FakeSignals, Tap, no_tap
 from sternway.testing.store import MemoryStore
 
 SERVICE = Service(name="orders", port=8080)
+PINNED_PERCENT = 20.0
+"""How many requests carry the header or cookie of an A/B test."""
 
 
 class Crash(BaseException):
@@ -49,6 +53,30 @@ def guard(**changes: object) -> Guard:
         "progress_deadline_s": 30.0,
     }
     return Guard(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+class Store(MemoryStore):
+    """A journal beside whose writes the process may die."""
+
+    tap: Tap = staticmethod(no_tap)
+
+    async def record(self, entries: Sequence[Entry], *, sync: bool = False) -> None:
+        """See ports.Journal."""
+        self.tap("journal.record before")
+        await super().record(entries, sync=sync)
+        self.tap("journal.record after")
+
+
+class Signals(FakeSignals):
+    """Readings that are gone when the process dies after it took them."""
+
+    tap: Tap = staticmethod(no_tap)
+
+    async def read(self, service: str) -> Reading:
+        """See ports.SignalSource."""
+        reading = await super().read(service)
+        self.tap("signals.read after")
+        return reading
 
 
 @dataclass
@@ -80,7 +108,7 @@ class World:
     base_error: float = 0.001
     seed: int = 0
     error: dict[str, float] = field(default_factory=dict)
-    store: MemoryStore = field(default_factory=MemoryStore)
+    store: Store = field(default_factory=Store)
     clock: FakeClock = field(default_factory=FakeClock)
     crash_in: int | None = None
     replies: list[Reply] = field(default_factory=list)
@@ -88,9 +116,11 @@ class World:
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
+        self.taps = 0
         self.platform = FakePlatform(clock=self.clock, tap=self._tap)
         self.router = FakeRouter(tap=self._tap)
-        self.signals = FakeSignals()
+        self.signals = Signals()
+        self.signals.tap = self.store.tap = self._tap
         self.history = FakeHistory(tap=self._tap, on_revert=self._reverted)
         self.git = Git(history=self.history)
         self._live = True
@@ -117,6 +147,7 @@ class World:
         )
 
     def _tap(self, _: str) -> None:
+        self.taps += 1
         if self.crash_in is not None:
             self.crash_in -= 1
             if self.crash_in < 0:
@@ -216,6 +247,7 @@ class World:
         shares = {id_: plan.split.percent(id_) for id_ in plan.split.versions}
         if plan.mirror is not None:
             shares.setdefault(plan.mirror.version, plan.mirror.percent)
+        shares |= {pin.version: PINNED_PERCENT for pin in plan.pins}
         for id_, percent in shares.items():
             total = self._binomial(int(self.rate_per_s * seconds), percent / 100)
             bad = self._binomial(total, self.error.get(id_, self.base_error))
