@@ -4,6 +4,7 @@ Which test holds which invariant is listed in docs/concepts/invariants.md; the n
 """
 
 import asyncio
+from dataclasses import replace
 
 from hypothesis import HealthCheck, note, settings
 from hypothesis import Phase as Step
@@ -12,12 +13,28 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from world import World, guard, version
 
 from sternway.control.replay import replay
-from sternway.domain.guards import BlueGreen, Mode, Then
-from sternway.domain.releases import Phase, Verb
+from sternway.domain.guards import ABTest, BlueGreen, MirrorFirst, Mode, Then
+from sternway.domain.releases import Decision, Observation, Phase, Verb
+from sternway.domain.traffic import TrafficPlan
+from sternway.domain.versions import Version
+from sternway.engine.exposure import ready
+from sternway.ports import Entry
 
 TAGS = ("1.1.0", "1.2.0", "1.3.0")
 BAD = "1.2.0"
 BROKEN = "1.3.0"
+FALLBACK = version("0.9.9")
+GUARDS = {
+    "canary": guard(),
+    "keyless": guard(judge=replace(guard().judge, cluster_key=None)),
+    "blue-green": guard(strategy=BlueGreen(hold_s=1.0)),
+    "mirror": guard(mirror=MirrorFirst(percent=20.0, min_requests=30)),
+    "A/B": guard(strategy=ABTest(header=("x-group", "b"), min_requests=50)),
+    "ask": guard(mode=Mode.ASK, ask_timeout_s=30.0),
+    "ask in blue-green": guard(mode=Mode.ASK, ask_timeout_s=30.0, strategy=BlueGreen(hold_s=3.0)),
+    "blind": guard(blind_s=5.0, blind_then=Then.ROLLBACK),
+    "blind, promote": guard(blind_s=5.0, blind_then=Then.PROMOTE),
+}
 
 
 class Service(RuleBasedStateMachine):
@@ -27,6 +44,9 @@ class Service(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.taken_back: set[str] = set()
+        self.answered: set[int] = set()
+        self.asked = 0
+        self.read = 0
         self.applied = 0
 
     def run(self, work):
@@ -50,18 +70,33 @@ class Service(RuleBasedStateMachine):
         self.world.commit("1.0.0")
         self.run(self.world.run(10))
 
-    @rule(tag=st.sampled_from(("1.0.0", *TAGS)), kind=st.sampled_from(["canary", "blue-green", "ask", "blind"]))
-    def push(self, tag: str, kind: str) -> None:
-        """Somebody commits."""
-        guards = {
-            "canary": guard(),
-            "blue-green": guard(strategy=BlueGreen(hold_s=1.0)),
-            "ask": guard(mode=Mode.ASK, ask_timeout_s=30.0),
-            "blind": guard(blind_s=5.0, blind_then=Then.ROLLBACK),
-        }
+    @rule(
+        tag=st.sampled_from(("1.0.0", *TAGS)),
+        kind=st.sampled_from(sorted(GUARDS)),
+        timeout_ms=st.sampled_from([15_000, 15_000, 500]),
+        fallback=st.sampled_from([None, FALLBACK]),
+        replicas=st.integers(1, 3),
+    )
+    def push(self, tag: str, kind: str, timeout_ms: int, fallback: Version | None, replicas: int) -> None:
+        """Somebody commits a version, or a policy, guard, fallback or number of replicas."""
         if tag == BROKEN:
             self.world.platform.broken["orders:1.3.0"] = "exited 3 times"
-        self.world.commit(tag, with_guard=guards[kind])
+        pushed = version(tag)
+        pushed = replace(
+            pushed, policy=replace(pushed.policy, timeout_ms=timeout_ms), id="", commit=f"c-{tag}-{timeout_ms}"
+        )
+        if tag == BAD:
+            self.world.error[pushed.id] = 0.5
+        self.world.push(
+            pushed, guard=GUARDS[kind], fallback=fallback, fallback_replicas=2 if fallback else 0, replicas=replicas
+        )
+
+    @rule(seconds=st.integers(1, 3))
+    def delete_the_service_for_a_while(self, seconds: int) -> None:
+        """Somebody removes the manifests and brings them back."""
+        before, self.world.git.now = self.world.git.now, None
+        self.run(self.world.run(seconds))
+        self.world.git.now = before
 
     @rule(seconds=st.integers(1, 40), tick=st.sampled_from([0.1, 1.0]))
     def pass_time(self, seconds: int, tick: float) -> None:
@@ -84,6 +119,7 @@ class Service(RuleBasedStateMachine):
     def command(self, verb: Verb, to: str | None) -> None:
         """A person says something."""
         self.run(self.world.store.add("orders", verb.value, "ada", self.world.clock.now(), to, ""))
+        self.asked += 1
         if verb is Verb.RETRY:
             self.taken_back.clear()
 
@@ -102,10 +138,57 @@ class Service(RuleBasedStateMachine):
         """Nothing can be seen, or everything again."""
         self.world.signals.blind_since_s = self.world.clock.now() if blind else None
 
-    @rule(ready=st.sampled_from([0, 1, 2]))
-    def stable_loses_replicas(self, ready: int) -> None:
-        """Replicas of 1.0.0 become unready."""
-        self.world.platform.ready_at_most["orders:1.0.0"] = ready
+    @rule(tag=st.sampled_from(("0.9.9", "1.0.0", "1.0.0", "1.1.0", BAD)), ready=st.sampled_from([0, 1, 2]))
+    def versions_lose_replicas(self, tag: str, ready: int) -> None:
+        """Replicas become unready, or ready again."""
+        self.world.platform.ready_at_most[f"orders:{tag}"] = ready
+
+    def lines(self) -> list[Entry]:
+        """The passes that were recorded since this was asked last."""
+        entries = [line.entry for line in self.world.store.lines[self.read :]]
+        self.read = len(self.world.store.lines)
+        return [entry for entry in entries if entry.decision is not None and entry.observation is not None]
+
+    @invariant()
+    def every_pass_decides_what_can_be_done(self) -> None:
+        """(2) Traffic goes to nobody without a ready replica while somebody trusted has one; (8) no pass spins."""
+        if not hasattr(self, "world"):
+            return
+        for entry in self.lines():
+            seen, decision = entry.observation, entry.decision
+            assert seen is not None
+            assert decision is not None
+            assert decision.look_at_s is None or decision.look_at_s > seen.now_s
+            assert not {reply.command for reply in decision.replies} & self.answered
+            self.answered |= {reply.command for reply in decision.replies}
+            if decision.traffic is not None:
+                self.check_capacity(decision.traffic, seen, decision)
+
+    def check_capacity(self, plan: TrafficPlan, seen: Observation, decision: Decision) -> None:
+        """See every_pass_decides_what_can_be_done."""
+        trusted = {decision.question.stable} if decision.question else set()
+        if decision.phase in (Phase.EXPOSED, Phase.BAKING) and decision.question:
+            trusted.add(decision.question.candidate or "")
+        known = {v.id: v for v in (*plan.versions, FALLBACK)}
+        if seen.wanted and seen.wanted.fallback:
+            trusted.add(FALLBACK.id)
+        running = {run.workload.id for run in decision.workloads}
+        takes = {id_ for id_, v in known.items() if id_ in trusted and ready(seen, v)}
+        for id_ in plan.split.versions:
+            assert ready(seen, known[id_]) or not takes, note(f"{id_} has no replica, {takes} have: {plan.split}")
+            assert known[id_].workload.id in running
+
+    @invariant()
+    def no_workload_is_stopped_that_has_traffic(self) -> None:
+        """(2) What the proxies send users to, the platform runs."""
+        if not hasattr(self, "world"):
+            return
+        plan = self.run(self.world.router.observe("orders"))
+        if plan is None:
+            return
+        runs = {state.workload_id for state in self.run(self.world.platform.describe("orders"))}
+        for v in plan.versions:
+            assert plan.split.percent(v.id) == 0 or v.workload.id in runs, note(f"{v.id} was stopped: {plan.split}")
 
     @invariant()
     def every_plan_was_recorded_before_it_was_applied(self) -> None:
@@ -131,7 +214,7 @@ class Service(RuleBasedStateMachine):
         if release and release.phase is Phase.ROLLED_BACK and release.candidate.id in progress.held:
             self.taken_back.add(release.candidate.id)
         for id_ in self.taken_back:
-            assert plan.split.percent(id_) == 0, note(f"{id_} was taken back and has traffic: {plan.split}")
+            assert not plan.reaches(id_), note(f"{id_} was taken back and has traffic: {plan.split}")
 
     @invariant()
     def only_proven_versions_are_stable(self) -> None:
@@ -139,8 +222,9 @@ class Service(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         progress = self.run(self.world.progress())
-        if progress.stable:
+        if progress.stable and progress.stable.id != FALLBACK.id:
             assert progress.stable.id in {v.id for v in progress.good}
+            assert progress.stable.id not in set(progress.held) - set(progress.pardoned)
 
     def calm(self) -> None:
         """All faults end; a bad release must be gone, traffic whole, Git reverted."""
@@ -150,11 +234,15 @@ class Service(RuleBasedStateMachine):
         world.crash_in, world.router.refuse, world.history.down, world.signals.blind_since_s = None, 0, False, None
         world.platform.ready_at_most.clear()
         self.run(world.restart())
-        self.run(world.run(400))
+        self.run(world.run(60))
+        self.run(world.run(500, tick_s=5.0))
         progress = self.run(world.progress())
         plan = self.run(world.router.observe("orders"))
         assert progress.stable is not None
         assert plan is not None
+        self.every_pass_decides_what_can_be_done()
+        assert self.answered == set(range(1, self.asked + 1))
+        assert not progress.marks
         release = progress.release
         if release and release.phase.over:
             assert plan.split.percent(progress.stable.id) == 100
@@ -168,7 +256,7 @@ class Service(RuleBasedStateMachine):
 
 TestService = Service.TestCase
 TestService.settings = settings(
-    max_examples=40,
+    max_examples=100,
     stateful_step_count=20,
     deadline=None,
     phases=(Step.explicit, Step.reuse, Step.generate),

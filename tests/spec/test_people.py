@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 from world import SERVICE, World, guard, version
 
+from sternway.control.replay import replay
 from sternway.domain.guards import ABTest, BlueGreen, Guard, Mode
 from sternway.domain.judgements import Verdict
 from sternway.domain.releases import Observation, Phase, Release, Verb
@@ -186,3 +187,16 @@ async def test_harm_is_seen_in_a_bake_that_leaves_stable_no_traffic(strategy: AB
     assert after.phase is Phase.WITHDRAWN
     assert after.judgement is not None
     assert after.judgement.verdict is Verdict.SUSPECT
+
+
+async def test_a_release_replays_although_its_service_was_away_from_git_for_a_while():
+    """The passes in which the service was gone belong to its last release."""
+    world = await started()
+    world.commit("1.1.0", error=1.0)
+    await world.until(Phase.EXPOSED)
+    gone, world.git.now = world.git.now, None
+    await world.run(3)
+    world.git.now = gone
+    await world.run(5)
+    report = replay("orders-1", await world.store.entries(release="orders-1"))
+    assert report.matches

@@ -26,6 +26,8 @@ def decide(progress: Progress, seen: Observation) -> Decision:
     if progress.stable is None:
         return Decision(
             service=progress.service,
+            release=progress.release.name if progress.release else None,
+            phase=progress.release.phase if progress.release else None,
             gone=seen.wanted is None,
             marks=progress.marks,
             reason=progress.note or "nothing to run",
