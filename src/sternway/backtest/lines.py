@@ -8,12 +8,16 @@ from difflib import get_close_matches
 from math import isfinite
 from typing import Any, NamedTuple, NoReturn
 
+from pydantic_core import from_json
+
 from sternway.errors import InvalidInput, Problem
 
 OUTCOME_FIELDS = frozenset({"release", "t", "role", "replica", "key", "status", "duration_ms"})
 TALLY_FIELDS = frozenset({"release", "t", "role", "replica", "criterion", "total", "bad"})
 _TALLY_ONLY = frozenset({"criterion", "total", "bad"})
 _OPTIONAL = frozenset({"replica", "key"})
+_OUTCOME_NEEDS = OUTCOME_FIELDS - _OPTIONAL
+_TALLY_NEEDS = TALLY_FIELDS - _OPTIONAL
 _ROLES = {"stable": False, "candidate": True}
 _CRITERION = re.compile(r"errors|(latency|objective)-p\d+(\.\d+)?")
 _EXAMPLES = {
@@ -69,9 +73,9 @@ class Line(NamedTuple):
 def parse(line: Line) -> Answer | Count:
     """Read a line. Raises InvalidInput."""
     try:
-        value = json.loads(line.text)
-    except (ValueError, RecursionError) as exc:
-        said = f"is no JSON: {exc}" if isinstance(exc, json.JSONDecodeError) else "is no JSON in UTF-8"
+        value = from_json(line.text, allow_inf_nan=False)
+    except ValueError as exc:
+        said = f"is no JSON: {str(exc).replace(' at line 1 column', ' in column')}"
         fix = 'write one object a line, for example {"release": "a", "t": 0, "role": "stable", "status": 200, …}'
         refuse(line, "", said, fix)
     if type(value) is not dict:
@@ -87,7 +91,8 @@ def refuse(line: Line, field: str, message: str, fix: str = "") -> NoReturn:
 
 
 def _answer(line: Line, value: dict[str, Any]) -> Answer:
-    _check_fields(line, value, OUTCOME_FIELDS)
+    if not (value.keys() <= OUTCOME_FIELDS and value.keys() >= _OUTCOME_NEEDS):
+        _refuse_fields(line, value, OUTCOME_FIELDS)
     _check_common(line, value)
     status, duration_ms = value["status"], value["duration_ms"]
     if type(status) is not int:
@@ -108,7 +113,8 @@ def _answer(line: Line, value: dict[str, Any]) -> Answer:
 
 
 def _count(line: Line, value: dict[str, Any]) -> Count:
-    _check_fields(line, value, TALLY_FIELDS)
+    if not (value.keys() <= TALLY_FIELDS and value.keys() >= _TALLY_NEEDS):
+        _refuse_fields(line, value, TALLY_FIELDS)
     _check_common(line, value)
     criterion = value["criterion"]
     if not isinstance(criterion, str) or not _CRITERION.fullmatch(criterion):
@@ -126,17 +132,14 @@ def _count(line: Line, value: dict[str, Any]) -> Count:
     )
 
 
-def _check_fields(line: Line, value: dict[str, Any], known: frozenset[str]) -> None:
-    if value.keys() == known:
-        return
+def _refuse_fields(line: Line, value: dict[str, Any], known: frozenset[str]) -> NoReturn:
     for field in value:
         if field not in known:
             near = get_close_matches(field, sorted(OUTCOME_FIELDS | TALLY_FIELDS), n=1)
             fix = f"did you mean `{near[0]}`?" if near and near[0] in known else f"there is: {', '.join(sorted(known))}"
             refuse(line, field, "is not known" + (" in a tally" if known is TALLY_FIELDS else ""), fix)
-    missing = sorted(known - _OPTIONAL - value.keys())
-    if missing:
-        refuse(line, missing[0], "is missing", _EXAMPLES.get(missing[0], "add it"))
+    missing = min(known - _OPTIONAL - value.keys())
+    refuse(line, missing, "is missing", _EXAMPLES.get(missing, "add it"))
 
 
 def _check_common(line: Line, value: dict[str, Any]) -> None:

@@ -116,6 +116,9 @@ class ReleaseReplay:
         needed, seen = enough(self._guard), self._harm.requests
         if self._away_until_s is not None:
             return Said.UNDECIDED, f"the recording ended while the candidate was withdrawn: {self._reason}"
+        if self._withdrawals and not self._weight.concurrent:
+            # A live platform would have seen how stable does meanwhile; no recording of a whole switch can show that.
+            return Said.UNDECIDED, f"suspected, and stable has no recorded traffic to settle it: {self._reason}"
         if seen < needed:
             return Said.UNDECIDED, f"the recording holds {seen} answers of the candidate; the guard asks for {needed}"
         return Said.HEALTHY, f"no harm shown in {seen} answers of the candidate; the guard asks for {needed}"

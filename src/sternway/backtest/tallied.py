@@ -62,8 +62,9 @@ class Tallied:
         if not named:
             return judged.sentence
         one = max(named, key=lambda criterion: criterion.log_e - criterion.log_needed)
+        were = "were errors" if one.name == ERRORS else f"were bad by {one.name}"
         return (
-            f"{one.candidate_bad:,} of {one.candidate_total:,} answers of the candidate were bad by {one.name},"
+            f"{one.candidate_bad:,} of {one.candidate_total:,} answers of the candidate {were},"
             f" against {one.stable_bad:,} of {one.stable_total:,} of stable;"
             f" evidence {times(one.log_e)} (condemns at {times(one.log_needed)})"
         )

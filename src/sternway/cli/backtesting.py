@@ -188,6 +188,6 @@ def _summaries(found: Sequence[Summary]) -> str:
         median = "" if one.median_s is None else f", median after {duration(one.median_s)}"
         lines.append(
             f"{one.rule}: {one.condemned} of {one.releases} condemned{median};"
-            f" {one.healthy} healthy, {one.undecided} undecided; {one.hurt:g} users hurt"
+            f" {one.healthy} healthy, {one.undecided} undecided; {one.hurt:,.6g} users hurt"
         )
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import copysign, sqrt
-from statistics import NormalDist
+from statistics import NormalDist, fmean
 
 TOLERANCE = 1e-4
 
@@ -31,9 +31,9 @@ def shift_interval(first: Sequence[float], second: Sequence[float], *, confidenc
     pair = _Pair(first, second)
     quantile = NormalDist().inv_cdf(0.5 + confidence / 2.0)
     return Shift(
-        low=pair.crossing(quantile, corrected=True),
-        high=pair.crossing(-quantile, corrected=True),
-        estimate=pair.crossing(0.0, corrected=False),
+        low=pair.crossing(quantile, corrected=True)[0],
+        high=pair.crossing(-quantile, corrected=True)[1],
+        estimate=fmean((*pair.crossing(0.0, corrected=False), *pair.crossing(0.0, corrected=False, beyond=True))),
     )
 
 
@@ -47,21 +47,25 @@ class _Pair:
         self._ties = sum(_cubes(count) for _, count in self._first)
         self._ties += sum(_cubes(count) for count in Counter(second).values())
 
-    def crossing(self, level: float, *, corrected: bool) -> float:
-        """Find the shift at which the statistic, which falls with the shift, passes a level."""
+    def crossing(self, level: float, *, corrected: bool, beyond: bool = False) -> tuple[float, float]:
+        """Enclose the shift at which the statistic, which falls with the shift in steps, comes down to a level.
+
+        beyond: where it falls below, which is another shift when a step lies on the level itself.
+        """
         low = self._first[0][0] - self._second[-1]
         high = self._first[-1][0] - self._second[0]
         if self._standard(low, corrected=corrected) <= level:
-            return low
+            return low, low
         if self._standard(high, corrected=corrected) >= level:
-            return high
+            return high, high
         while high - low > TOLERANCE:
             middle = (low + high) / 2.0
-            if self._standard(middle, corrected=corrected) > level:
+            found = self._standard(middle, corrected=corrected)
+            if found > level or (beyond and found == level):
                 low = middle
             else:
                 high = middle
-        return (low + high) / 2.0
+        return low, high
 
     def _standard(self, shift: float, *, corrected: bool) -> float:
         wins, ties = 0.0, self._ties
