@@ -97,6 +97,9 @@ def test_the_story_says_what_to_do_next():
     assert "sternway rollback orders" in story(phase="promoted", outcome="promoted")["Next"]
     asking = story(phase="asking", outcome="under way", answers_within_s=90.0)["Next"]
     assert asking.startswith("Answer within 1 min 30 s: `sternway rollback orders`")
+    for then, said in (("rollback", "it is rolled back"), ("promote", "it is promoted"), ("hold", "it stays as it is")):
+        unanswered = story(phase="asking", outcome="under way", answers_within_s=90.0, unanswered=then)["Next"]
+        assert unanswered.endswith(f"without an answer {said}.")
     assert "--watch" in story(phase="exposed", outcome="under way")["Next"]
 
 
@@ -106,6 +109,76 @@ def test_the_story_tells_the_first_withdrawal_and_the_last():
         "Its traffic was taken away first at 22:13:23.000 (+3.0 s), 600 ms after the first bad answer. "
         "At 22:13:23.500 (+3.5 s), its traffic was taken away: 18 of 40 answers were errors."
     )
+
+
+def test_the_story_dates_a_rollback_that_came_after_traffic_was_away():
+    """A question that nobody answered: traffic went when it was asked, the rollback came later."""
+    release = replace(ROLLED_BACK, reason="nobody answered within 25 s")
+    told = dict(tell(replace(PAGE, release=release, taken_back_s=AT_S + 28.5)))["Decided"]
+    assert told == (
+        "At 22:13:23.500 (+3.5 s), 600 ms after the first bad answer, its traffic was taken away. "
+        "At 22:13:48.500 (+28.5 s), it was taken back: nobody answered within 25 s."
+    )
+
+
+def test_the_story_of_a_rollback_by_hand_claims_no_release():
+    """After promotion nothing was to be replaced, and traffic moves only when the target is ready."""
+    told = story(decided_s=AT_S, detected_s=AT_S, detect_s=None, reason="rolled back by ada")
+    assert "orders-7 takes 1.2.0-bbbbbb back, after its promotion" in told["Changed"]
+    assert "canary" not in told["Changed"]
+    assert told["Decided"] == "At 22:13:20.000 (+0 ms) to go back to 1.0.0-aaaaaa: rolled back by ada."
+
+
+def test_the_story_of_what_is_over_stands_in_the_past():
+    """A release under way is to replace, a promoted one replaced, any other was to."""
+    assert "orders-7 was to replace 1.0.0-aaaaaa" in story()["Changed"]
+    assert "orders-7 replaced 1.0.0-aaaaaa" in story(phase="promoted", outcome="promoted")["Changed"]
+    assert "orders-7 is to replace" in story(phase="exposed", outcome="under way")["Changed"]
+
+
+def test_a_question_stands_below_the_table_with_its_answers():
+    """Whoever reads the status alone knows what to type, and what silence means."""
+    asking = replace(ROLLED_BACK, phase="asking", outcome="under way", answers_within_s=90.0, unanswered="rollback")
+    text = " ".join(printed(render.status(replace(STATUS, services=(replace(ORDERS, release=asking),)))).split())
+    assert "orders: a person is asked; answer within 1 min 30 s: `sternway rollback orders` takes it back" in text
+    assert "without an answer it is rolled back" in text
+
+
+def test_replicas_stand_beside_their_version():
+    """A reader sees which version each replica runs; one of no known version stands last."""
+    (entry,) = CATALOGUE.services
+    (stable,) = entry.replicas
+    others = (
+        replace(stable, name="orders-c", version="1.2.0-bbbbbb"),
+        replace(stable, name="orders-b"),
+        replace(stable, name="orders-d", version="shop/orders:0.9.0"),
+    )
+    lines = printed(render.catalogue(replace(CATALOGUE, services=(replace(entry, replicas=(*others, stable)),))))
+    names = [line.split() for line in lines.splitlines()[1:5]]
+    assert names[0][:3] == ["orders", "127.0.0.1:8080", "1.0.0-aaaaaa"]
+    assert "orders-b" in names[0]
+    assert names[1][0] == "orders-a"
+    assert names[2][:2] == ["1.2.0-bbbbbb", "leaving"]
+    assert "orders-c" in names[2]
+    assert names[3][0] == "orders-d"
+
+
+def test_a_version_that_shares_its_replicas_is_not_called_without():
+    """Two versions that differ in mesh policy alone run on the same replicas."""
+    (entry,) = CATALOGUE.services
+    stable = entry.versions[0]
+    twin = replace(stable, id="1.0.0-cccccc", role="candidate", percent=0.0)
+    text = printed(render.catalogue(replace(CATALOGUE, services=(replace(entry, versions=(stable, twin)),))))
+    assert "1.0.0-cccccc candidate 0 % 2/2  shared" in text
+
+
+def test_the_catalogue_of_a_narrow_terminal_leaves_columns_out_and_folds_none():
+    """Names, addresses and versions stay whole in 80 columns; in 150 nothing is left out."""
+    narrow = printed(render.catalogue(CATALOGUE), width=80).splitlines()
+    assert narrow[0].split() == ["service", "address", "versions", "replica", "health"]
+    assert "127.0.0.1:8080" in narrow[1]
+    assert "1.0.0-aaaaaa stable 100 % 2/2" in narrow[1]
+    assert len(printed(render.catalogue(CATALOGUE)).splitlines()[0].split()) == 11
 
 
 def test_the_story_says_who_was_hurt():
@@ -203,6 +276,9 @@ def test_events_tell_a_service_that_is_gone():
         ({"phase": "exposed", "step": "2 of 3: 10 %", "paused": True}, "step 2 of 3: 10 %, paused"),
         ({"phase": "withdrawn", "looks_again_in_s": 19.6}, "withdrawn, looking again in 20 s"),
         ({"phase": "asking", "answers_within_s": 600.0}, "asking, 10 min left to answer"),
+        ({"phase": "exposed", "step": "a share of 10 %"}, "exposed to a share of 10 %"),
+        ({"phase": "preview"}, "preview"),
+        ({"phase": "preview", "awaits_promote": True}, "preview, waits for `sternway promote orders`"),
         ({"phase": "baking", "bake_percent": 40.0}, "baking, 40 % done"),
         ({"phase": "rolling-back"}, "rolling back"),
     ],

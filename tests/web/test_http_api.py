@@ -143,7 +143,12 @@ async def test_history_lists_releases_latest_first_with_their_outcomes(platform:
         ("orders-2", "rolled back"),
         ("orders-1", "promoted"),
     ]
-    assert views[1].reason.endswith("instead")
+    later = views[0]
+    why = f"commit {later.to_commit[:9]} asks for {later.to_version} instead"
+    assert views[1].reason == why, "whatever became of the later one since"
+    page = from_json(ReleasePage, await client.get("releases", "orders-3"))
+    assert page.timeline[-1].text == f"superseded: {why}"
+    assert page.timeline[-1].at_s == views[1].ended_s
     assert views[2].revert_commit == "f" * 40
     assert views[2].hurt > 0
     assert views[2].detect_s is not None

@@ -6,9 +6,9 @@ import pytest
 
 from sternway import judgement
 from sternway.control.status import Facts, release_view, service_status, troubles
-from sternway.domain.guards import ABTest, BlueGreen, Guard, MirrorFirst, Mode
+from sternway.domain.guards import ABTest, BlueGreen, Guard, MirrorFirst, Mode, Then
 from sternway.domain.judgements import Judgement, Verdict
-from sternway.domain.mesh import MeshPolicy, Retries
+from sternway.domain.mesh import MeshPolicy, Retries, RouteRule
 from sternway.domain.platform import WorkloadState
 from sternway.domain.releases import Phase, Progress, Release, Retired, Reverted, Wanted
 from sternway.domain.traffic import Split, TrafficPlan
@@ -54,6 +54,7 @@ def facts(progress: Progress, **changes: object) -> Facts:
         ({"index": 1}, "2 of 3: 10 %"),
         ({"guard": Guard(service="orders", strategy=ABTest(header=("x-beta", "1")))}, "requests with header x-beta=1"),
         ({"guard": Guard(service="orders", strategy=ABTest(cookie=("beta", "1")))}, "requests with cookie beta=1"),
+        ({"percent": 10.0, "guard": Guard(service="orders", strategy=BlueGreen())}, "a share of 10 %"),
         (
             {"phase": Phase.MIRRORING, "guard": Guard(service="orders", mirror=MirrorFirst(percent=25))},
             "copies of 25 % of the requests",
@@ -103,12 +104,24 @@ def test_what_a_release_waits_for_is_told_in_seconds_that_are_left():
     assert (withdrawn.looks_again_in_s, withdrawn.answers_within_s, withdrawn.bake_percent) == (20.0, None, None)
     asking = release_view(release(phase=Phase.ASKING, guard=Guard(service="orders", mode=Mode.ASK)), NOW_S)
     assert (asking.looks_again_in_s, asking.answers_within_s, asking.mode) == (None, 1790.0, "ask")
+    assert asking.unanswered == "rollback"
+    kept = Guard(service="orders", mode=Mode.ASK, ask_then=Then.HOLD)
+    assert release_view(release(phase=Phase.ASKING, guard=kept), NOW_S).unanswered == "hold"
     baking = release_view(release(phase=Phase.BAKING, baked_s=75.0), NOW_S)
     assert baking.bake_percent == 25.0
     back = release_view(release(phase=Phase.WITHDRAWN, returns_to=Phase.BAKING, baked_s=75.0), NOW_S)
     assert back.bake_percent == 25.0
     over = release_view(release(phase=Phase.PROMOTED, baked_s=300.0), NOW_S)
     assert over.bake_percent is None
+
+
+def test_a_preview_that_waits_for_a_person_says_so():
+    """With a manual switch, and in the preview alone."""
+    by_hand = Guard(service="orders", strategy=BlueGreen(automatic_switch=False))
+    by_itself = Guard(service="orders", strategy=BlueGreen())
+    assert release_view(release(phase=Phase.PREVIEW, guard=by_hand), NOW_S).awaits_promote
+    assert not release_view(release(phase=Phase.PREVIEW, guard=by_itself), NOW_S).awaits_promote
+    assert not release_view(release(phase=Phase.BAKING, guard=by_hand), NOW_S).awaits_promote
 
 
 def test_blindness_is_told_while_the_release_is_under_way():
@@ -216,6 +229,8 @@ def test_differences_name_everything_that_makes_another_version():
     )
     assert "mesh policy timeout_ms 15000 -> 30" in found
     assert any(line.startswith("mesh policy retries ") for line in found)
+    routed = replace(old, policy=replace(old.policy, rules=(RouteRule(timeout_ms=30),)), id="")
+    assert differences(old, routed) == ("the rules of its routes changed",)
     assert differences(old, old) == ()
 
 

@@ -45,7 +45,7 @@ def set_image(folder: Path, deployment: str, image: str, *, message: str, output
         return
     found = json.loads(text)
     console().print(f"committed {found['commit'][:9]}: {found['message']} ({found['path']})", soft_wrap=True)
-    console().print("`sternway status --watch` shows the release", soft_wrap=True)
+    console().print("`sternway status --watch` shows what becomes of it", soft_wrap=True)
 
 
 def _wrong(argument: str, message: str, fix: str) -> Problem:

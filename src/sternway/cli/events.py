@@ -111,6 +111,8 @@ def phase(release: ReleaseView) -> str:
         words = f"withdrawn, looking again in {release.looks_again_in_s:.0f} s"
     elif release.phase == "asking" and release.answers_within_s is not None:
         words = f"asking, {duration(release.answers_within_s)} left to answer"
+    elif release.awaits_promote:
+        words = f"{words}, waits for `sternway promote {release.service}`"
     elif release.phase == "baking" and release.bake_percent is not None:
         words = f"baking, {release.bake_percent:.0f} % done"
     return f"{words}, paused" if release.paused else words

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sternway.cli.events import Event, phase
-from sternway.cli.story import tell
+from sternway.cli.story import answers, tell
 from sternway.cli.words import clock, day_and_clock, duration, maybe, odds, percent, share, since, size
 from sternway.control.status import (
     CallView,
@@ -23,6 +23,7 @@ from sternway.control.status import (
     ServiceEntry,
     ServiceStatus,
     Trouble,
+    VersionView,
 )
 from sternway.web.release_page import ReleasePage
 
@@ -91,6 +92,34 @@ class Told:
                 yield Text.assemble((f"{name}: ", "bold"), sentence)
 
 
+class Narrowing:
+    """A table that leaves columns out where a terminal is narrow, the first of `dispensable` first."""
+
+    def __init__(self, *columns: str, dispensable: Sequence[str]) -> None:
+        self._columns = columns
+        self._dispensable = dispensable
+        self._rows: list[tuple[RenderableType, ...]] = []
+
+    def add(self, cells: tuple[RenderableType, ...]) -> None:
+        """Add a row."""
+        self._rows.append(cells)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        unbounded = options.update(max_width=10_000)
+        for left_out in range(len(self._dispensable) + 1):
+            table = self._without(self._dispensable[:left_out])
+            if Measurement.get(console, unbounded, table).maximum <= options.max_width:
+                break
+        yield table
+
+    def _without(self, left_out: Sequence[str]) -> Table:
+        shown = [column not in left_out for column in self._columns]
+        table = _table(*compress(self._columns, shown))
+        for cells in self._rows:
+            table.add_row(*compress(cells, shown))
+        return table
+
+
 def status(view: PlatformStatus) -> RenderableType:
     """Render every service in a table, then what is wrong or worth knowing."""
     if not view.services:
@@ -149,6 +178,8 @@ def _below(view: PlatformStatus) -> Iterator[Text]:
             yield Text(f"{service.service}: {service.note}", "yellow")
         if service.preview:
             yield Text(f"{service.service}: the candidate answers at http://{service.preview}")
+        if service.release is not None and service.release.phase == "asking":
+            yield Text(f"{service.service}: a person is asked; {answers(service.release)}", "yellow")
         if service.release is not None and service.release.common_trouble:
             yield Text(f"{service.service}: {service.release.common_trouble}", "yellow")
         yield from _troubles(service.troubles)
@@ -251,12 +282,14 @@ def _timeline(page: ReleasePage) -> Table:
 
 def catalogue(view: CatalogueView) -> RenderableType:
     """Render services, replicas, and who calls whom."""
-    services = _table(
-        "service", "address", "versions", "replica", "at", "health", ">restarts", ">cpu", ">memory", ">req/s", ">p99"
+    services = Narrowing(
+        *("service", "address", "versions", "replica", "at", "health"),
+        *(">restarts", ">cpu", ">memory", ">req/s", ">p99"),
+        dispensable=("at", ">memory", ">cpu", ">restarts", ">p99", ">req/s"),
     )
     for entry in view.services:
-        for index, replica in enumerate(entry.replicas or (None,)):
-            services.add_row(*_service_cells(entry, first=index == 0), *_replica_cells(replica))
+        for cells in _entry_rows(entry):
+            services.add(cells)
     if not view.calls:
         return Group(services, Text("no calls seen yet", "dim"))
     calls = _table("caller", "callee", ">req/s", ">bad", ">p50", ">p99")
@@ -265,16 +298,35 @@ def catalogue(view: CatalogueView) -> RenderableType:
     return Group(services, Text(), calls)
 
 
-def _service_cells(entry: ServiceEntry, *, first: bool) -> tuple[RenderableType, ...]:
-    if not first:
-        return ("", "", "")
-    versions = "\n".join(f"{v.id} {v.role} {percent(v.percent)} {v.ready}/{v.desired}" for v in entry.versions)
-    return Text(entry.service, "bold"), entry.address or "-", versions
+def _entry_rows(entry: ServiceEntry) -> Iterator[tuple[RenderableType, ...]]:
+    """Give a version's replicas beside it, then those of no version that is known any more."""
+    known = {version.id for version in entry.versions}
+    head: tuple[RenderableType, ...] = (Text(entry.service, "bold"), entry.address or "-")
+    for version in entry.versions:
+        words = f"{version.id} {version.role} {percent(version.percent)} {version.ready}/{version.desired}"
+        own = [replica for replica in entry.replicas if replica.version == version.id]
+        rows = [_replica_cells(replica) for replica in own] or [_no_replica(shared=_shares(version, entry))]
+        for cells in rows:
+            yield (*head, words, *cells)
+            head, words = ("", ""), ""
+    others = [_replica_cells(replica) for replica in entry.replicas if replica.version not in known]
+    if not others and not entry.versions:
+        others = [_no_replica(shared=False)]
+    for cells in others:
+        yield (*head, "", *cells)
+        head = ("", "")
 
 
-def _replica_cells(replica: ReplicaView | None) -> tuple[RenderableType, ...]:
-    if replica is None:
-        return (Text("no replica", "yellow"),)
+def _shares(version: VersionView, entry: ServiceEntry) -> bool:
+    """Whether it runs on another version's replicas: of the same image, and differing in mesh policy alone."""
+    return bool(entry.replicas) and any(v.image == version.image and v.id != version.id for v in entry.versions)
+
+
+def _no_replica(*, shared: bool) -> tuple[RenderableType, ...]:
+    return (Text("shared", "dim") if shared else Text("no replica", "yellow"), *[""] * 7)
+
+
+def _replica_cells(replica: ReplicaView) -> tuple[RenderableType, ...]:
     return (
         replica.name,
         replica.address or "",

@@ -17,7 +17,7 @@ def tell(page: ReleasePage) -> tuple[tuple[str, str], ...]:
     parts = (
         ("Changed", _changed(release, page.change)),
         ("Seen", _seen(release)),
-        ("Decided", _decided(release)),
+        ("Decided", _decided(page)),
         ("Hurt", _hurt(release)),
         ("Done", _done(page)),
         ("Next", _next(page)),
@@ -34,11 +34,20 @@ def _changed(release: ReleaseView, change: Change) -> list[str]:
         found.append(sentence("; ".join(change.differences)))
     if change.unread:
         found.append(sentence(f"Git could not be asked who made it: {change.unread}"))
-    found.append(
-        f"{release.name} is to replace {release.from_version} by {release.to_version} ({release.strategy}); "
-        f"it began {day_and_clock(release.started_s)}."
-    )
+    began = f"it began {day_and_clock(release.started_s)}."
+    if _after_promotion(release):
+        found.append(f"{release.name} takes {release.to_version} back, after its promotion; {began}")
+    else:
+        verb = {"promoted": "replaced", "under way": "is to replace"}.get(release.outcome, "was to replace")
+        found.append(
+            f"{release.name} {verb} {release.from_version} by {release.to_version} ({release.strategy}); {began}"
+        )
     return found
+
+
+def _after_promotion(release: ReleaseView) -> bool:
+    """Whether it is a rollback of a version that was stable already: it was decided when it began."""
+    return release.decided_s is not None and release.decided_s == release.started_s
 
 
 def _seen(release: ReleaseView) -> list[str]:
@@ -61,25 +70,40 @@ def _seen(release: ReleaseView) -> list[str]:
     return found
 
 
-def _decided(release: ReleaseView) -> list[str]:
+def _decided(page: ReleasePage) -> list[str]:
+    release = page.release
     taken_away = release.outcome == "rolled back" or release.phase in ("rolling-back", "withdrawn", "asking")
     if taken_away and release.decided_s is not None:
-        return _taken_away(release, release.decided_s)
+        return _taken_away(page, release.decided_s)
     if release.outcome != "under way" and release.ended_s is not None:
-        at = f"At {clock(release.ended_s)} ({since(release.started_s, release.ended_s)})"
-        return [f"{at} it was {release.outcome}: {release.reason}."]
+        return [f"{_at(release, release.ended_s)} it was {release.outcome}: {release.reason}."]
     return [sentence(f"{phase(release)}: {release.reason}")]
 
 
-def _taken_away(release: ReleaseView, decided_s: float) -> list[str]:
-    """Tell the last decision that took traffic away, and the first one if there were several."""
+def _at(release: ReleaseView, at_s: float) -> str:
+    return f"At {clock(at_s)} ({since(release.started_s, at_s)})"
+
+
+def _taken_away(page: ReleasePage, decided_s: float) -> list[str]:
+    """Tell the last decision that took traffic away, and the first one if there were several.
+
+    When traffic was away already, taking the release back is a decision of its own, with a time of its own.
+    """
+    release, back_s = page.release, page.taken_back_s
     after = f", {duration(release.detect_s)} after the first bad answer" if release.detect_s is not None else ""
+    if _after_promotion(release):
+        return [f"{_at(release, decided_s)} to go back to {release.from_version}: {release.reason}."]
     first = release.detected_s
     found = []
     if first is not None and first != decided_s:
         found = [f"Its traffic was taken away first at {clock(first)} ({since(release.started_s, first)}){after}."]
         after = ""
-    at = f"At {clock(decided_s)} ({since(release.started_s, decided_s)}){after}"
+    at = f"{_at(release, decided_s)}{after}"
+    if back_s is not None and back_s > decided_s:
+        return [
+            *found,
+            f"{at}, its traffic was taken away. {_at(release, back_s)}, it was taken back: {release.reason}.",
+        ]
     return [*found, f"{at}, its traffic was taken away: {release.reason}."]
 
 
@@ -130,16 +154,25 @@ def _next(page: ReleasePage) -> list[str]:
     release = page.release
     service = release.service
     if release.phase == "asking":
-        left = f" within {duration(release.answers_within_s)}" if release.answers_within_s is not None else ""
-        return [
-            f"Answer{left}: `sternway rollback {service}` takes it back, `sternway resume {service}` lets it go on."
-        ]
+        return [sentence(answers(release))]
     if release.outcome == "under way":
         return ["`sternway status --watch` shows it live."]
     if release.outcome == "promoted":
         return [f"Nothing; should it turn out bad after all, `sternway rollback {service}` takes it back."]
     held = release.outcome == "rolled back" and page.latest and page.held
     return _after_a_rollback(release) if held else []
+
+
+def answers(release: ReleaseView) -> str:
+    """Say how a release that asks is answered, and what happens if it is not."""
+    service = release.service
+    left = f" within {duration(release.answers_within_s)}" if release.answers_within_s is not None else ""
+    otherwise = {"rollback": "it is rolled back", "promote": "it is promoted", "hold": "it stays as it is"}
+    return (
+        f"answer{left}: `sternway rollback {service}` takes it back, `sternway resume {service}` exposes it again, "
+        f"`sternway promote {service}` gives it all traffic; without an answer "
+        f"{otherwise.get(release.unanswered or '', 'it stays as it is')}"
+    )
 
 
 def _after_a_rollback(release: ReleaseView) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sternway.domain.catalogue import Edge, Figures, VersionTraffic
-from sternway.domain.guards import ABTest, Canary
+from sternway.domain.guards import ABTest, BlueGreen, Canary
 from sternway.domain.judgements import Criterion
 from sternway.domain.platform import WorkloadState
 from sternway.domain.releases import Phase, Progress, Release, Wanted
@@ -54,7 +54,8 @@ class ReleaseView:
 
     detect_s: from the first bad answer (a slow one, when it was judged by latency) to the first decision that took
     traffic away, at detected_s. switch_s: from the decision to the last request that the
-    candidate got. bake_percent: how much of the bake has passed. rounds: see Judgement.
+    candidate got. bake_percent: how much of the bake has passed. rounds: see Judgement. unanswered: what happens when
+    nobody answers in time. awaits_promote: nothing moves before a person promotes it.
     """
 
     name: str
@@ -81,6 +82,8 @@ class ReleaseView:
     withdrawals: int = 0
     looks_again_in_s: float | None = None
     answers_within_s: float | None = None
+    unanswered: str | None = None
+    awaits_promote: bool = False
     blind_s: float | None = None
     paused: bool = False
     bake_percent: float | None = None
@@ -292,6 +295,8 @@ def release_view(release: Release, now_s: float) -> ReleaseView:
         withdrawals=release.withdrawals,
         looks_again_in_s=_left(release, Phase.WITHDRAWN, release.guard.withdraw_s, now_s),
         answers_within_s=_left(release, Phase.ASKING, release.guard.ask_timeout_s, now_s),
+        unanswered=release.guard.ask_then.value if release.phase is Phase.ASKING else None,
+        awaits_promote=_awaits_promote(release),
         blind_s=None if over or release.blind_since_s is None else max(0.0, now_s - release.blind_since_s),
         paused=release.paused,
         bake_percent=_bake_percent(release),
@@ -312,11 +317,9 @@ def release_view(release: Release, now_s: float) -> ReleaseView:
 
 def _step(release: Release) -> str:
     """Where a release stands in its strategy: `2 of 3: 10 %`."""
-    strategy, guard = release.guard.strategy, release.guard
-    if release.phase is Phase.EXPOSED and isinstance(strategy, Canary):
-        return f"{release.index + 1} of {len(strategy.steps)}: {strategy.steps[release.index]}"
-    if release.phase is Phase.EXPOSED and isinstance(strategy, ABTest):
-        return f"requests with {_group(strategy)}"
+    guard = release.guard
+    if release.phase is Phase.EXPOSED:
+        return _exposure(release)
     if release.phase is Phase.MIRRORING and guard.mirror is not None:
         return f"copies of {guard.mirror.percent:g} % of the requests"
     if release.phase is Phase.PREVIEW:
@@ -324,6 +327,20 @@ def _step(release: Release) -> str:
     if release.phase is Phase.BAKING:
         return f"{release.percent:g} %, bake of {guard.bake_s:g} s"
     return ""
+
+
+def _exposure(release: Release) -> str:
+    strategy = release.guard.strategy
+    if isinstance(strategy, Canary):
+        return f"{release.index + 1} of {len(strategy.steps)}: {strategy.steps[release.index]}"
+    if isinstance(strategy, ABTest):
+        return f"requests with {_group(strategy)}"
+    return f"a share of {release.percent:g} %"  # blue-green, looked at again beside stable
+
+
+def _awaits_promote(release: Release) -> bool:
+    strategy = release.guard.strategy
+    return release.phase is Phase.PREVIEW and isinstance(strategy, BlueGreen) and not strategy.automatic_switch
 
 
 def _strategy(release: Release) -> str:

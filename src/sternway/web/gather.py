@@ -26,7 +26,7 @@ from sternway.domain.releases import Phase, Progress, Release
 from sternway.errors import Temporary
 from sternway.ports import Entry
 from sternway.web.faults import NotFound
-from sternway.web.release_page import Change, ReleasePage, differences, timeline
+from sternway.web.release_page import Change, Moment, ReleasePage, differences, taken_back_s, timeline
 from sternway.web.services import Services
 
 _PAGE = 500
@@ -119,10 +119,11 @@ async def page(services: Services, name: str) -> ReleasePage:
     return ReleasePage(
         release=release_view(release, services.clock.now()),
         change=await _change(services, release),
-        timeline=timeline(entries),
+        timeline=_with_end(timeline(entries), release),
         stable_now=progress.stable.id if progress.stable else None,
         held=release.candidate.id in progress.held,
         latest=progress.release is not None and progress.release.name == name,
+        taken_back_s=taken_back_s(entries),
     )
 
 
@@ -178,7 +179,15 @@ def _superseded(release: Release, later: Release) -> Release:
     """End a release that gave way to a later one: both happened in one pass, so no line of the journal shows its end."""
     if release.phase.over:
         return release
-    return replace(release, phase=Phase.SUPERSEDED, ended_s=later.started_s, reason=f"{later.reason} instead")
+    reason = f"commit {later.candidate.commit[:9]} asks for {later.candidate.id} instead"
+    return replace(release, phase=Phase.SUPERSEDED, ended_s=later.started_s, reason=reason)
+
+
+def _with_end(moments: tuple[Moment, ...], release: Release) -> tuple[Moment, ...]:
+    """Add the end that no line of the journal shows."""
+    if release.phase is not Phase.SUPERSEDED or release.ended_s is None:
+        return moments
+    return (*moments, Moment(at_s=release.ended_s, kind="decision", text=f"superseded: {release.reason}"))
 
 
 async def _change(services: Services, release: Release) -> Change:

@@ -44,7 +44,10 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleasePage:
-    """One release in full. stable_now: what the service runs today. held: the candidate was taken back."""
+    """One release in full. stable_now: what the service runs today. held: the candidate was taken back.
+
+    taken_back_s: when it was decided to roll it back; its traffic may have been away already.
+    """
 
     release: ReleaseView
     change: Change
@@ -52,6 +55,7 @@ class ReleasePage:
     stable_now: str | None
     held: bool
     latest: bool
+    taken_back_s: float | None = None
 
 
 def differences(old: Version, new: Version) -> tuple[str, ...]:
@@ -68,7 +72,11 @@ def differences(old: Version, new: Version) -> tuple[str, ...]:
     found += _by_name("file", {f.path: f for f in a.files}, {f.path: f for f in b.files})
     before_policy, after_policy = asdict(old.policy), asdict(new.policy)
     for name, before in before_policy.items():
-        if before != after_policy[name]:
+        if before == after_policy[name]:
+            continue
+        if name == "rules":  # a route's rules are no short text
+            found.append("the rules of its routes changed")
+        else:
             found.append(f"mesh policy {name} {_short(before)} -> {_short(after_policy[name])}")
     return tuple(found)
 
@@ -102,6 +110,14 @@ def timeline(entries: Iterable[Entry]) -> tuple[Moment, ...]:
         moments.extend(teller.tell(entry))
     moments.sort(key=lambda moment: moment.at_s)
     return tuple(_collapsed(moments))
+
+
+def taken_back_s(entries: Iterable[Entry]) -> float | None:
+    """When it was decided to roll the release back, if it was."""
+    for entry in entries:
+        if entry.decision is not None and entry.decision.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK):
+            return entry.at_s if entry.observation is None else entry.observation.now_s
+    return None
 
 
 class _Teller:
