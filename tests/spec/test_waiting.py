@@ -104,3 +104,19 @@ async def test_resume_gives_a_release_that_was_suspected_often_another_eight_loo
     world.platform.unready.clear()
     await world.until(Phase.EXPOSED, within_s=10)
     await world.until(Phase.PROMOTED)
+
+
+async def test_an_unanswered_question_is_looked_at_when_its_time_is_up():
+    """The guard's time-out is kept to the second, however seldom an asking release is looked at."""
+    world = await started()
+    world.commit("1.1.0", error=1.0, with_guard=guard(mode=Mode.ASK, ask_timeout_s=13.0))
+    due_s = (await world.until(Phase.ASKING)).entered_s + 13.0
+    looks: list[float] = []
+    while world.clock.now() < due_s:
+        look_at_s = await world.reconciler.reconcile("orders")
+        assert look_at_s is not None
+        looks.append(look_at_s)
+        world.clock.sleep(look_at_s - world.clock.now())
+    assert looks[-1] == due_s
+    await world.run(2)
+    assert (await world.release()).phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK)

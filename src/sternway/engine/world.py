@@ -176,6 +176,8 @@ def _look_at(progress: Progress, seen: Observation) -> float:
     times += [retired.until_s for retired in progress.retired]
     if release and release.phase is Phase.WITHDRAWN:
         times.append(release.entered_s + release.guard.withdraw_s)
+    if release and release.phase is Phase.ASKING:
+        times.append(release.entered_s + release.guard.ask_timeout_s)
     # What is due already was done in this pass, or waits for something else: it must not keep the loop spinning.
     return min(at_s for at_s in times if at_s > seen.now_s)
 
