@@ -37,10 +37,12 @@ def _adopt(progress: Progress, seen: Observation, wanted: Wanted) -> Progress:
     """The first version ever seen is trusted, unless it was taken back before and a good one is known."""
     version: Version = wanted.version
     note = ""
-    known = next(iter(progress.good), None) or seen.recovered
-    if _held(progress, seen, version) and known is not None:
-        note = f"{version.id} is held: it was taken back before; {known.id} was proven good"
-        version = known
+    known = next(iter(progress.good), None) or seen.recovered or wanted.fallback
+    if _held(progress, seen, version):
+        note = f"{version.id} was taken back before, but nothing better is known: it serves"
+        if known is not None:
+            note = f"{version.id} is held: it was taken back before; {known.id} is known to be good"
+            version = known
     good = (version, *(v for v in progress.good if v.id != version.id))
     return replace(progress, stable=version, stable_documents=wanted.documents, good=good, note=note)
 
