@@ -77,7 +77,12 @@ async def test_killed_in_the_middle_of_a_rollback_while_git_is_away(repository: 
             trouble["about"]: trouble["message"] for trouble in (await asyncio.to_thread(shell.status))["troubles"]
         }
         assert "did not answer" in about["git"]
-        assert any(trouble["about"].startswith("revert orders-") for trouble in shown["troubles"])
+
+        def the_revert_waits() -> bool:
+            found = shell.service("orders")["troubles"]
+            return any(trouble["about"].startswith("revert orders-") for trouble in found)
+
+        await asyncio.to_thread(until, the_revert_waits, "the status says that the revert waits")
         away.rename(origin)
 
         def rolled_back() -> bool:
