@@ -216,7 +216,8 @@ class Sternway:
             ) from exc
 
     async def _converge(self, service: str) -> None:
-        with contextlib.suppress(Temporary):  # the first pass tries again and reports what is wrong
+        # The first pass tries again and reports what is wrong; a service that cannot be does not keep the others away.
+        with contextlib.suppress(SternwayError):
             await self.reconciler.converge(service)
 
     async def _reconcile(self, service: str) -> float | None:

@@ -255,6 +255,16 @@ def test_events_tell_readiness_and_its_loss():
     assert lost.text == "1.0.0-aaaaaa is not ready: exited"
 
 
+def test_events_tell_of_a_first_version_that_cannot_run():
+    """A platform that has just begun does not stay silent about it; it is said once."""
+    starting = replace(ORDERS, ready=False, release=None, versions=(replace(ORDERS.versions[0], ready=0),))
+    failing = replace(starting, versions=(replace(starting.versions[0], failure="command not found: x"),))
+    before, after = replace(STATUS, services=(starting,)), replace(STATUS, services=(failing,))
+    (told,) = events(before, after)
+    assert (told.text, told.kind) == ("1.0.0-aaaaaa cannot run: command not found: x", "bad")
+    assert events(after, after) == ()
+
+
 def test_the_first_status_tells_what_is_not_as_it_should_be():
     """A finished release of yesterday is no news; a problem is."""
     texts = [str(e) for e in events(None, STATUS)]

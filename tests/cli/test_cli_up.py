@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -194,4 +195,28 @@ def test_a_start_that_cannot_be_is_told_without_a_traceback(
     assert result.returncode == 1
     assert said in result.stderr
     assert "Traceback" not in result.stderr
+    assert processes(shop) == []
+
+
+def test_a_port_taken_since_the_last_start_is_told_and_waited_for(shop: Path):
+    """It keeps one service away and not the platform; freed, the service is there without another start."""
+    assert run(shop, "up", ".", "--detach").returncode == 0
+    host, port = json.loads(run(shop, "status", "-o", "json").stdout)["services"][0]["address"].split(":")
+    assert run(shop, "down").returncode == 0
+    with socket.socket() as taker:
+        taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taker.bind((host, int(port)))
+        taker.listen()
+        told = run(shop, "up", ".", "--detach")
+        assert told.returncode == 1
+        assert re.search(rf"port {port} of service shop is taken|cannot bind '{host}:{port}'", told.stdout), told.stdout
+        assert "running in the background" in told.stdout
+        status = json.loads(run(shop, "status", "-o", "json").stdout)
+        (trouble,) = status["services"][0]["troubles"]
+        assert port in trouble["message"]
+    deadline = time.monotonic() + 30
+    while not (shown := json.loads(run(shop, "status", "-o", "json").stdout)["services"][0])["address"]:
+        assert time.monotonic() < deadline, shown
+        time.sleep(0.5)
+    assert run(shop, "down").returncode == 0
     assert processes(shop) == []

@@ -59,6 +59,8 @@ def _of_service(at_s: float, before: ServiceStatus | None, after: ServiceStatus)
         failure = next((v.failure for v in after.versions if v.role == "stable" and v.failure), "")
         text = f"{after.stable} is not ready" + (f": {failure}" if failure else "")
         yield Event(at_s=at_s, about=name, text=text, kind="bad")
+    elif not after.ready:
+        yield from _cannot_run(at_s, before, after)
     if after.release is not None:
         known = before.release if before and before.release and before.release.name == after.release.name else None
         if known is not None or after.release.outcome == "under way" or before is not None:
@@ -66,6 +68,14 @@ def _of_service(at_s: float, before: ServiceStatus | None, after: ServiceStatus)
     if after.note and (before is None or before.note != after.note):
         yield Event(at_s=at_s, about=name, text=after.note, kind="warn")
     yield from _troubles(at_s, before.troubles if before else (), after.troubles)
+
+
+def _cannot_run(at_s: float, before: ServiceStatus | None, after: ServiceStatus) -> Iterator[Event]:
+    """A stable version that was not ready before is said to fail when its failure is new."""
+    known = {version.id: version.failure for version in before.versions} if before else {}
+    for version in after.versions:
+        if version.role == "stable" and version.failure and known.get(version.id) != version.failure:
+            yield Event(at_s=at_s, about=after.service, text=f"{version.id} cannot run: {version.failure}", kind="bad")
 
 
 def _of_release(at_s: float, before: ReleaseView | None, after: ReleaseView) -> Iterator[Event]:

@@ -122,12 +122,20 @@ def _status(paths: Paths) -> dict[str, Any] | None:
 
 
 def _failures(found: dict[str, Any]) -> list[tuple[str, str]]:
-    return [
+    """Why services cannot run: their versions fail, or something is in their way, a port that is taken."""
+    failures = [
         (service["service"], version["failure"])
         for service in found["services"]
         for version in service["versions"]
         if version["role"] == "stable" and version["failure"]
     ]
+    failures += [
+        (service["service"], f"{trouble['message']} ({trouble['hint']})" if trouble["hint"] else trouble["message"])
+        for service in found["services"]
+        if not service["ready"]
+        for trouble in service["troubles"]
+    ]
+    return failures
 
 
 def _say_ready(found: dict[str, Any], failures: list[tuple[str, str]], pid: int, log: Path) -> Code:
