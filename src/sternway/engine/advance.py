@@ -203,11 +203,11 @@ def _unready(release: Release, seen: Observation) -> bool:
 
 
 def _look_again(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
-    if (
-        release.paused
-        or seen.now_s - release.entered_s < release.guard.withdraw_s
-        or not ready(seen, release.candidate)
-    ):
+    judged = release.judgement
+    suspected = judged is not None and judged.verdict is Verdict.SUSPECT
+    # Who was only not ready (a restart of the machine, say) is looked at again as soon as it is; too often is too often.
+    wait_s = release.guard.withdraw_s if suspected else 0.0
+    if release.paused or seen.now_s - release.entered_s < wait_s or not ready(seen, release.candidate):
         return None
     if release.withdrawals % MANY_WITHDRAWALS == 0:
         return (
