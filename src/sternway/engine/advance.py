@@ -66,10 +66,7 @@ def _harm(progress: Progress, release: Release, seen: Observation) -> str | None
         and waited > release.guard.withdraw_s + PROBLEM_AFTER_S
     ):
         return f"no replica of {release.candidate.id} has been ready for {waited:.0f} s"
-    judged = release.judgement
-    if judged is not None and judged.verdict is Verdict.HARMFUL:
-        return judged.sentence
-    return None
+    return _said(release, Verdict.HARMFUL)
 
 
 def _shared(release: Release) -> bool:
@@ -190,10 +187,13 @@ def _enough(release: Release) -> tuple[int, float]:
 def _suspicion(release: Release, seen: Observation) -> str | None:
     if _unready(release, seen):
         return f"no replica of {release.candidate.id} is ready"
+    return _said(release, Verdict.SUSPECT)
+
+
+def _said(release: Release, verdict: Verdict) -> str | None:
+    """The judge's sentence when this is its verdict now."""
     judged = release.judgement
-    if judged is not None and judged.verdict is Verdict.SUSPECT:
-        return judged.sentence
-    return None
+    return judged.sentence if judged is not None and judged.verdict is verdict else None
 
 
 def _unready(release: Release, seen: Observation) -> bool:
@@ -203,10 +203,8 @@ def _unready(release: Release, seen: Observation) -> bool:
 
 
 def _look_again(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
-    judged = release.judgement
-    suspected = judged is not None and judged.verdict is Verdict.SUSPECT
     # Who was only not ready (a restart of the machine, say) is looked at again as soon as it is; too often is too often.
-    wait_s = release.guard.withdraw_s if suspected else 0.0
+    wait_s = 0.0 if _said(release, Verdict.SUSPECT) is None else release.guard.withdraw_s
     if release.paused or seen.now_s - release.entered_s < wait_s or not ready(seen, release.candidate):
         return None
     if release.withdrawals % MANY_WITHDRAWALS == 0:
