@@ -8,6 +8,7 @@ little of a mean.
 from __future__ import annotations
 
 import asyncio
+import math
 from statistics import mean
 from typing import Any
 
@@ -45,7 +46,7 @@ def run(quick: bool) -> list[Result]:  # noqa: FBT001 - the form of every bench
 
 def _live(told: list[dict[str, Any]]) -> list[Result]:
     errors = [_by_key(one) for one in told if one["outcome"] == "rolled back"]
-    needed = mean(float(one["log_needed"]) for one in errors)
+    needed = mean(math.log(one["needed"]) for one in errors)
     used = mean(int(one["candidate_total"]) for one in errors)
     floor = simulated.bound(share=SHARE, stable=STABLE, candidate=CANDIDATE, log_needed=needed)
     rate = f"5 % against 0.1 %, {len(told)} live releases"

@@ -51,7 +51,7 @@ def until_condemned(seed: int, *, rate_per_s: float, share: float, stable: float
 def candidate_requests(judgement: Judgement) -> tuple[int, float]:
     """The candidate's requests that a judgement by the key rests on, and the evidence that it needed."""
     found = next(one for one in judgement.criteria if one.name == "errors" and one.unit == Unit.CLUSTER.value)
-    return found.candidate_total, found.log_needed
+    return found.candidate_total, math.log(found.needed)
 
 
 def bound(

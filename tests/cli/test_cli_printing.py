@@ -201,7 +201,7 @@ def test_the_story_says_what_became_of_git():
 
 def test_the_story_mentions_only_criteria_that_weigh():
     """A criterion without evidence against the candidate is in the table alone."""
-    light = replace(ROLLED_BACK.criteria[0], name="latency-p50", log_e=0.2)
+    light = replace(ROLLED_BACK.criteria[0], name="latency-p50", e_value=1.2)
     assert "latency" not in story(criteria=(*ROLLED_BACK.criteria, light))["Seen"]
 
 
@@ -309,11 +309,11 @@ def test_durations_have_the_unit_that_suits_them(seconds: float, said: str):
 
 
 @pytest.mark.parametrize(
-    ("log_e", "said"), [(-1, "less than 1 : 1"), (0, "1.0 : 1"), (5, "148 : 1"), (60, "10^26 : 1")]
+    ("value", "said"), [(0.4, "less than 1 : 1"), (1.0, "1.0 : 1"), (148.4, "148 : 1"), (1.1e26, "10^26 : 1")]
 )
-def test_evidence_is_told_as_odds(log_e: float, said: str):
+def test_evidence_is_told_as_odds(value: float, said: str):
     """Large ones as a power of ten."""
-    assert words.odds(log_e) == said
+    assert words.odds(value) == said
 
 
 def test_a_revert_without_a_commit_says_why():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from math import log
 from statistics import mean
 
 import pytest
@@ -28,7 +29,7 @@ from sternway.domain.judgements import Verdict
 from sternway.domain.tallies import Reading, Unit
 from sternway.judgement import begin_exposure, judge, question
 from sternway.judgement.budget import budget
-from sternway.judgement.rounds import STAKES, log_race_wealth
+from sternway.judgement.rounds import STAKES, race_evidence
 
 FIRST_WORD = frozenset({Verdict.SUSPECT, Verdict.HARMFUL})
 
@@ -57,7 +58,7 @@ def test_the_information_bound_is_the_published_one() -> None:
 
 def test_five_percent_errors_are_condemned_near_the_information_bound() -> None:
     """0.1 % to 5 % with a key: the mean of 60 releases needs at most 1.5 times what any valid test needs."""
-    bound = information_bound(0.1, 0.001, 0.05, log_needed=budget(KEYED).keyed, margins=True)
+    bound = information_bound(0.1, 0.001, 0.05, log_needed=log(budget(KEYED).keyed), margins=True)
     ended = []
     for seed in range(60):
         answers = bernoulli(random.Random(seed), rate_per_s=200, share=0.1, stable=0.001, candidate=0.05, keyed=True)
@@ -168,7 +169,8 @@ def test_trouble_that_hits_both_versions_blames_nobody(*, settings: JudgeSetting
     )
     ended = follow(settings, answers, share=0.1, for_s=40)
     assert ended.bad > 400
-    assert (ended.verdict, ended.withdrawals) == (Verdict.UNDECIDED, 0)
+    assert ended.withdrawals == 0
+    assert ended.verdict is Verdict.HEALTHY, "it is no worse than stable, and that is known"
 
 
 def _seconds(bad: int, *, at_s: float, keyed: bool = True, candidate: int = 20) -> Reading:
@@ -214,7 +216,7 @@ def test_without_room_for_placebo_arms_requests_suspect_but_never_condemn() -> N
             evidence, judgement = judge(KEYLESS, evidence, seen, now_s=at_s)
         assert judgement.verdict is Verdict.SUSPECT
         assert "suspects, but cannot condemn" in judgement.sentence
-    assert log_race_wealth(evidence.race) == pytest.approx(0.0)
+    assert race_evidence(evidence.race) == pytest.approx(1.0)
 
 
 def test_a_placebo_arm_that_is_first_costs_the_bet_and_withdraws_nothing() -> None:
@@ -226,7 +228,7 @@ def test_a_placebo_arm_that_is_first_costs_the_bet_and_withdraws_nothing() -> No
     ]
     evidence, judgement = judge(KEYLESS, start(KEYLESS), Reading(tallies=tuple(tallies)), now_s=1001)
     assert (judgement.verdict, judgement.rounds) == (Verdict.UNDECIDED, (1, 0))
-    assert log_race_wealth(evidence.race) < 0.0
+    assert race_evidence(evidence.race) < 1.0
 
 
 def test_a_tie_goes_to_the_placebo_arm() -> None:
@@ -290,8 +292,8 @@ def test_arms_that_leave_are_no_longer_counted() -> None:
         evidence, _ = judge(KEYLESS, start(KEYLESS), second(1001, 9, 0), now_s=1001)
         evidence, judgement = judge(KEYLESS, evidence, second(1002, arms, 3), now_s=1002)
         assert judgement.rounds == (1, 1)
-        wealth.append(log_race_wealth(evidence.race))
-    assert wealth == pytest.approx([1.856298, 1.029619], abs=1e-5)  # ln of the means of 1 + 9 x and 1 + 3 x
+        wealth.append(race_evidence(evidence.race))
+    assert wealth == pytest.approx([6.4, 2.8])  # the means of 1 + 9 x and 1 + 3 x
 
 
 @pytest.mark.parametrize("every_s", [0.01, 0.2, 1.0])
@@ -311,7 +313,7 @@ def test_batching_leaves_the_evidence_nearly_the_same(every_s: float) -> None:
             evidence, judgement = judge(KEYED, evidence, seen, now_s=now_s)
             before_s = now_s
         (keyed,) = [one for one in judgement.criteria if one.unit == "cluster"]
-        return keyed.log_e
+        return log(keyed.e_value)
 
     reference = found(0.5, wakes=False)
     assert reference > 5.0

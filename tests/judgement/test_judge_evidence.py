@@ -179,7 +179,7 @@ def test_a_block_left_open_before_the_clock_fell_back_is_weighed_at_once() -> No
     assert evidence.compared[0].since_s == 4999
     evidence, judgement = judge(FULL, evidence, _keyed(1400, start_s=1399, candidate=1, stable=1), now_s=1400)
     assert evidence.compared[0].since_s is None
-    assert next(one.log_e for one in judgement.criteria if one.unit == "cluster") > 0.0
+    assert next(one.e_value for one in judgement.criteria if one.unit == "cluster") > 1.0
 
 
 def test_intervals_that_overlap_let_no_time_pass_twice() -> None:

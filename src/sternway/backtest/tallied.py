@@ -61,10 +61,10 @@ class Tallied:
         named = [one for one in judged.criteria if one.name == judged.criterion]
         if not named:
             return judged.sentence
-        one = max(named, key=lambda criterion: criterion.log_e - criterion.log_needed)
+        one = max(named, key=lambda criterion: criterion.e_value / criterion.needed)
         were = "were errors" if one.name == ERRORS else f"were bad by {one.name}"
         return (
             f"{one.candidate_bad:,} of {one.candidate_total:,} answers of the candidate {were},"
             f" against {one.stable_bad:,} of {one.stable_total:,} of stable;"
-            f" evidence {times(one.log_e)} (condemns at {times(one.log_needed)})"
+            f" evidence {times(one.e_value)} (condemns at {times(one.needed)})"
         )

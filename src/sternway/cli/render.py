@@ -256,8 +256,8 @@ def evidence(release: ReleaseView) -> RenderableType:
             criterion.unit,
             share(criterion.candidate_bad, criterion.candidate_total),
             share(criterion.stable_bad, criterion.stable_total),
-            odds(criterion.log_e),
-            odds(criterion.log_needed),
+            odds(criterion.e_value),
+            odds(criterion.needed),
         )
     rounds, first = release.rounds
     if not rounds:

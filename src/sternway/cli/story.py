@@ -7,7 +7,7 @@ from sternway.cli.words import clock, day_and_clock, duration, number, percent, 
 from sternway.control.status import ReleaseView
 from sternway.web.release_page import Change, ReleasePage
 
-SPEAKS = 1.0
+SPEAKS = 2.718
 """A criterion is mentioned from this log of its evidence on (about 3 to 1)."""
 
 
@@ -53,7 +53,7 @@ def _after_promotion(release: ReleaseView) -> bool:
 def _seen(release: ReleaseView) -> list[str]:
     found = [sentence(release.judgement)] if release.judgement else []
     # Only what weighs; and a criterion that is counted in two units once, in requests, which a reader means.
-    weighs = {c.name for c in release.criteria if c.log_e > SPEAKS}
+    weighs = {c.name for c in release.criteria if c.e_value > SPEAKS}
     told = {c.name: c for c in reversed(release.criteria) if c.name in weighs}
     found += [
         f"{criterion.name}: candidate {share(criterion.candidate_bad, criterion.candidate_total)}, "

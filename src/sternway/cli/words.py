@@ -50,13 +50,12 @@ def percent(value: float) -> str:
     return f"{value:.2g} %" if 0 < value < 10 else f"{value:.0f} %"
 
 
-def odds(log_e: float) -> str:
+def odds(value: float) -> str:
     """Give evidence as odds: `340 : 1`, `10^12 : 1`."""
-    if log_e > math.log(1e6):
-        return f"10^{log_e / math.log(10):.0f} : 1"
-    if log_e < 0:
+    if value > 1e6:
+        return f"10^{math.log10(value):.0f} : 1"
+    if value < 1.0:
         return "less than 1 : 1"
-    value = math.exp(log_e)
     return f"{value:,.0f} : 1" if value >= 10 else f"{value:.1f} : 1"
 
 

@@ -1,7 +1,7 @@
 """The judge's state: a handful of numbers that a journal can hold. Folded by `sternway.judgement`.
 
-Every wealth is a tuple of finite natural logarithms (see `sternway.stats.wealth`), so that a state goes through JSON
-and back bit for bit. `Evidence()` knows nothing yet; `sternway.judgement.begin` makes one for a release.
+Every wealth is a tuple of finite numbers (see `sternway.stats.wealth`), so that a state goes through JSON and back bit
+for bit. `Evidence()` knows nothing yet; `sternway.judgement.begin` makes one for a release.
 """
 
 from __future__ import annotations
@@ -65,8 +65,9 @@ class Race:
     """Errors by the request, and the rounds of the candidate against placebo arms.
 
     seen: the candidate's requests since the round began. finished, first: rounds over, and won by the candidate.
-    won: the candidate was first in this exposure; nothing runs until the next. bets: log wealth, one per stake.
+    won: the candidate was first in this exposure; nothing runs until the next. bets: wealth, one per stake.
     resting: the placebo arm that was first in the last round, left out of this one; -1 for none.
+    bar: the evidence at which an arm ends the round.
     """
 
     since_s: float | None = None
@@ -79,6 +80,19 @@ class Race:
     won: bool = False
     resting: int = -1
     bets: tuple[float, ...] = ()
+    bar: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounded:
+    """How much worse the candidate could still be: one e-process for each excess in question.
+
+    since_s, block: as in Compared. wealth: of each excess, the largest first; its bets have no cash.
+    """
+
+    since_s: float | None = None
+    block: Counts = Counts()
+    wealth: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,3 +135,4 @@ class Evidence:
     race: Race = Race()
     before: Counts = Counts()
     limited: tuple[Limited, ...] = ()
+    bounded: Bounded = Bounded()

@@ -121,6 +121,8 @@ class JudgeSettings:
     worse_than_percent, and_percent: the smallest effect worth a rollback. An error rate p is tolerated up to
         p * (1 + worse_than_percent / 100) + and_percent / 100.
     latency_quantiles, latency_worse_than_percent: the same for "slower than stable's quantile".
+    healthy_times, healthy_and_percent: the candidate is called healthy once its error rate is surely below
+        p * healthy_times + healthy_and_percent / 100.
     """
 
     false_rollback_rate: float = 0.01
@@ -131,6 +133,8 @@ class JudgeSettings:
     latency_quantiles: tuple[float, ...] = (0.5, 0.9, 0.99)
     latency_worse_than_percent: float = 10.0
     objectives: Objectives = Objectives()
+    healthy_times: float = 3.0
+    healthy_and_percent: float = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,8 +22,7 @@ class Verdict(StrEnum):
 class Criterion:
     """One criterion's share of a judgement.
 
-    log_e: natural logarithm of the evidence (e-value) against "the candidate is no worse".
-    log_needed: the log_e at which this criterion alone condemns.
+    e_value: the evidence against "the candidate is no worse", to one. needed: the e-value at which it condemns alone.
     """
 
     name: str
@@ -32,8 +31,8 @@ class Criterion:
     candidate_bad: int
     stable_total: int
     stable_bad: int
-    log_e: float
-    log_needed: float
+    e_value: float
+    needed: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +41,7 @@ class Judgement:
 
     common_trouble: a sentence when stable breaches the absolute objective too: nobody's release is to blame.
     rounds: exposures finished and those of them in which the candidate was first (placebo evidence).
+    excess_percent: how many points above a tolerated multiple of stable's error rate the candidate's is at most.
     """
 
     verdict: Verdict
@@ -50,3 +50,4 @@ class Judgement:
     criteria: tuple[Criterion, ...] = ()
     rounds: tuple[int, int] = (0, 0)
     common_trouble: str | None = None
+    excess_percent: float = 100.0

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
+
 from sternway.domain.evidence import Compared, Counts, Evidence, Limited
 from sternway.domain.guards import JudgeSettings
 from sternway.domain.tallies import LatencyThreshold, Question, Unit
+from sternway.judgement import columns
+from sternway.judgement.bounds import new_bounds
 from sternway.judgement.comparison import ERRORS, new_comparison
-from sternway.judgement.counting import NOTHING
-from sternway.judgement.limits import again, new_history, new_objective
-from sternway.judgement.rounds import PLACEBO_ARMS, new_race, new_round
-from sternway.stats.shares import BETS
-from sternway.stats.wealth import new_wealth
+from sternway.judgement.limits import new_history, new_objective
+from sternway.judgement.rounds import PLACEBO_ARMS, new_race
 
 # Below a millisecond, a difference between two processes says more about the machine than about a version.
 MIN_SLOWER_MS = 1.0
@@ -25,7 +26,7 @@ def begin(
     stable: str,
     candidate: str,
     stable_ms: tuple[tuple[float, float], ...],
-    before: Counts = NOTHING,
+    before: Counts = Counts(),  # noqa: B008 - frozen
 ) -> Evidence:
     """Return the evidence at the start of a release; latency thresholds are fixed from stable's quantiles where known.
 
@@ -45,7 +46,8 @@ def begin(
             for quantile, limit_ms in objectives.latency_ms
         ),
         compared=(new_comparison(ERRORS, Unit.CLUSTER),) if keyed else (),
-        race=new_race(),
+        race=new_race(settings),
+        bounded=new_bounds(),
         before=before,
         limited=tuple(limited),
     )
@@ -108,12 +110,7 @@ def question(settings: JudgeSettings, evidence: Evidence, *, candidate_percent: 
 
 def covered_by_key(evidence: Evidence) -> bool:
     """Whether at least half of the requests so far carried a cluster key."""
-    keyed = next((one for one in evidence.compared if one.unit == Unit.CLUSTER.value), None)
-    if keyed is None:
-        return False
-    requests = evidence.race.release
-    with_key = keyed.release.candidate_total + keyed.release.stable_total
-    return with_key > 0 and 2 * with_key >= requests.candidate_total + requests.stable_total
+    return bool(columns.covered(columns.pack([evidence]))[0])
 
 
 def begin_exposure(evidence: Evidence) -> Evidence:
@@ -121,18 +118,8 @@ def begin_exposure(evidence: Evidence) -> Evidence:
 
     Evidence that condemns goes on where it was, so a truly bad version is condemned by what it shows next.
     """
-    suspected = bool(evidence.suspected)
-    withdrawals = evidence.withdrawals + suspected
-    fresh = new_wealth(BETS)
-    return replace(
-        evidence,
-        withdrawals=withdrawals,
-        suspected="",
-        suspicion="",
-        compared=tuple(replace(one, exposure_wealth=fresh) for one in evidence.compared),
-        race=new_round(evidence.race),
-        limited=tuple(again(one, withdrawals=withdrawals, suspected=suspected) for one in evidence.limited),
-    )
+    after = columns.expose(columns.pack([evidence]), np.array([True]))
+    return replace(columns.unpack(after, evidence, 0), suspected="", suspicion="")
 
 
 def slow_name(quantile: float) -> str:

@@ -6,7 +6,6 @@ Called by `fold` and `words`. The shares depend on the settings alone, so they a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log
 
 from sternway.domain.guards import JudgeSettings
 
@@ -15,7 +14,7 @@ KEYED, ROUNDS, LATENCY, OBJECTIVE, HISTORY = "keyed", "rounds", "latency", "obje
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """The natural logarithm of the evidence at which one criterion of each family condemns."""
+    """The evidence, to one, at which one criterion of each family condemns; and at which any suspects."""
 
     keyed: float
     rounds: float
@@ -48,7 +47,7 @@ def budget(settings: JudgeSettings) -> Budget:
     def needed(family: str) -> float:
         # A family that is not in use gets no criterion either; the smallest share stands in for it.
         share = (weights[family] or 1.0) / whole / members[family]
-        return -log(settings.false_rollback_rate * share)
+        return 1.0 / (settings.false_rollback_rate * share)
 
     return Budget(
         keyed=needed(KEYED),
@@ -56,7 +55,7 @@ def budget(settings: JudgeSettings) -> Budget:
         latency=needed(LATENCY),
         objective=needed(OBJECTIVE),
         history=needed(HISTORY),
-        suspicion=log(settings.suspicion),
+        suspicion=settings.suspicion,
     )
 
 

@@ -1,15 +1,32 @@
-"""One criterion of the candidate beside stable, as evidence. Called by `fold`."""
+"""Criteria of the candidate beside stable, as evidence: errors by the cluster key, and slowness. Called by `fleet`."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from sternway.domain.evidence import Compared, Counts
 from sternway.domain.guards import JudgeSettings
 from sternway.domain.tallies import Unit
-from sternway.judgement.blocks import SLOW_CAP, SLOW_TOLERANCE, block_ends, elapsed, slow_tick_ends, warming
-from sternway.judgement.counting import NOTHING
-from sternway.stats.shares import BETS, TwoArms, share_log_factors
+from sternway.judgement.blocks import (
+    CANDIDATE_BAD,
+    CANDIDATE_TOTAL,
+    SLOW_CAP,
+    SLOW_TOLERANCE,
+    STABLE_BAD,
+    STABLE_TOTAL,
+    Bools,
+    Look,
+    began,
+    block_ends,
+    elapsed,
+    slow_tick_ends,
+    warming,
+)
+from sternway.stats.exact import Floats, Ints
+from sternway.stats.shares import WORSE, share_factors
 from sternway.stats.wealth import grow, new_wealth
 
 ERRORS = "errors"
@@ -17,51 +34,105 @@ ERRORS = "errors"
 
 def new_comparison(name: str, unit: Unit) -> Compared:
     """Nothing seen yet."""
-    wealth = new_wealth(BETS)
+    wealth = new_wealth(len(WORSE))
     return Compared(name=name, unit=unit.value, wealth=wealth, exposure_wealth=wealth)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedColumns:
+    """The comparisons of R releases, C each: since_s [R, C], counts [R, C, 4], wealth [R, C, 1 + bets]; slow [C]."""
+
+    slow: Bools
+    since_s: Floats
+    block: Ints
+    release: Ints
+    wealth: Floats
+    exposure_wealth: Floats
+
+
+def pack_compared(rows: Sequence[Sequence[Compared]]) -> ComparedColumns:
+    """Lay comparisons side by side; every row has the same criteria."""
+    shape = (len(rows), len(rows[0]))
+    return ComparedColumns(
+        slow=np.array([one.name != ERRORS for one in rows[0]], dtype=bool),
+        since_s=np.array([[np.nan if c.since_s is None else c.since_s for c in row] for row in rows]).reshape(shape),
+        block=np.array([[as_row(c.block) for c in row] for row in rows], dtype=np.int64).reshape(*shape, 4),
+        release=np.array([[as_row(c.release) for c in row] for row in rows], dtype=np.int64).reshape(*shape, 4),
+        wealth=np.array([[c.wealth for c in row] for row in rows]).reshape(*shape, 1 + len(WORSE)),
+        exposure_wealth=np.array([[c.exposure_wealth for c in row] for row in rows]).reshape(*shape, 1 + len(WORSE)),
+    )
+
+
+def unpack_compared(columns: ComparedColumns, known: Sequence[Compared], at: int) -> tuple[Compared, ...]:
+    """Give one release's comparisons back."""
+    since_s, block, release = columns.since_s[at].tolist(), columns.block[at].tolist(), columns.release[at].tolist()
+    wealth, exposure_wealth = columns.wealth[at].tolist(), columns.exposure_wealth[at].tolist()
+    return tuple(
+        replace(
+            one,
+            since_s=as_time(since_s[i]),
+            block=as_counts(block[i]),
+            release=as_counts(release[i]),
+            wealth=tuple(wealth[i]),
+            exposure_wealth=tuple(exposure_wealth[i]),
+        )
+        for i, one in enumerate(known)
+    )
 
 
 def compare(
     settings: JudgeSettings,
-    compared: Compared,
-    counts: Counts,
-    *,
-    start_s: float,
-    now_s: float,
-    fresh_s: float | None,
-) -> Compared:
-    """Add counts to the open block, and weigh it when it ends."""
-    since_s = compared.since_s
-    if counts is NOTHING and since_s is None:
-        return compared
-    block, release = compared.block + counts, compared.release + counts
-    since_s = start_s if since_s is None else since_s
-    slow = compared.name != ERRORS
-    ends = block_ends(block, since_s=since_s, now_s=now_s)
-    if not ends or (slow and not slow_tick_ends(since_s=since_s, now_s=now_s)):
-        return replace(compared, since_s=since_s, block=block, release=release)
-    if slow and warming(since_s=since_s, fresh_s=fresh_s):
-        return replace(compared, since_s=None, block=NOTHING, release=release)
-    factors = share_log_factors(
-        arms_of(block),
-        tolerance=SLOW_TOLERANCE if slow else 1.0 + settings.worse_than_percent / 100.0,
-        floor=0.0 if slow else settings.and_percent / 100.0,
-        cap=SLOW_CAP if slow else None,
-    )
-    # Cash waits while the candidate has no traffic: nothing can come to light then.
-    passed_s = elapsed(since_s=since_s, now_s=now_s) if block.candidate_total else 0.0
-    return replace(
-        compared,
-        since_s=None,
-        block=NOTHING,
-        release=release,
-        wealth=grow(compared.wealth, factors, elapsed_s=passed_s),
-        exposure_wealth=grow(compared.exposure_wealth, factors, elapsed_s=passed_s),
+    columns: ComparedColumns,
+    counts: Ints,
+    look: Look,
+) -> ComparedColumns:
+    """Add counts [R, C, 4] to the open blocks, and weigh those that end."""
+    slow = columns.slow
+    now_s, fresh_s = look.now_s[:, None], look.fresh_s[:, None]
+    open_ = look.concurrent[:, None] & (counts.any(axis=-1) | ~np.isnan(columns.since_s))
+    since_s = began(columns.since_s, look.start_s[:, None])
+    block = columns.block + counts
+    ends = open_ & block_ends(block, since_s=since_s, now_s=now_s)
+    ends &= ~slow | slow_tick_ends(since_s=since_s, now_s=now_s)
+    at = np.nonzero(ends & ~(slow & warming(since_s=since_s, fresh_s=fresh_s)))
+    wealth, exposure_wealth = columns.wealth, columns.exposure_wealth
+    if at[0].size:
+        weighed, slow_ones = block[at], slow[at[1]]
+        factors = share_factors(
+            weighed[:, CANDIDATE_TOTAL],
+            weighed[:, CANDIDATE_BAD],
+            weighed[:, STABLE_TOTAL],
+            weighed[:, STABLE_BAD],
+            tolerance=np.where(slow_ones, SLOW_TOLERANCE, 1.0 + settings.worse_than_percent / 100.0),
+            floor=np.where(slow_ones, 0.0, settings.and_percent / 100.0),
+            cap=np.where(slow_ones, SLOW_CAP, np.inf),
+        )
+        # Cash waits while the candidate has no traffic: nothing can come to light then.
+        covered_s = elapsed(since_s=since_s, now_s=now_s)[at]
+        passed_s = np.where(weighed[:, CANDIDATE_TOTAL] > 0, covered_s, 0.0)
+        wealth, exposure_wealth = wealth.copy(), exposure_wealth.copy()
+        wealth[at] = grow(wealth[at], factors, passed_s)
+        exposure_wealth[at] = grow(exposure_wealth[at], factors, passed_s)
+    return ComparedColumns(
+        slow=slow,
+        since_s=np.where(open_ & ~ends, since_s, np.where(ends, np.nan, columns.since_s)),
+        block=np.where((open_ & ~ends)[..., None], block, np.where(ends[..., None], 0, columns.block)),
+        release=columns.release + counts,
+        wealth=wealth,
+        exposure_wealth=exposure_wealth,
     )
 
 
-def arms_of(counts: Counts) -> TwoArms:
-    """Take the candidate as arm 1, stable as arm 0."""
-    return TwoArms(
-        total1=counts.candidate_total, bad1=counts.candidate_bad, total0=counts.stable_total, bad0=counts.stable_bad
-    )
+def as_row(counts: Counts) -> tuple[int, int, int, int]:
+    """Counts in the order of the columns."""
+    return (counts.candidate_total, counts.candidate_bad, counts.stable_total, counts.stable_bad)
+
+
+def as_counts(row: Sequence[int]) -> Counts:
+    """The way back."""
+    return Counts(candidate_total=row[0], candidate_bad=row[1], stable_total=row[2], stable_bad=row[3])
+
+
+def as_time(seconds: float) -> float | None:
+    """NaN is a time that is not known."""
+    return None if seconds != seconds else seconds  # noqa: PLR0124 - NaN alone differs from itself

@@ -1,53 +1,71 @@
-"""Rounds of the candidate against placebo arms: sure without knowing how errors cluster. Called by `fold`.
+"""Rounds of the candidate against placebo arms: sure without knowing how errors cluster. Called by `fleet`.
 
 Placebo arms are cut from stable's traffic, each as large as the candidate's. If the candidate is no worse, they and
 it are exchangeable, whatever the shape of clusters, bursts or common trouble. The share mixture runs for every arm
-against all the others until the first one reaches `suspicion`: that ends the round. When it is the candidate, it is
+against all the others until the first one reaches the bar: that ends the round. When it is the candidate, it is
 suspected. Each round is one bet on "the candidate is first", fair at 1 in K; their wealth condemns.
+
+The bar begins at `suspicion`. Each placebo arm that reaches it shows how noisy this traffic is and raises it, and
+time lowers it again, at such a pace that a healthy candidate, which looks like any of the arms, is withdrawn about
+once in two hours whatever the shape of the noise (the idea of adaptive conformal inference: Gibbs, Candes, 2021).
+The bar of a round is fixed before the round begins to count, and is the same for all, so the bets stay fair.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from math import log
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from sternway.domain.evidence import Arm, Counts, Race
+import numpy as np
+
+from sternway.domain.evidence import Arm, Race
 from sternway.domain.guards import JudgeSettings
-from sternway.judgement.blocks import block_ends, elapsed
-from sternway.judgement.counting import NOTHING
-from sternway.stats.shares import BETS, TwoArms, share_log_factors
-from sternway.stats.wealth import grow, log_sum, log_wealth, new_wealth
+from sternway.judgement.blocks import (
+    CANDIDATE_BAD,
+    CANDIDATE_TOTAL,
+    STABLE_BAD,
+    STABLE_TOTAL,
+    Bools,
+    Look,
+    began,
+    block_ends,
+    elapsed,
+)
+from sternway.judgement.comparison import as_counts, as_row, as_time
+from sternway.stats.exact import Floats, Ints
+from sternway.stats.shares import WORSE, share_factors
+from sternway.stats.wealth import added, grow, new_wealth, total
 
 PLACEBO_ARMS = 9
+ARMS = 1 + PLACEBO_ARMS
 CANDIDATE = -1
-STAKES = (0.3, 0.6, 0.9)
+STAKES = np.array((0.3, 0.6, 0.9))
 # In requests of the candidate, which come as often as those of any arm. An arm that appears later than this is not
 # in the round; one that was quiet for so long has left it; one that is quiet at the finish is not counted then.
 JOINS_WITHIN, GONE_AFTER, COUNTED_WITHIN = 8, 16, 3
+RAISE = 3.0
+"""A placebo arm that is first raises the bar so many times."""
+WANTED_PER_S = 1.0 / 7200.0
+"""How often each arm, and so a healthy candidate, may reach the bar."""
+LOWER_PER_S = 1.0986122886681098 * WANTED_PER_S
+"""What lowers the bar for each placebo arm, so that arms that come as often as wanted leave it where it is: ln RAISE."""
+HIGHEST_BAR = 1e12
+
+_NEW_WEALTH = np.array(new_wealth(len(WORSE)))
 
 
-def new_race() -> Race:
+def new_race(settings: JudgeSettings) -> Race:
     """Nothing seen, nothing staked."""
-    return Race(arms=(new_arm(CANDIDATE),), bets=tuple(0.0 for _ in STAKES))
+    return Race(arms=(_new_arm(CANDIDATE),), bets=tuple(1.0 for _ in STAKES), bar=settings.suspicion)
 
 
-def new_arm(index: int) -> Arm:
-    """Put a runner at the start."""
-    return Arm(index=index, wealth=new_wealth(BETS))
+def _new_arm(index: int) -> Arm:
+    return Arm(index=index, wealth=new_wealth(len(WORSE)))
 
 
-def new_round(race: Race, *, resting: int = CANDIDATE) -> Race:
-    """Keep the bets, and give a fresh start to every arm.
-
-    A placebo arm that was just first rests for a round: the storm of errors in it may go on, and would cost a second
-    bet for the same trouble. The others are as exchangeable without it.
-    """
-    return replace(race, since_s=None, block=NOTHING, arms=(new_arm(CANDIDATE),), seen=0, won=False, resting=resting)
-
-
-def log_race_wealth(race: Race) -> float:
-    """Return the natural logarithm of the evidence of all rounds."""
-    return log_sum(race.bets) - log(len(race.bets))
+def race_evidence(race: Race) -> float:
+    """Return the evidence of all rounds so far, to one."""
+    return added(race.bets) / len(race.bets)
 
 
 def arms_in_force(race: Race) -> int:
@@ -55,80 +73,196 @@ def arms_in_force(race: Race) -> int:
     return sum(1 for arm in race.arms[1:] if arm.quiet < COUNTED_WITHIN)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaceColumns:
+    """The races of R releases. Arms [R, K]: the candidate, then each placebo arm by its index; the rest [R].
+
+    runs: whether an arm is in the round. wealth [R, K, 1 + bets], bets [R, stakes], block and release [R, 4].
+    """
+
+    since_s: Floats
+    block: Ints
+    release: Ints
+    runs: Bools
+    arm_total: Ints
+    arm_bad: Ints
+    quiet: Ints
+    wealth: Floats
+    seen: Ints
+    finished: Ints
+    first: Ints
+    won: Bools
+    resting: Ints
+    bets: Floats
+    bar: Floats
+
+
+def pack_races(races: Sequence[Race]) -> RaceColumns:
+    """Lay races side by side."""
+    size = len(races)
+    arms = np.zeros((3, size, ARMS), dtype=np.int64)
+    runs, wealth = np.zeros((size, ARMS), dtype=bool), np.tile(_NEW_WEALTH, (size, ARMS, 1))
+    for row, race in enumerate(races):
+        for arm in race.arms:
+            at = arm.index + 1
+            runs[row, at], wealth[row, at] = True, arm.wealth
+            arms[:, row, at] = arm.total, arm.bad, arm.quiet
+    return RaceColumns(
+        since_s=np.array([np.nan if race.since_s is None else race.since_s for race in races]),
+        block=np.array([as_row(race.block) for race in races], dtype=np.int64),
+        release=np.array([as_row(race.release) for race in races], dtype=np.int64),
+        runs=runs,
+        arm_total=arms[0],
+        arm_bad=arms[1],
+        quiet=arms[2],
+        wealth=wealth,
+        seen=np.array([race.seen for race in races], dtype=np.int64),
+        finished=np.array([race.finished for race in races], dtype=np.int64),
+        first=np.array([race.first for race in races], dtype=np.int64),
+        won=np.array([race.won for race in races], dtype=bool),
+        resting=np.array([race.resting for race in races], dtype=np.int64),
+        bets=np.array([race.bets for race in races]),
+        bar=np.array([race.bar for race in races]),
+    )
+
+
+def unpack_race(columns: RaceColumns, at: int) -> Race:
+    """Give one release's race back."""
+    totals, bads, quiet = columns.arm_total[at].tolist(), columns.arm_bad[at].tolist(), columns.quiet[at].tolist()
+    wealth = columns.wealth[at].tolist()
+    return Race(
+        since_s=as_time(float(columns.since_s[at])),
+        block=as_counts(columns.block[at].tolist()),
+        release=as_counts(columns.release[at].tolist()),
+        arms=tuple(
+            Arm(index=arm - 1, total=totals[arm], bad=bads[arm], quiet=quiet[arm], wealth=tuple(wealth[arm]))
+            for arm in np.nonzero(columns.runs[at])[0].tolist()
+        ),
+        seen=int(columns.seen[at]),
+        finished=int(columns.finished[at]),
+        first=int(columns.first[at]),
+        won=bool(columns.won[at]),
+        resting=int(columns.resting[at]),
+        bets=tuple(columns.bets[at].tolist()),
+        bar=float(columns.bar[at]),
+    )
+
+
+def new_rounds(columns: RaceColumns, which: Bools, resting: Ints) -> RaceColumns:
+    """Begin a new round in some of the races: keep bets and bar, and give a fresh start to every arm.
+
+    A placebo arm that was just first rests for a round: the storm of errors in it may go on, and would cost a second
+    bet for the same trouble. The others are as exchangeable without it. resting: its index, -1 for none.
+    """
+    row, arm = which[:, None], np.arange(ARMS) == 0
+    return replace(
+        columns,
+        since_s=np.where(which, np.nan, columns.since_s),
+        block=np.where(row, 0, columns.block),
+        runs=np.where(row, arm, columns.runs),
+        arm_total=np.where(row, 0, columns.arm_total),
+        arm_bad=np.where(row, 0, columns.arm_bad),
+        quiet=np.where(row, 0, columns.quiet),
+        wealth=np.where(row[..., None], _NEW_WEALTH, columns.wealth),
+        seen=np.where(which, 0, columns.seen),
+        won=columns.won & ~which,
+        resting=np.where(which, resting, columns.resting),
+    )
+
+
 def run(
     settings: JudgeSettings,
-    race: Race,
-    counts: Counts,
-    arms: dict[int, tuple[int, int]],
+    columns: RaceColumns,
+    counts: Ints,
+    arms: Ints,
+    look: Look,
     *,
-    start_s: float,
-    now_s: float,
-) -> Race:
-    """Add counts to the open block; weigh it when it ends; end the round when an arm reaches suspicion."""
-    if race.won:
-        return replace(race, release=race.release + counts)
-    if counts is NOTHING and race.since_s is None:
-        return race
-    since_s = start_s if race.since_s is None else race.since_s
-    race = replace(
-        race,
-        since_s=since_s,
-        block=race.block + counts,
-        release=race.release + counts,
-        arms=_add(race, counts, arms),
+    keyed: Bools,
+) -> RaceColumns:
+    """Add counts to the open blocks; weigh those that end; end a round when an arm reaches the bar.
+
+    counts [R, 4]; arms [R, placebo arms, (total, bad)]; keyed [R]: errors are judged by the cluster key instead.
+    """
+    racing = look.concurrent & ~keyed & ~columns.won
+    open_ = racing & (counts.any(axis=-1) | ~np.isnan(columns.since_s))
+    since_s = began(columns.since_s, look.start_s)
+    block = columns.block + counts
+    joins = (columns.seen < JOINS_WITHIN)[:, None] & (np.arange(PLACEBO_ARMS) != columns.resting[:, None])
+    runs = columns.runs.copy()
+    runs[:, 1:] |= joins & (arms[..., 0] > 0) & open_[:, None]
+    theirs = np.concatenate((counts[:, None, CANDIDATE_TOTAL : CANDIDATE_BAD + 1], arms), axis=1)
+    takes = runs & open_[:, None]
+    added = replace(
+        columns,
+        since_s=np.where(open_, since_s, columns.since_s),
+        block=np.where(open_[:, None], block, columns.block),
+        release=columns.release + counts,
+        runs=runs,
+        arm_total=columns.arm_total + np.where(takes, theirs[..., 0], 0),
+        arm_bad=columns.arm_bad + np.where(takes, theirs[..., 1], 0),
     )
-    if not block_ends(race.block, since_s=since_s, now_s=now_s):
-        return race
-    return _finish(settings, _weigh(settings, race, elapsed(since_s=since_s, now_s=now_s)))
+    ends = open_ & block_ends(block, since_s=since_s, now_s=look.now_s)
+    if not ends.any():
+        return added
+    return _finish(_weigh(settings, added, ends, elapsed(since_s=since_s, now_s=look.now_s)), ends)
 
 
-def _add(race: Race, counts: Counts, counted: dict[int, tuple[int, int]]) -> tuple[Arm, ...]:
-    lead = race.arms[0]
-    runners = [replace(lead, total=lead.total + counts.candidate_total, bad=lead.bad + counts.candidate_bad)]
-    known = {arm.index for arm in race.arms}
-    for arm in race.arms[1:]:
-        total, bad = counted.get(arm.index, (0, 0))
-        runners.append(replace(arm, total=arm.total + total, bad=arm.bad + bad) if total else arm)
-    if race.seen < JOINS_WITHIN:
-        runners += [
-            replace(new_arm(index), total=total, bad=bad)
-            for index, (total, bad) in sorted(counted.items())
-            if index not in known and index != race.resting
-        ]
-    return tuple(runners)
-
-
-def _weigh(settings: JudgeSettings, race: Race, passed_s: float) -> Race:
-    block = race.block
-    total = block.candidate_total + block.stable_total
-    bad = block.candidate_bad + block.stable_bad
-    passed_s = passed_s if block.candidate_total else 0.0
-    weighed: list[Arm] = []
-    for arm in race.arms:
+def _weigh(settings: JudgeSettings, columns: RaceColumns, ends: Bools, covered_s: Floats) -> RaceColumns:
+    block = columns.block
+    ours = block[:, CANDIDATE_TOTAL]
+    answered, bad = ours + block[:, STABLE_TOTAL], block[:, CANDIDATE_BAD] + block[:, STABLE_BAD]
+    passed_s = np.where(ends & (ours > 0), covered_s, 0.0)
+    quiet = columns.quiet + np.where((columns.arm_total > 0) | ~ends[:, None], 0, ours[:, None])
+    quiet = np.where((columns.arm_total > 0) & ends[:, None], 0, quiet)
+    quiet[:, 0] = 0
+    runs = columns.runs & (quiet < GONE_AFTER)
+    at = np.nonzero(runs & ends[:, None])
+    candidate = at[1] == 0
+    totals, bads = columns.arm_total[at], columns.arm_bad[at]
+    factors = share_factors(
+        totals,
+        bads,
+        answered[at[0]] - totals,
+        bad[at[0]] - bads,
         # The margins handicap the candidate alone: they can only make it later, never first.
-        ours = arm.index == CANDIDATE
-        factors = share_log_factors(
-            TwoArms(total1=arm.total, bad1=arm.bad, total0=total - arm.total, bad0=bad - arm.bad),
-            tolerance=1.0 + settings.worse_than_percent / 100.0 if ours else 1.0,
-            floor=settings.and_percent / 100.0 if ours else 0.0,
-        )
-        quiet = 0 if ours or arm.total else arm.quiet + block.candidate_total
-        if quiet < GONE_AFTER:
-            wealth = grow(arm.wealth, factors, elapsed_s=passed_s)
-            weighed.append(Arm(index=arm.index, quiet=quiet, wealth=wealth))
-    return replace(race, since_s=None, block=NOTHING, arms=tuple(weighed), seen=race.seen + block.candidate_total)
+        tolerance=np.where(candidate, 1.0 + settings.worse_than_percent / 100.0, 1.0),
+        floor=np.where(candidate, settings.and_percent / 100.0, 0.0),
+    )
+    wealth = columns.wealth.copy()
+    wealth[at] = grow(wealth[at], factors, passed_s[at[0]])
+    placebos = runs[:, 1:].sum(axis=1)
+    return replace(
+        columns,
+        since_s=np.where(ends, np.nan, columns.since_s),
+        block=np.where(ends[:, None], 0, block),
+        runs=runs,
+        arm_total=np.where(ends[:, None], 0, columns.arm_total),
+        arm_bad=np.where(ends[:, None], 0, columns.arm_bad),
+        quiet=quiet,
+        wealth=wealth,
+        seen=columns.seen + np.where(ends, ours, 0),
+        bar=np.maximum(settings.suspicion, columns.bar / (1.0 + LOWER_PER_S * passed_s * placebos)),
+    )
 
 
-def _finish(settings: JudgeSettings, race: Race) -> Race:
-    heights = [log_wealth(arm.wealth) for arm in race.arms]
-    if max(heights) < log(settings.suspicion):
-        return race
-    fastest = max(range(1, len(heights)), key=heights.__getitem__, default=0)
-    if fastest and heights[0] <= heights[fastest]:
-        bets = tuple(bet + log(1.0 - stake) for bet, stake in zip(race.bets, STAKES, strict=True))
-        return new_round(replace(race, bets=bets, finished=race.finished + 1), resting=race.arms[fastest].index)
-    others = arms_in_force(race)
-    if not others:
-        return replace(race, won=True)
-    bets = tuple(bet + log(1.0 + others * stake) for bet, stake in zip(race.bets, STAKES, strict=True))
-    return replace(race, bets=bets, won=True, finished=race.finished + 1, first=race.first + 1)
+def _finish(columns: RaceColumns, ends: Bools) -> RaceColumns:
+    heights = np.where(columns.runs, total(columns.wealth), 0.0)
+    over = ends & (heights.max(axis=1) >= columns.bar)
+    if not over.any():
+        return columns
+    fastest = heights[:, 1:].argmax(axis=1)
+    lost = over & columns.runs[:, 1:].any(axis=1) & (heights[:, 0] <= heights[:, 1:].max(axis=1))
+    others = (columns.runs & (columns.quiet < COUNTED_WITHIN))[:, 1:].sum(axis=1)
+    won = over & ~lost
+    paid = won & (others > 0)
+    bets = np.where(lost[:, None], columns.bets * (1.0 - STAKES), columns.bets)
+    bets = np.where(paid[:, None], bets * (1.0 + others[:, None] * STAKES), bets)
+    columns = replace(
+        columns,
+        bets=bets,
+        won=columns.won | won,
+        finished=columns.finished + (lost | paid),
+        first=columns.first + paid,
+        bar=np.where(lost, np.minimum(columns.bar * RAISE, HIGHEST_BAR), columns.bar),
+    )
+    return new_rounds(columns, lost, fastest)

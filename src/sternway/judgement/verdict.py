@@ -13,12 +13,13 @@ from sternway.domain.evidence import Compared, Counts, Evidence, Limited
 from sternway.domain.guards import JudgeSettings
 from sternway.domain.judgements import Criterion, Judgement, Verdict
 from sternway.domain.tallies import Unit
+from sternway.judgement.bounds import SURE, excess_left
 from sternway.judgement.budget import HISTORY, Budget
 from sternway.judgement.comparison import ERRORS
 from sternway.judgement.limits import blameless, history_needed, stable_breaches
-from sternway.judgement.rounds import CANDIDATE, arms_in_force, log_race_wealth
+from sternway.judgement.rounds import CANDIDATE, arms_in_force, race_evidence
 from sternway.judgement.words import Case, common_trouble, describe, times
-from sternway.stats.wealth import log_wealth
+from sternway.stats.wealth import added
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,7 @@ class Charge:
 
     criterion: Criterion
     case: Case
-    log_exposure: float
+    exposure_e: float
     may_suspect: bool = True
     may_condemn: bool = True
 
@@ -36,11 +37,11 @@ def find_suspicion(spent: Budget, evidence: Evidence, charges: Sequence[Charge])
     """Find the criterion that suspects the candidate most, and its sentence; ("", "") when none does."""
     if evidence.race.won:
         return ERRORS, _race_sentence(evidence)
-    suspecting = [one for one in charges if one.may_suspect and one.log_exposure >= spent.suspicion]
+    suspecting = [one for one in charges if one.may_suspect and one.exposure_e >= spent.suspicion]
     if not suspecting:
         return "", ""
-    charge = max(suspecting, key=lambda one: one.log_exposure)
-    evidence_words = f"evidence of this exposure {times(charge.log_exposure)} (withdraws at {times(spent.suspicion)})"
+    charge = max(suspecting, key=lambda one: one.exposure_e)
+    evidence_words = f"evidence of this exposure {times(charge.exposure_e)} (withdraws at {times(spent.suspicion)})"
     return charge.criterion.name, f"{describe(charge.case)}; {evidence_words}"
 
 
@@ -52,18 +53,20 @@ def say(settings: JudgeSettings, spent: Budget, evidence: Evidence, charges: Seq
     found = (evidence.race.finished, evidence.race.first)
     condemning = [charge for charge in charges if charge.may_condemn and _reached(charge.criterion)]
     if condemning:
-        worst = max(condemning, key=lambda one: one.criterion.log_e - one.criterion.log_needed)
+        worst = max(condemning, key=lambda one: one.criterion.e_value / one.criterion.needed)
         criterion = worst.criterion
-        sentence = f"{describe(worst.case)}; evidence {times(criterion.log_e)} (needs {times(criterion.log_needed)})"
+        sentence = f"{describe(worst.case)}; evidence {times(criterion.e_value)} (needs {times(criterion.needed)})"
         verdict, name = Verdict.HARMFUL, criterion.name
     elif _reached(rounds):
         sentence = (
             f"{describe(_race_case(evidence))}; the candidate was first to look bad in {found[1]} of {found[0]} rounds"
-            f" against placebo arms; evidence {times(rounds.log_e)} (needs {times(rounds.log_needed)})"
+            f" against placebo arms; evidence {times(rounds.e_value)} (needs {times(rounds.needed)})"
         )
         verdict, name = Verdict.HARMFUL, rounds.name
     elif evidence.suspected:
         verdict, name, sentence = Verdict.SUSPECT, evidence.suspected, evidence.suspicion
+    elif added(evidence.bounded.wealth[-1]) >= SURE:
+        verdict, name, sentence = Verdict.HEALTHY, "", _healthy(settings, evidence)
     else:
         verdict, name, sentence = Verdict.UNDECIDED, "", _undecided(settings, evidence, charges, rounds)
     return Judgement(
@@ -73,6 +76,7 @@ def say(settings: JudgeSettings, spent: Budget, evidence: Evidence, charges: Seq
         criteria=criteria,
         rounds=found,
         common_trouble=trouble,
+        excess_percent=100.0 * excess_left(settings, evidence.bounded),
     )
 
 
@@ -93,7 +97,7 @@ def _charges(spent: Budget, evidence: Evidence, *, concurrent: bool) -> Iterator
 
 def _charge_compared(evidence: Evidence, compared: Compared, needed: float, *, concurrent: bool) -> Charge:
     return Charge(
-        criterion=_criterion(compared.name, compared.unit, compared.release, log_wealth(compared.wealth), needed),
+        criterion=_criterion(compared.name, compared.unit, compared.release, added(compared.wealth), needed),
         case=Case(
             name=compared.name,
             candidate=evidence.candidate,
@@ -102,7 +106,7 @@ def _charge_compared(evidence: Evidence, compared: Compared, needed: float, *, c
             threshold=next((one for one in evidence.thresholds if one.criterion == compared.name), None),
             keyed=compared.unit == Unit.CLUSTER.value,
         ),
-        log_exposure=log_wealth(compared.exposure_wealth),
+        exposure_e=added(compared.exposure_wealth),
         may_suspect=concurrent,
     )
 
@@ -127,7 +131,7 @@ def _charge_limited(spent: Budget, evidence: Evidence, limited: Limited) -> Char
         name = limited.name
     blamed = not blameless(limited, spent)
     return Charge(
-        criterion=_criterion(name, Unit.REQUEST.value, counts, log_wealth(limited.wealth), needed),
+        criterion=_criterion(name, Unit.REQUEST.value, counts, added(limited.wealth), needed),
         case=Case(
             name=limited.name,
             candidate=evidence.candidate,
@@ -137,17 +141,17 @@ def _charge_limited(spent: Budget, evidence: Evidence, limited: Limited) -> Char
             limit=None if history else limited.limit,
             history=history,
         ),
-        log_exposure=log_wealth(limited.exposure_wealth),
+        exposure_e=added(limited.exposure_wealth),
         may_suspect=blamed,
         may_condemn=blamed and evidence.withdrawals > 0,
     )
 
 
 def _rounds_criterion(spent: Budget, evidence: Evidence) -> Criterion:
-    return _criterion(ERRORS, Unit.REQUEST.value, evidence.race.release, log_race_wealth(evidence.race), spent.rounds)
+    return _criterion(ERRORS, Unit.REQUEST.value, evidence.race.release, race_evidence(evidence.race), spent.rounds)
 
 
-def _criterion(name: str, unit: str, counts: Counts, log_e: float, log_needed: float) -> Criterion:
+def _criterion(name: str, unit: str, counts: Counts, e_value: float, needed: float) -> Criterion:
     return Criterion(
         name=name,
         unit=unit,
@@ -155,13 +159,13 @@ def _criterion(name: str, unit: str, counts: Counts, log_e: float, log_needed: f
         candidate_bad=counts.candidate_bad,
         stable_total=counts.stable_total,
         stable_bad=counts.stable_bad,
-        log_e=log_e,
-        log_needed=log_needed,
+        e_value=e_value,
+        needed=needed,
     )
 
 
 def _reached(criterion: Criterion) -> bool:
-    return criterion.log_e >= criterion.log_needed
+    return criterion.e_value >= criterion.needed
 
 
 def _race_case(evidence: Evidence) -> Case:
@@ -171,7 +175,7 @@ def _race_case(evidence: Evidence) -> Case:
 def _race_sentence(evidence: Evidence) -> str:
     race = evidence.race
     lead = next(arm for arm in race.arms if arm.index == CANDIDATE)
-    sentence = f"{describe(_race_case(evidence))}; evidence of this exposure {times(log_wealth(lead.wealth))}"
+    sentence = f"{describe(_race_case(evidence))}; evidence of this exposure {times(added(lead.wealth))}"
     arms = arms_in_force(race)
     if not arms:
         return (
@@ -180,18 +184,23 @@ def _race_sentence(evidence: Evidence) -> str:
     return f"{sentence}; first of {arms + 1} equal arms, {race.first} of {race.finished} rounds so far"
 
 
+def _healthy(settings: JudgeSettings, evidence: Evidence) -> str:
+    return (
+        f"{describe(_race_case(evidence))}; its error rate is below {settings.healthy_times:g} times stable's"
+        f" and {settings.healthy_and_percent:g} points, sure at {times(SURE)}"
+    )
+
+
 def _undecided(settings: JudgeSettings, evidence: Evidence, charges: Sequence[Charge], rounds: Criterion) -> str:
     requests = evidence.race.release
     if not requests.candidate_total:
         return f"{evidence.candidate} has answered nothing yet"
     keyed = [charge for charge in charges if charge.case.keyed and charge.criterion.candidate_total]
     case = keyed[0].case if keyed else _race_case(evidence)
-    strongest = max(
-        (charge.criterion for charge in charges), key=lambda one: one.log_e - one.log_needed, default=rounds
-    )
+    strongest = max((charge.criterion for charge in charges), key=lambda one: one.e_value / one.needed, default=rounds)
     return (
-        f"{describe(case)}; the strongest evidence, {strongest.name}, is {times(strongest.log_e)}"
-        f" (needs {times(strongest.log_needed)}; {settings.suspicion:g} to 1 withdraws)"
+        f"{describe(case)}; the strongest evidence, {strongest.name}, is {times(strongest.e_value)}"
+        f" (needs {times(strongest.needed)}; {settings.suspicion:g} to 1 withdraws)"
     )
 
 

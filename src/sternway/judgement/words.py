@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp
 
 from sternway.domain.evidence import Counts, Limited
 from sternway.domain.tallies import LatencyThreshold
@@ -23,11 +22,10 @@ class Case:
     history: bool = False
 
 
-def times(log_e: float) -> str:
+def times(value: float) -> str:
     """Evidence as odds: `4,100 to 1`."""
-    if log_e > 27.0:
+    if value > 5e11:
         return "more than 500 billion to 1"
-    value = exp(log_e)
     if value >= 100.0:
         digits = len(str(int(value))) - 2
         return f"{round(value, -digits):,.0f} to 1"

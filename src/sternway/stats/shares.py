@@ -12,42 +12,47 @@ Given the counts, E[f1 ** bad1 * f0 ** bad0] <= exp((f1 - 1) n1 p1 + (f0 - 1) n0
 so the factor's expectation is at most 1. Trouble that hits both arms alike cannot blame one of them.
 (With tolerance 1 and floor 0 this is the multinomial test of Lindon & Malek with a discrete prior and the realised
 instead of the configured split.)
+
+With ratios r < 1 the same factor tests the other side, "p1 >= tolerance * p0 + floor": see `BETTER`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import exp, log
+from typing import Any
 
-RATIOS = (1.25, 1.5, 2.0, 3.0, 5.0, 8.0, 15.0, 30.0, 60.0, 150.0, 400.0, 1000.0)
-_LOG_RATIOS = tuple(log(ratio) for ratio in RATIOS)
-BETS = len(RATIOS)
+import numpy as np
 
+from sternway.stats.exact import Floats, exp_below, power, scaled
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TwoArms:
-    """The counts of one block: arm 1 is the one in question, arm 0 all it is compared with."""
-
-    total1: int
-    bad1: int
-    total0: int
-    bad0: int
+WORSE = np.array((1.25, 1.5, 2.0, 3.0, 5.0, 8.0, 15.0, 30.0, 60.0, 150.0, 400.0, 1000.0))
+"""How many times as bad the bets say that the arm is, under "no worse"."""
+BETTER = np.array((0.02, 0.1, 0.3, 0.6))
+"""How many times the allowed rate the bets say that the arm has, under "at least so bad"."""
 
 
-def share_log_factors(
-    arms: TwoArms, *, tolerance: float = 1.0, floor: float = 0.0, cap: float | None = None
-) -> list[float]:
-    """Return the logarithm of factor_r for every ratio, each at most `cap` (which only lowers it)."""
-    weighted, other = tolerance * arms.total1, float(arms.total0)
-    allowed = floor * arms.total1
-    if arms.total1 == 0 or other == 0.0 or (arms.bad1 == arms.bad0 == 0 and allowed == 0.0):
-        return [0.0] * BETS
-    log_all = log(weighted + other)
-    logs: list[float] = []
-    for ratio, log_ratio in zip(RATIOS, _LOG_RATIOS, strict=True):
-        log_f0 = log_all - log(weighted * ratio + other)
-        value = arms.bad1 * log_ratio + (arms.bad1 + arms.bad0) * log_f0
-        if allowed:
-            value -= (exp(log_ratio + log_f0) - 1.0) * allowed
-        logs.append(value)
-    return logs if cap is None else [min(value, cap) for value in logs]
+def share_factors(
+    total1: Any,
+    bad1: Any,
+    total0: Any,
+    bad0: Any,
+    *,
+    tolerance: Any = 1.0,
+    floor: Any = 0.0,
+    cap: Any = np.inf,
+    ratios: Floats = WORSE,
+) -> Floats:
+    """Return factor_r for every ratio, each at most `cap` (which only lowers it): arrays [...] -> [..., ratios].
+
+    total1, bad1: answers of the arm in question, and bad ones among them; total0, bad0: of all it is compared with.
+    """
+    n1, n0 = np.asarray(total1, dtype=np.float64), np.asarray(total0, dtype=np.float64)
+    says_something = ((n1 > 0) & (n0 > 0))[..., None]
+    weighted, other = (tolerance * n1)[..., None], n0[..., None]
+    f0 = np.where(says_something, weighted + other, 1.0) / np.where(says_something, weighted * ratios + other, 1.0)
+    f1 = ratios * f0
+    ours, ours_scale = power(f1, np.asarray(bad1)[..., None])
+    theirs, theirs_scale = power(f0, np.asarray(bad0)[..., None])
+    allowed = exp_below((1.0 - f1) * (floor * n1)[..., None])
+    factors = scaled(ours * theirs, ours_scale + theirs_scale) * allowed
+    result: Floats = np.where(says_something, np.minimum(factors, np.asarray(cap)[..., None]), 1.0)
+    return result

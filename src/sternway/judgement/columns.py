@@ -1,0 +1,211 @@
+"""READ THIS FIRST: the judge's arithmetic over the evidence of many releases side by side. Called by `fold` and `fleet`.
+
+    fold     counts become evidence: comparisons, rounds, bounds, limits
+    expose   a new exposure begins: suspicion starts afresh
+    stand    what the evidence amounts to: who is suspected, harmful, healthy
+
+One release is a batch of one. Every release gets the same bits in any batch, on any machine (`sternway.stats`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sternway.domain.evidence import Counts, Evidence
+from sternway.domain.guards import JudgeSettings
+from sternway.domain.tallies import Unit
+from sternway.judgement.blocks import CANDIDATE_TOTAL, STABLE_BAD, STABLE_TOTAL, Bools, Look
+from sternway.judgement.bounds import SURE, BoundedColumns, bound, pack_bounds, unpack_bounds
+from sternway.judgement.budget import HISTORY, Budget
+from sternway.judgement.comparison import (
+    ERRORS,
+    ComparedColumns,
+    as_counts,
+    as_row,
+    as_time,
+    compare,
+    pack_compared,
+    unpack_compared,
+)
+from sternway.judgement.limits import (
+    MIN_ANSWERS,
+    LimitedColumns,
+    allowed_by_history,
+    expose_again,
+    hold_to,
+    pack_limited,
+    unpack_limited,
+)
+from sternway.judgement.rounds import STAKES, RaceColumns, new_rounds, pack_races, run, unpack_race
+from sternway.stats.exact import Floats, Ints
+from sternway.stats.shares import WORSE
+from sternway.stats.wealth import new_wealth, total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """The evidence of R releases with the same criteria; times that are not known are NaN. `kind` names the criteria."""
+
+    kind: Evidence
+    now_s: Floats
+    fresh_s: Floats
+    withdrawals: Ints
+    suspected: Bools
+    before: Ints
+    compared: ComparedColumns
+    race: RaceColumns
+    bounded: BoundedColumns
+    limited: LimitedColumns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What R releases counted since they were last judged.
+
+    start_s [R]: when the earliest interval began. answered [R]: the candidate answered anything. errors [R, 4] by the
+    request. compared [R, C, 4] and limited [R, L, 4]: by criterion. arms [R, placebo arms, (total, bad)].
+    """
+
+    start_s: Floats
+    answered: Bools
+    errors: Ints
+    compared: Ints
+    limited: Ints
+    arms: Ints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the evidence of R releases amounts to, each [R]."""
+
+    harmful: Bools
+    suspected: Bools
+    healthy: Bools
+
+
+def pack(rows: Sequence[Evidence]) -> Columns:
+    """Lay the evidence of releases with the same criteria side by side."""
+    return Columns(
+        kind=rows[0],
+        now_s=np.array([row.now_s for row in rows]),
+        fresh_s=np.array([np.nan if row.candidate_since_s is None else row.candidate_since_s for row in rows]),
+        withdrawals=np.array([row.withdrawals for row in rows], dtype=np.int64),
+        suspected=np.array([bool(row.suspected) for row in rows], dtype=bool),
+        before=np.array([as_row(row.before) for row in rows], dtype=np.int64),
+        compared=pack_compared([row.compared for row in rows]),
+        race=pack_races([row.race for row in rows]),
+        bounded=pack_bounds([row.bounded for row in rows]),
+        limited=pack_limited([row.limited for row in rows]),
+    )
+
+
+def unpack(columns: Columns, known: Evidence, at: int) -> Evidence:
+    """Give one release's evidence back; `known` has what columns do not hold: names and sentences."""
+    return replace(
+        known,
+        now_s=float(columns.now_s[at]),
+        candidate_since_s=as_time(float(columns.fresh_s[at])),
+        withdrawals=int(columns.withdrawals[at]),
+        compared=unpack_compared(columns.compared, known.compared, at),
+        race=unpack_race(columns.race, at),
+        bounded=unpack_bounds(columns.bounded, at),
+        limited=unpack_limited(columns.limited, known.limited, at),
+    )
+
+
+def fold(
+    settings: JudgeSettings, spent: Budget, columns: Columns, batch: Batch, *, now_s: Floats, concurrent: Bools
+) -> Columns:
+    """Add what was counted, and weigh it. now_s [R]; concurrent [R]: stable has traffic beside the candidate."""
+    fresh_s = np.where(np.isnan(columns.fresh_s) & batch.answered, batch.start_s, columns.fresh_s)
+    look = Look(start_s=batch.start_s, now_s=now_s, fresh_s=fresh_s, concurrent=concurrent)
+    allowed = _allowed(settings, spent, columns, concurrent)
+    return replace(
+        columns,
+        now_s=now_s,
+        fresh_s=fresh_s,
+        compared=compare(settings, columns.compared, batch.compared, look),
+        race=run(settings, columns.race, batch.errors, batch.arms, look, keyed=covered(columns)),
+        bounded=bound(settings, columns.bounded, batch.errors, look),
+        limited=hold_to(columns.limited, batch.limited, allowed, look),
+    )
+
+
+def suspect(columns: Columns, suspected: Bools) -> Columns:
+    """Remember who is suspected until the next exposure."""
+    return replace(columns, suspected=columns.suspected | suspected)
+
+
+def expose(columns: Columns, which: Bools) -> Columns:
+    """Give candidates traffic again: suspicion starts afresh, and so does the placebo round.
+
+    Evidence that condemns goes on where it was, so a truly bad version is condemned by what it shows next.
+    """
+    withdrawals = columns.withdrawals + (columns.suspected & which)
+    first = columns.suspected & (withdrawals == 1)
+    fresh = np.array(new_wealth(len(WORSE)))
+    compared = columns.compared
+    return replace(
+        columns,
+        withdrawals=withdrawals,
+        suspected=columns.suspected & ~which,
+        compared=replace(compared, exposure_wealth=np.where(which[:, None, None], fresh, compared.exposure_wealth)),
+        race=new_rounds(columns.race, which, np.full(which.shape, -1)),
+        limited=expose_again(columns.limited, which, first),
+    )
+
+
+def stand(spent: Budget, columns: Columns, *, concurrent: Bools) -> Standing:
+    """Say who is suspected in this exposure, harmful or healthy; `verdict` says the same of one release, in words."""
+    compared, limited = columns.compared, columns.limited
+    keyed = np.array([one.unit == Unit.CLUSTER.value for one in columns.kind.compared], dtype=bool)
+    reached = total(compared.wealth) >= np.where(keyed, spent.keyed, spent.latency)
+    suspects = concurrent[:, None] & (total(compared.exposure_wealth) >= spent.suspicion)
+    seen = limited.exposure
+    too_many = seen[..., STABLE_BAD] > limited.limit * seen[..., STABLE_TOTAL]
+    spared = (seen[..., STABLE_TOTAL] >= MIN_ANSWERS) & too_many
+    spared |= total(limited.stable_wealth) >= spent.suspicion
+    spared &= ~limited.historic
+    counts = ~spared & ~(limited.historic & (concurrent[:, None] | (seen[..., CANDIDATE_TOTAL] == 0)))
+    needed = np.where(limited.historic, 2.0 * spent.history, spent.objective)
+    missed = counts & (columns.withdrawals[:, None] > 0) & (total(limited.wealth) >= needed)
+    suspects_limit = counts & (total(limited.exposure_wealth) >= spent.suspicion)
+    rounds = total(columns.race.bets) / len(STAKES) >= spent.rounds
+    harmful = reached.any(axis=1) | missed.any(axis=1) | rounds
+    suspected = columns.suspected | columns.race.won | suspects.any(axis=1) | suspects_limit.any(axis=1)
+    sure = total(columns.bounded.wealth[:, -1]) >= SURE
+    return Standing(harmful=harmful, suspected=suspected, healthy=sure & ~suspected & ~harmful)
+
+
+def covered(columns: Columns) -> Bools:
+    """[R] Whether at least half of the requests so far carried a cluster key."""
+    at = [i for i, one in enumerate(columns.kind.compared) if one.unit == Unit.CLUSTER.value]
+    if not at:
+        return np.zeros(columns.now_s.shape, dtype=bool)
+    keyed, requests = columns.compared.release[:, at[0]], columns.race.release
+    with_key = keyed[:, CANDIDATE_TOTAL] + keyed[:, STABLE_TOTAL]
+    return np.asarray((with_key > 0) & (2 * with_key >= requests[:, CANDIDATE_TOTAL] + requests[:, STABLE_TOTAL]))
+
+
+def _allowed(settings: JudgeSettings, spent: Budget, columns: Columns, concurrent: Bools) -> Floats:
+    """What each limit allows: the objective's own, or what stable's record does."""
+    limited = columns.limited
+    allowed = np.tile(limited.limit, (len(concurrent), 1))
+    for row in np.nonzero(~concurrent)[0].tolist():
+        for at, one in enumerate(columns.kind.limited):
+            if one.basis == HISTORY:
+                history = _history(columns, row, one.name)
+                allowed[row, at] = allowed_by_history(settings, spent, history, slow=one.name != ERRORS)
+    return allowed
+
+
+def _history(columns: Columns, row: int, name: str) -> Counts:
+    """Stable's record: of the release alone once something was suspected, as only that can show common trouble."""
+    if name == ERRORS:
+        before = 0 if columns.withdrawals[row] else columns.before[row]
+        return as_counts((before + columns.race.release[row]).tolist())
+    found = [i for i, one in enumerate(columns.kind.compared) if one.name == name]
+    return as_counts(columns.compared.release[row, found[0]].tolist()) if found else Counts()
