@@ -9,7 +9,7 @@ from judge_traffic import STABLE, start, tally
 from sternway.domain.evidence import Evidence
 from sternway.domain.guards import JudgeSettings, Objectives
 from sternway.domain.judgements import Verdict
-from sternway.domain.tallies import ClusterKey, Reading, Unit
+from sternway.domain.tallies import ClusterKey, Reading, Tally, Unit
 from sternway.judgement import begin_exposure, columns, judge
 from sternway.judgement.budget import budget
 from sternway.judgement.counting import count
@@ -25,28 +25,24 @@ RELEASES, LOOKS = 12, 60
 
 def _reading(rng: np.random.Generator, settings: JudgeSettings, *, bad: float, now_s: float) -> Reading:
     """A second of 200 requests, 10 % of them the candidate's, with nine arms; sometimes a burst."""
-    tallies = []
     burst = int(rng.integers(0, 30)) if rng.random() < 0.1 else 0
     units = [Unit.REQUEST, *([Unit.CLUSTER] if settings.cluster_key and rng.random() < 0.9 else [])]
     ours = int(rng.poisson(20))
-    for unit in units:
-        tallies.append(
-            tally(candidate=True, total=ours, bad=int(rng.binomial(ours, bad)), at_s=now_s, start_s=now_s - 1, unit=unit)
-        )
     arms = rng.binomial(20, 0.01, 9)
     arms[0] = min(20, arms[0] + burst)
-    for arm, arm_bad in enumerate(arms.tolist()):
-        tallies.append(tally(candidate=False, total=20, bad=arm_bad, at_s=now_s, start_s=now_s - 1, arm=arm))
-    for unit in units:
-        tallies.append(
-            tally(candidate=False, total=180, bad=int(arms.sum()), at_s=now_s, start_s=now_s - 1, unit=unit)
-        )
-    for criterion in ("latency-p50", "latency-p90", "latency-p99", "objective-p99"):
-        for candidate, total in ((True, ours), (False, 180)):
-            slow = int(rng.binomial(total, 0.1))
-            tallies.append(
-                tally(candidate=candidate, total=total, bad=slow, at_s=now_s, start_s=now_s - 1, criterion=criterion)
-            )
+    both = ((True, ours, int(rng.binomial(ours, bad))), (False, 180, int(arms.sum())))
+    slow = ("latency-p50", "latency-p90", "latency-p99", "objective-p99")
+
+    def told(candidate: bool, total: int, wrong: int, **more: object) -> Tally:
+        return tally(candidate=candidate, total=total, bad=wrong, at_s=now_s, start_s=now_s - 1, **more)
+
+    tallies = [told(*counted, unit=unit) for counted in both for unit in units]
+    tallies += [told(False, 20, wrong, arm=arm) for arm, wrong in enumerate(arms.tolist())]
+    tallies += [
+        told(candidate, total, int(rng.binomial(total, 0.1)), criterion=criterion)
+        for criterion in slow
+        for candidate, total, _ in both
+    ]
     return Reading(tallies=tuple(tallies))
 
 
