@@ -218,13 +218,13 @@ GUARD_CASES = [
     case(
         "step-of-both-kinds",
         together(WEB, guard("strategy: {canary: {steps: [{percent: 5, requestsPerSecond: 5}]}}")),
-        "20: spec.strategy.canary.steps[0]: a step needs either percent or requestsPerSecond (write one of them)",
+        "20: spec.strategy.canary.steps[0]: a step needs exactly one of percent, requestsPerSecond and usersHurt (write one of them)",
     ),
     case(
         "two-strategies",
         together(WEB, guard("strategy: {canary: {}, blueGreen: {}}")),
-        "20: spec.strategy: a strategy is exactly one of canary, blueGreen, ab; here: canary, blueGreen "
-        "(keep one of them (`canary: {}` takes the default steps))",
+        "20: spec.strategy: a strategy is exactly one of adaptive, canary, blueGreen, ab; here: canary, blueGreen "
+        "(keep one of them (`adaptive: {}` is the default))",
     ),
     case(
         "duration-without-unit",

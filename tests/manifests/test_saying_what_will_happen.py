@@ -19,8 +19,14 @@ def test_the_default_guard_is_explained_in_plain_sentences():
         "web (port 8080): 2 replicas of shop/web:1.0.0, with the default guard",
         "  a release begins when one of these changes: Deployment web (app.yaml)",
         "  the new version starts beside the old; not ready within 2m: rollback",
-        "  step 1 of 3: at most 5 requests/s, until it has answered 100 requests",
-        "  step 2 of 3: 10 %, until it has answered 200 requests",
+        (
+            "  step 1 of 3: at most 5 requests/s, until it has answered 40 requests and is surely working (or 30m have "
+            "passed)"
+        ),
+        (
+            "  step 2 of 3: 10 % or more, but so that a bad version fails about 15 requests at most, until it has answered "
+            "200 requests and 30s have passed and is surely healthy (or 30m have passed)"
+        ),
         "  step 3 of 3: 50 %, until it has answered 200 requests",
         "  then it gets all traffic",
         "  for 5m after that, harm still takes it back; the old version keeps 5 % to compare with",

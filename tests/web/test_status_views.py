@@ -51,7 +51,7 @@ def facts(progress: Progress, **changes: object) -> Facts:
     ("changes", "step"),
     [
         ({}, "1 of 3: 5 requests/s"),
-        ({"index": 1}, "2 of 3: 10 %"),
+        ({"index": 1, "percent": 10.0}, "2 of 3: as much as the evidence allows (10 %)"),
         ({"guard": Guard(service="orders", strategy=ABTest(header=("x-beta", "1")))}, "requests with header x-beta=1"),
         ({"guard": Guard(service="orders", strategy=ABTest(cookie=("beta", "1")))}, "requests with cookie beta=1"),
         ({"percent": 10.0, "guard": Guard(service="orders", strategy=BlueGreen())}, "a share of 10 %"),
@@ -73,7 +73,7 @@ def test_a_step_is_told_in_the_words_of_its_strategy(changes: dict[str, object],
 @pytest.mark.parametrize(
     ("guard", "words"),
     [
-        (Guard(service="orders"), "canary: 5 requests/s, 10 %, 50 %"),
+        (Guard(service="orders"), "canary: 5 requests/s, as much as the evidence allows, 50 %"),
         (Guard(service="orders", strategy=BlueGreen()), "blue-green"),
         (Guard(service="orders", strategy=BlueGreen(), mirror=MirrorFirst()), "blue-green, mirrored first"),
         (Guard(service="orders", strategy=ABTest(header=("a", "b"))), "A/B: header a=b"),

@@ -332,7 +332,9 @@ def _step(release: Release) -> str:
 def _exposure(release: Release) -> str:
     strategy = release.guard.strategy
     if isinstance(strategy, Canary):
-        return f"{release.index + 1} of {len(strategy.steps)}: {strategy.steps[release.index]}"
+        step = strategy.steps[release.index]
+        share = f" ({release.percent:g} %)" if step.users_hurt is not None else ""
+        return f"{release.index + 1} of {len(strategy.steps)}: {step}{share}"
     if isinstance(strategy, ABTest):
         return f"requests with {_group(strategy)}"
     return f"a share of {release.percent:g} %"  # blue-green, looked at again beside stable

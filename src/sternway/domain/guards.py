@@ -27,32 +27,60 @@ class Then(StrEnum):
     PROMOTE = "promote"
 
 
+class Until(StrEnum):
+    """What must be sure of a candidate before a step is passed.
+
+    WORKING: its error rate is not beyond all measure (the first rung of the judge's ladder). HEALTHY: it is below
+    what the judge calls healthy.
+    """
+
+    WORKING = "working"
+    HEALTHY = "healthy"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryStep:
-    """One step of exposure: a percentage, or an absolute cap in requests per second (exactly one of them).
+    """One step of exposure: exactly one of a percentage, a cap in requests per second, and a budget of users hurt.
 
-    The step is passed when the candidate has answered `min_requests` in it and `hold_s` have passed.
+    users_hurt: as large a share as keeps what a bad version may cost within so many requests, given the evidence.
+    The step is passed when the candidate has answered `min_requests` in it, `hold_s` have passed, and `until` is sure;
+    after `within_s` also without that.
     """
 
     percent: float | None = None
     requests_per_second: float | None = None
+    users_hurt: float | None = None
     min_requests: int = 100
     hold_s: float = 0.0
+    until: Until | None = None
+    within_s: float = 1800.0
 
     def __post_init__(self) -> None:
-        if (self.percent is None) == (self.requests_per_second is None):
-            msg = "a canary step needs either percent or requests_per_second"
+        if [self.percent, self.requests_per_second, self.users_hurt].count(None) != 2:
+            msg = "a canary step needs exactly one of percent, requests_per_second and users_hurt"
             raise ValueError(msg)
 
     def __str__(self) -> str:
-        return f"{self.percent:g} %" if self.percent is not None else f"{self.requests_per_second:g} requests/s"
+        if self.percent is not None:
+            return f"{self.percent:g} %"
+        if self.requests_per_second is not None:
+            return f"{self.requests_per_second:g} requests/s"
+        return "as much as the evidence allows"
 
 
-DEFAULT_STEPS = (
-    CanaryStep(requests_per_second=5, min_requests=100),
-    CanaryStep(percent=10, min_requests=200),
-    CanaryStep(percent=50, min_requests=200),
-)
+DEFAULT_USERS_HURT = 15.0
+
+
+def adaptive_steps(*, users_hurt: float = DEFAULT_USERS_HURT, within_s: float = 1800.0) -> tuple[CanaryStep, ...]:
+    """Rise as fast as the evidence allows: a few requests until a crash is ruled out, then until it is healthy."""
+    return (
+        CanaryStep(requests_per_second=5, min_requests=40, until=Until.WORKING, within_s=within_s),
+        CanaryStep(users_hurt=users_hurt, min_requests=200, hold_s=30.0, until=Until.HEALTHY, within_s=within_s),
+        CanaryStep(percent=50, min_requests=200),
+    )
+
+
+DEFAULT_STEPS = adaptive_steps()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sternway.domain.guards import ABTest, BlueGreen, Canary, Mode, Then
+from sternway.domain.guards import ABTest, BlueGreen, Canary, Mode, Then, Until
 from sternway.domain.judgements import Verdict
 from sternway.domain.platform import WorkloadState
 from sternway.domain.releases import Observation, Phase, Progress, Release
@@ -164,10 +164,13 @@ def _expose(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
     min_requests, hold_s = _enough(release)
     if release.paused or release.step_requests < min_requests or seen.now_s - release.step_s < hold_s:
         return None
+    sure = _sure(release, seen)
+    if sure is None:
+        return None
     if release.second_look and release.returns_to is not Phase.BAKING:
         return Trigger.SAME_STEP, f"no harm in {release.step_requests} requests of a second look; the step goes on"
     strategy = release.guard.strategy
-    number, none = release.index + 2, f"no harm in {release.step_requests} requests"
+    number, none = release.index + 2, f"no harm in {release.step_requests} requests{sure}"
     if isinstance(strategy, Canary) and not release.second_look and number <= len(strategy.steps):
         return Trigger.NEXT_STEP, f"{none}; step {number} of {len(strategy.steps)}: {strategy.steps[number - 1]}"
     return Trigger.SWITCH, f"{none}; promoted, the bake begins"
@@ -182,6 +185,25 @@ def _enough(release: Release) -> tuple[int, float]:
         return strategy.min_requests, 0.0
     assert isinstance(strategy, Canary)
     return strategy.steps[release.index].min_requests, strategy.steps[release.index].hold_s
+
+
+def _sure(release: Release, seen: Observation) -> str | None:
+    """What is sure by now, in words; None while the step waits for it."""
+    strategy, judged = release.guard.strategy, release.judgement
+    if not isinstance(strategy, Canary) or release.second_look:
+        return ""
+    step = strategy.steps[release.index]
+    if step.until is None:
+        return ""
+    settings = release.guard.judge
+    left = judged.excess_percent if judged is not None else 100.0
+    trouble = judged is not None and judged.common_trouble is not None
+    enough = left <= settings.healthy_and_percent if step.until is Until.HEALTHY else left < 100.0
+    if enough and not trouble:
+        return f", surely at most {left:.2g} points above {settings.healthy_times:g} times the old error rate"
+    if seen.now_s - release.step_s < step.within_s or trouble:
+        return None
+    return f" within {step.within_s:g} s, though {left:.2g} points more errors cannot be ruled out yet"
 
 
 def _suspicion(release: Release, seen: Observation) -> str | None:

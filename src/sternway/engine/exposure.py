@@ -15,6 +15,10 @@ SECOND_LOOK = CanaryStep(requests_per_second=5, min_requests=100)
 """How a suspected version is exposed again where much traffic would be dear or tell little: a few requests."""
 SECOND_LOOK_PERCENT = 10.0
 """The most that it gets then: nine placebo arms of the same size must fit beside it."""
+LEARN_PERCENT, LEARN_PER_S, LEARN_MOST_PERCENT = 10.0, 10.0, 33.0
+"""While it is learned how healthy a candidate is: a tenth of the traffic, more where that is less than ten requests/s."""
+REACT_S = 0.5
+"""How long bad answers go on until the proxies have taken the traffic away; measured: 0.1 s."""
 SLACK = 0.25
 """A capped share is only corrected when it is off by more than this, so that routes are not rewritten each second."""
 RETURN_DEADLINE_S = 10.0
@@ -56,20 +60,27 @@ def percent_of_step(progress: Progress, release: Release) -> float:
         strategy = release.guard.strategy
         return 100.0 - (release.guard.bake_control_percent if isinstance(strategy, Canary) else 0.0)
     if release.phase is Phase.EXPOSED and release.second_look:
-        return min(SECOND_LOOK_PERCENT, _percent(SECOND_LOOK, progress.rate_per_s, release.percent))
+        return min(SECOND_LOOK_PERCENT, _percent(SECOND_LOOK, progress.rate_per_s, release.percent, 1.0))
     if release.phase is not Phase.EXPOSED or not isinstance(release.guard.strategy, Canary):
         return 0.0
     steps = release.guard.strategy.steps[: release.index + 1]
-    return max(_percent(step, progress.rate_per_s, release.percent) for step in steps)
+    judged = release.judgement
+    excess = judged.excess_percent / 100.0 if judged is not None else 1.0
+    return max(_percent(step, progress.rate_per_s, release.percent, excess) for step in steps)
 
 
-def _percent(step: CanaryStep, rate_per_s: float | None, now_percent: float) -> float:
+def _percent(step: CanaryStep, rate_per_s: float | None, now_percent: float, excess: float) -> float:
+    """excess: how much higher than stable's the candidate's error rate could still be, 0..1."""
     if step.percent is not None:
         return step.percent
-    assert step.requests_per_second is not None
     if not rate_per_s:
         return now_percent or UNKNOWN_RATE_PERCENT
-    wanted = min(CAPPED_AT_PERCENT, 100.0 * step.requests_per_second / rate_per_s)
+    if step.users_hurt is not None:
+        wanted = min(LEARN_MOST_PERCENT, max(LEARN_PERCENT, 100.0 * LEARN_PER_S / rate_per_s))
+        wanted = min(wanted, 100.0 * step.users_hurt / (rate_per_s * excess * REACT_S))
+    else:
+        assert step.requests_per_second is not None
+        wanted = min(CAPPED_AT_PERCENT, 100.0 * step.requests_per_second / rate_per_s)
     close_enough = now_percent and abs(wanted - now_percent) <= SLACK * now_percent
     return now_percent if close_enough else round(wanted, 2)
 

@@ -66,9 +66,15 @@ def _exposure(guard: Guard) -> list[str]:
 
 
 def _step(index: int, steps: int, step: CanaryStep) -> str:
-    share = f"at most {step.requests_per_second:g} requests/s" if step.percent is None else f"{step.percent:g} %"
+    if step.users_hurt is not None:
+        share = f"10 % or more, but so that a bad version fails about {step.users_hurt:g} requests at most"
+    elif step.requests_per_second is not None:
+        share = f"at most {step.requests_per_second:g} requests/s"
+    else:
+        share = f"{step.percent:g} %"
     hold = f" and {duration(step.hold_s)} have passed" if step.hold_s else ""
-    return f"step {index} of {steps}: {share}, until it has answered {step.min_requests} requests{hold}"
+    sure = f" and is surely {step.until} (or {duration(step.within_s)} have passed)" if step.until else ""
+    return f"step {index} of {steps}: {share}, until it has answered {step.min_requests} requests{hold}{sure}"
 
 
 def _judging(guard: Guard) -> list[str]:

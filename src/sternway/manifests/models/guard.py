@@ -93,15 +93,23 @@ class Step(Ours):
     """Share of the requests that the candidate gets. Either this or `requestsPerSecond`."""
     requests_per_second: Positive | None = None
     """A cap instead of a share: the candidate gets at most this many requests per second, at any traffic."""
+    users_hurt: Positive | None = None
+    """A budget instead of a share: 10 % of the requests (more where that is under ten a second, at most 33 %), but never
+    so much that a candidate as bad as it could still be fails more requests than this before it is withdrawn."""
     min_requests: Count = _STEP.min_requests
     """The step is passed when the candidate has answered this many requests in it and nothing speaks against it."""
     hold: Duration = Field(default=spelled(_STEP.hold_s))
     """The step lasts at least this long, however many requests there were."""
+    until: Literal["working", "healthy"] | None = None
+    """What must be sure before the step is passed. `working`: the candidate's error rate is below `judge.healthy`, with
+    100 times its `and`; `healthy`: it is below `judge.healthy`. Without it: `minRequests` is enough."""
+    within: Duration = Field(default=spelled(_STEP.within_s))
+    """After this long the step is passed without being so sure, if nothing speaks against the candidate."""
 
     @model_validator(mode="after")
     def _one(self) -> Step:
-        if (self.percent is None) == (self.requests_per_second is None):
-            raise wrong("a step needs either percent or requestsPerSecond", "write one of them")
+        if [self.percent, self.requests_per_second, self.users_hurt].count(None) != 2:
+            raise wrong("a step needs exactly one of percent, requestsPerSecond and usersHurt", "write one of them")
         return self
 
     def to_domain(self) -> guards.CanaryStep:
@@ -109,8 +117,11 @@ class Step(Ours):
         return guards.CanaryStep(
             percent=self.percent,
             requests_per_second=self.requests_per_second,
+            users_hurt=self.users_hurt,
             min_requests=self.min_requests,
             hold_s=self.hold,
+            until=guards.Until(self.until) if self.until else None,
+            within_s=self.within,
         )
 
 
@@ -120,8 +131,11 @@ def _default_steps() -> tuple[Step, ...]:
             {
                 "percent": step.percent,
                 "requestsPerSecond": step.requests_per_second,
+                "usersHurt": step.users_hurt,
                 "minRequests": step.min_requests,
                 "hold": duration(step.hold_s),
+                "until": step.until.value if step.until else None,
+                "within": duration(step.within_s),
             }
         )
         for step in guards.DEFAULT_STEPS
@@ -138,8 +152,9 @@ class Canary(Ours):
     @classmethod
     def _rise(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
         for index, (before, step) in enumerate(pairwise(steps), start=1):
-            if step.requests_per_second is not None and before.percent is not None:
-                said = "a cap in requests per second comes after a percentage"
+            if step.requests_per_second is not None and before.requests_per_second is None:
+                after = "a percentage" if before.percent is not None else "a budget of users hurt"
+                said = f"a cap in requests per second comes after {after}"
                 raise wrong(said, "put the caps first: they are the smaller exposure", (index, "requestsPerSecond"))
             unit = "requestsPerSecond" if step.requests_per_second is not None else "percent"
             new = step.percent if step.requests_per_second is None else step.requests_per_second
@@ -148,6 +163,19 @@ class Canary(Ours):
                 said = f"the steps do not rise: {new:g} comes after {old:g}"
                 raise wrong(said, f"write more than {old:g}, or take this step out", (index, unit))
         return steps
+
+
+class Adaptive(Ours):
+    """Exposure that rises as fast as the evidence allows.
+
+    Five requests a second until a crash is ruled out; then as much as `usersHurt` allows, until the candidate is surely
+    healthy (`judge.healthy`); then half of the traffic; then it is promoted.
+    """
+
+    users_hurt: Positive = guards.DEFAULT_USERS_HURT
+    """What a bad version may cost: about so many failed requests until it is withdrawn."""
+    within: Duration = Field(default=spelled(_STEP.within_s))
+    """Where traffic is too low to be sure, a step goes on after this long if nothing speaks against the candidate."""
 
 
 class BlueGreen(Ours):
@@ -177,8 +205,10 @@ class AB(Ours):
 
 
 class Strategy(Ours):
-    """How a candidate is exposed: exactly one of the three."""
+    """How a candidate is exposed: exactly one of the four."""
 
+    adaptive: Adaptive | None = None
+    """As fast as the evidence allows. The default."""
     canary: Canary | None = None
     """Exposure in steps."""
     blue_green: BlueGreen | None = None
@@ -188,10 +218,10 @@ class Strategy(Ours):
 
     @model_validator(mode="after")
     def _one(self) -> Strategy:
-        stated = [name for name in ("canary", "blueGreen", "ab") if getattr(self, _FIELD[name]) is not None]
+        stated = [name for name in _FIELD if getattr(self, _FIELD[name]) is not None]
         if len(stated) != 1:
-            said = f"a strategy is exactly one of canary, blueGreen, ab; here: {', '.join(stated) or 'none'}"
-            raise wrong(said, "keep one of them (`canary: {}` takes the default steps)")
+            said = f"a strategy is exactly one of {', '.join(_FIELD)}; here: {', '.join(stated) or 'none'}"
+            raise wrong(said, "keep one of them (`adaptive: {}` is the default)")
         return self
 
     def to_domain(self) -> guards.Strategy:
@@ -206,11 +236,14 @@ class Strategy(Ours):
                 cookie=(cookie.name, cookie.value) if cookie else None,
                 min_requests=self.ab.min_requests,
             )
+        if self.adaptive:
+            steps = guards.adaptive_steps(users_hurt=self.adaptive.users_hurt, within_s=self.adaptive.within)
+            return guards.Canary(steps=steps)
         assert self.canary
         return guards.Canary(steps=tuple(step.to_domain() for step in self.canary.steps))
 
 
-_FIELD = {"canary": "canary", "blueGreen": "blue_green", "ab": "ab"}
+_FIELD = {"adaptive": "adaptive", "canary": "canary", "blueGreen": "blue_green", "ab": "ab"}
 
 
 class Fallback(Ours):
@@ -314,6 +347,15 @@ class Objectives(Ours):
     """Durations that quantiles must keep, for example `p99: 500ms`."""
 
 
+class Healthy(Ours):
+    """When a candidate is called healthy: its error rate is surely below `times` that of stable and `and` points more."""
+
+    times: Annotated[float, Field(ge=1), Words("number, 1 or more")] = _GUARD.judge.healthy_times
+    """How many times stable's error rate."""
+    and_: Percent = Field(default=_GUARD.judge.healthy_and_percent, alias="and", gt=0)
+    """How many percentage points on top."""
+
+
 class Judge(Ours):
     """What counts as harm, and how sure the judge must be."""
 
@@ -331,6 +373,8 @@ class Judge(Ours):
     """What counts as slower."""
     objectives: Objectives = Field(default_factory=Objectives)
     """Absolute objectives."""
+    healthy: Healthy = Field(default_factory=Healthy)
+    """What must be ruled out before a step with `until: healthy` is passed."""
 
     def to_domain(self) -> guards.JudgeSettings:
         """Return the domain's value."""
@@ -350,6 +394,8 @@ class Judge(Ours):
             objectives=guards.Objectives(
                 availability_percent=self.objectives.availability, latency_ms=tuple(sorted(goals))
             ),
+            healthy_times=self.healthy.times,
+            healthy_and_percent=self.healthy.and_,
         )
 
 
@@ -383,7 +429,7 @@ class GuardSpec(Ours):
     ask: Ask = Field(default_factory=Ask)
     """For `mode: ask`."""
     strategy: Strategy | None = None
-    """How a candidate is exposed. Without it: a canary with the default steps."""
+    """How a candidate is exposed. Without it: `adaptive`."""
     mirror: Mirror | None = None
     """Copies of requests before any user reaches the candidate. Without it: none."""
     bake: Bake = Field(default_factory=Bake)
