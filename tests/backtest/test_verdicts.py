@@ -169,6 +169,6 @@ def test_the_same_lines_give_the_same_results():
 
 def test_the_guard_says_how_much_evidence_is_enough():
     """A canary's steps add up; an A/B test states its number; a switch states none."""
-    assert enough(Guard(service="a", strategy=Canary())) == 500
+    assert enough(Guard(service="a", strategy=Canary())) == 440
     assert enough(Guard(service="a", strategy=ABTest(header=("x-beta", "1"), min_requests=70))) == 70
     assert enough(Guard(service="a", strategy=BlueGreen())) == 1

@@ -20,25 +20,25 @@ BETS = len(RATIOS)
 
 
 def test_factor_by_hand() -> None:
-    """One bad answer of 10 against none of 90, ratio 2: f0 = 100/110, f1 = 200/110."""
+    """One bad answer of 10 against none of 90, ratio 3: f0 = 100/120, f1 = 300/120."""
     factors = share_factors(10, 1, 90, 0)
-    assert factors[RATIOS.index(2.0)] == pytest.approx(200 / 110)
+    assert factors[RATIOS.index(3.0)] == pytest.approx(300 / 120)
 
 
 def test_factor_with_margins_by_hand() -> None:
-    """Tolerance 1.1 and floor 1e-4: f0 = 101/112, and exp(-(f1 - 1) * 1e-4 * 10) comes on top."""
+    """Tolerance 1.1 and floor 1e-4: f0 = 101/123, and exp(-(f1 - 1) * 1e-4 * 10) comes on top."""
     factors = share_factors(10, 2, 90, 1, tolerance=1.1, floor=1e-4)
-    f0 = 101 / 112
-    expected = (2 * f0) ** 2 * f0 * exp(-(2 * f0 - 1) * 1e-3)
-    assert factors[RATIOS.index(2.0)] == pytest.approx(expected, rel=1e-6)
+    f0 = 101 / 123
+    expected = (3 * f0) ** 2 * f0 * exp(-(3 * f0 - 1) * 1e-3)
+    assert factors[RATIOS.index(3.0)] == pytest.approx(expected, rel=1e-6)
 
 
 def test_mixture_by_hand() -> None:
-    """After one block the e-value is a quarter plus three quarters of the mean factor."""
+    """After one block the e-value is a tenth plus nine tenths of the mean factor."""
     arms = (10, 3, 90, 0)
     wealth = grow(np.array(new_wealth(BETS)), share_factors(*arms), 0.0)
     mean = sum((100 * r / (10 * r + 90)) ** 3 for r in RATIOS) / BETS
-    assert total(wealth) == pytest.approx(0.25 + 0.75 * mean)
+    assert total(wealth) == pytest.approx(0.1 + 0.9 * mean)
 
 
 @pytest.mark.parametrize(

@@ -32,13 +32,13 @@ def test_the_flow_depends_on_time_and_not_on_the_number_of_calls() -> None:
 
 def test_half_of_the_cash_has_flowed_after_the_horizon() -> None:
     """After half an hour, H / (H + H) of the cash still waits."""
-    assert grow(np.array(new_wealth(3)), np.ones(3), HORIZON_S)[0] == pytest.approx(0.125)
+    assert grow(np.array(new_wealth(3)), np.ones(3), HORIZON_S)[0] == pytest.approx(0.05)
 
 
 def test_a_bet_wins_before_new_cash_arrives() -> None:
     """The cash of an interval does not take part in that interval's own wins."""
     wealth = grow(np.array(new_wealth(1)), np.array([10.0]), HORIZON_S)
-    assert total(wealth) == pytest.approx(0.75 * 10.0 + 0.25)
+    assert total(wealth) == pytest.approx(0.9 * 10.0 + 0.1)
 
 
 def test_no_part_grows_beyond_what_a_float_holds() -> None:

@@ -26,16 +26,18 @@ def judge(
     recorded history are left to judge by.
     """
     spent = budget(settings)
-    batch = count(evidence, reading, now_s=now_s)
-    after = columns.fold(
-        settings,
-        spent,
-        columns.pack([evidence]),
-        batch,
-        now_s=np.array([now_s]),
-        concurrent=np.array([concurrent]),
-    )
-    evidence = columns.unpack(after, evidence, 0)
+    if reading.tallies or _any_open(evidence):
+        after = columns.fold(
+            settings,
+            spent,
+            columns.pack([evidence]),
+            count(evidence, reading, now_s=now_s),
+            now_s=np.array([now_s]),
+            concurrent=np.array([concurrent]),
+        )
+        evidence = columns.unpack(after, evidence, 0)
+    else:
+        evidence = replace(evidence, now_s=now_s)
     if reading.stable_ms and thresholds_missing(settings, evidence):
         evidence = with_thresholds(settings, evidence, reading.stable_ms)
     charges = list_charges(spent, evidence, concurrent=concurrent)
@@ -44,3 +46,11 @@ def judge(
         if name:
             evidence = replace(evidence, suspected=name, suspicion=sentence)
     return evidence, say(settings, spent, evidence, charges)
+
+
+def _any_open(evidence: Evidence) -> bool:
+    """Whether a block waits for its end; without one, and without counts, time alone changes nothing."""
+    began_s = [evidence.race.since_s, evidence.bounded.since_s]
+    began_s += [one.since_s for one in evidence.compared]
+    began_s += [one.since_s for one in evidence.limited]
+    return any(since_s is not None for since_s in began_s)

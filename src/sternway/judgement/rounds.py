@@ -7,8 +7,8 @@ suspected. Each round is one bet on "the candidate is first", fair at 1 in K; th
 
 The bar begins at `suspicion`. Each placebo arm that reaches it shows how noisy this traffic is and raises it, and
 time lowers it again, at such a pace that a healthy candidate, which looks like any of the arms, is withdrawn about
-once in two hours whatever the shape of the noise (the idea of adaptive conformal inference: Gibbs, Candes, 2021).
-The bar of a round is fixed before the round begins to count, and is the same for all, so the bets stay fair.
+once in three hours in the long run whatever the shape of the noise (the idea of adaptive conformal inference: Gibbs,
+Candes, 2021). Nothing that a round shows moves its own bar, and it is the same for all arms, so the bets stay fair.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ STAKES = np.array((0.3, 0.6, 0.9))
 # In requests of the candidate, which come as often as those of any arm. An arm that appears later than this is not
 # in the round; one that was quiet for so long has left it; one that is quiet at the finish is not counted then.
 JOINS_WITHIN, GONE_AFTER, COUNTED_WITHIN = 8, 16, 3
-RAISE = 3.0
-"""A placebo arm that is first raises the bar so many times."""
-WANTED_PER_S = 1.0 / 7200.0
+RAISE = 10.0
+"""A placebo arm that is first raises the bar at least so many times, and at least half the way to where it came."""
+WANTED_PER_S = 1.0 / 10800.0
 """How often each arm, and so a healthy candidate, may reach the bar."""
-LOWER_PER_S = 1.0986122886681098 * WANTED_PER_S
+LOWER_PER_S = 2.302585092994046 * WANTED_PER_S
 """What lowers the bar for each placebo arm, so that arms that come as often as wanted leave it where it is: ln RAISE."""
-HIGHEST_BAR = 1e12
+HIGHEST_BAR = 1e60
 
 _NEW_WEALTH = np.array(new_wealth(len(WORSE)))
 
@@ -255,6 +255,7 @@ def _finish(columns: RaceColumns, ends: Bools) -> RaceColumns:
     others = (columns.runs & (columns.quiet < COUNTED_WITHIN))[:, 1:].sum(axis=1)
     won = over & ~lost
     paid = won & (others > 0)
+    raised = np.maximum(columns.bar * RAISE, np.sqrt(columns.bar * heights[:, 1:].max(axis=1)))
     bets = np.where(lost[:, None], columns.bets * (1.0 - STAKES), columns.bets)
     bets = np.where(paid[:, None], bets * (1.0 + others[:, None] * STAKES), bets)
     columns = replace(
@@ -263,6 +264,6 @@ def _finish(columns: RaceColumns, ends: Bools) -> RaceColumns:
         won=columns.won | won,
         finished=columns.finished + (lost | paid),
         first=columns.first + paid,
-        bar=np.where(lost, np.minimum(columns.bar * RAISE, HIGHEST_BAR), columns.bar),
+        bar=np.where(lost, np.minimum(raised, HIGHEST_BAR), columns.bar),
     )
     return new_rounds(columns, lost, fastest)

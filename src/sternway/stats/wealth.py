@@ -15,14 +15,14 @@ import numpy as np
 
 from sternway.stats.exact import Floats
 
-START_SHARE = 0.75
+START_SHARE = 0.9
 HORIZON_S = 1800.0
 MOST = 1e150
 """No part grows beyond this: to hold less than one might is always fair, and it keeps every number finite."""
 
 
 def new_wealth(bets: int) -> tuple[float, ...]:
-    """Three quarters of the wealth on the bets, in equal parts, and a quarter kept as cash."""
+    """Nine tenths of the wealth on the bets, in equal parts, and a tenth kept as cash."""
     return (1.0 - START_SHARE, *(START_SHARE / bets for _ in range(bets)))
 
 
