@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 import yaml
-from whole_world import Shell, cleaned, loaded, until
+from whole_world import Shell, cleaned, loaded
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my-service"
 STEPS = [{"requestsPerSecond": 5, "minRequests": 30}, {"percent": 50, "minRequests": 40}]
@@ -88,7 +88,7 @@ async def test_a_bad_release_of_the_example_is_taken_back_and_everything_can_be_
         )
         bad = git(shell, "rev-parse", "HEAD")
         await asyncio.to_thread(
-            until, lambda: outcome(shell, "my-service-1") == "rolled back", "1.1.0 is rolled back", within_s=60
+            shell.until, lambda: outcome(shell, "my-service-1") == "rolled back", "1.1.0 is rolled back", within_s=60
         )
         await asyncio.to_thread(_reads_of_a_rollback, shell, before, bad)
         assert load.failed == 0, "the shield answered all of it"
@@ -96,7 +96,7 @@ async def test_a_bad_release_of_the_example_is_taken_back_and_everything_can_be_
 
         said = await asyncio.to_thread(shell.ok, "rollback", "my-service", "--to", "0.9.9", "--reason", "a drill")
         assert "0.9.9" in said
-        await asyncio.to_thread(until, lambda: outcome(shell, "my-service-2") == "rolled back", "0.9.9 serves")
+        await asyncio.to_thread(shell.until, lambda: outcome(shell, "my-service-2") == "rolled back", "0.9.9 serves")
         assert {await answers(address) for _ in range(20)} == {"0.9.9"}
         assert load.failed == 0
     shown = await asyncio.to_thread(shell.ok, "release", "show", "my-service-2")

@@ -159,10 +159,7 @@ class Platform:
             found.append(release)
             return True
 
-        try:
-            await self.until(there, f"{service} is {' or '.join(phases)}", within_s=within_s)
-        except AssertionError as late:
-            raise AssertionError(f"{late}; release: {await self.last(service)}\n{await self.status()}") from None
+        await self.until(there, f"{service} is {' or '.join(phases)}", within_s=within_s)
         return found[0]
 
     async def over(self, service: str, *, after: str = "", within_s: float = 45) -> Release:
@@ -171,15 +168,16 @@ class Platform:
         return await self.reaches(service, *phases, after=after, within_s=within_s)
 
     async def until(self, condition: Callable[[], Any], what: str, *, within_s: float = 15) -> None:
-        """Wait for a condition."""
+        """Wait for a condition; when it does not come true, everything that is known is told."""
         try:
             async with asyncio.timeout(within_s):
                 while not await condition():
                     await asyncio.sleep(0.02)
         except TimeoutError:
-            raise AssertionError(
-                f"waited {within_s} s until {what}; troubles: {self.sternway.queue.troubles}"
-            ) from None
+            seen = [await self.status(), self.sternway.queue.troubles]
+            services = await self.sternway.journal.services()
+            seen += [(await self.sternway.reconciler.progress(service)).release for service in services]
+            raise AssertionError("\n".join([f"waited {within_s} s until {what}", *map(repr, seen)])) from None
 
     def url(self, service: str) -> str:
         """Where callers reach a service."""
@@ -270,8 +268,21 @@ class Shell:
             found = self.status()
             return bool(found) and found["connected"] and all(s["ready"] and s["address"] for s in found["services"])
 
-        until(ready, "the platform is ready", within_s=40)
+        self.until(ready, "the platform is ready", within_s=60)
         return process
+
+    def until(self, condition: Callable[[], Any], what: str, *, within_s: float = 30) -> None:
+        """Wait for a condition; when it does not come true, everything that is known is told."""
+        deadline = time.monotonic() + within_s
+        while not condition():
+            if time.monotonic() > deadline:
+                status = self.status()
+                releases = [one["release"]["name"] for one in status.get("services", []) if one["release"]]
+                seen = [json.dumps(status, indent=1)]
+                seen += [self.sternway("release", "show", name, "--output", "json").stdout for name in releases]
+                seen += [(self.folder / ".git" / "up.log").read_text()[-2000:], "\n".join(self.leftovers())]
+                raise AssertionError("\n".join([f"waited {within_s} s until {what}", *seen]))
+            time.sleep(0.1)
 
     def status(self) -> dict[str, Any]:
         """Read the status as the command line would, without its start; nothing while no platform answers."""
@@ -304,14 +315,6 @@ class Shell:
                 if process.pid != os.getpid() and (str(self.folder) in line or run_folder in line):
                     found.append(f"{process.pid} {line}")
         return found
-
-
-def until(condition: Callable[[], Any], what: str, *, within_s: float = 20) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {within_s} s until {what}"
-        time.sleep(0.1)
 
 
 @contextlib.contextmanager

@@ -2,11 +2,13 @@
 
 import dataclasses
 
+import pytest
 from world import SERVICE, World, guard, version
 
-from sternway.domain.guards import BlueGreen, MirrorFirst, Then
+from sternway.domain.guards import ABTest, BlueGreen, MirrorFirst, Then
 from sternway.domain.mesh import MeshPolicy
 from sternway.domain.releases import Phase, Verb
+from sternway.testing.fakes import FakeRouter
 
 STABLE = version("1.0.0")
 FALLBACK = version("0.9.9")
@@ -98,6 +100,47 @@ async def test_blindness_promotes_nothing_that_was_suspected_or_cannot_answer():
     await world.run(30)
     assert (await world.release()).phase is Phase.WITHDRAWN
     assert await world.share(bad.id) == 0
+
+
+@pytest.mark.parametrize("mirror", [None, MirrorFirst(percent=50, min_requests=100_000)], ids=["exposed", "mirrored"])
+async def test_after_a_power_loss_nothing_is_sent_to_a_candidate_that_is_not_back(mirror: MirrorFirst | None):
+    """What nobody can answer is no evidence: proxies and replicas start anew, stable's first; the release goes on."""
+    world = await started()
+    new = world.push(version("1.1.0"), guard=guard(mirror=mirror))
+    phase = (await world.until(Phase.EXPOSED if mirror is None else Phase.MIRRORING)).phase
+    world.platform.unready = {"orders:1.0.0", "orders:1.1.0"}
+    world.router = FakeRouter()
+    await world.restart()
+    await world.look()
+    world.platform.unready = {"orders:1.1.0"}
+    await world.look()
+    assert world.router.applied
+    for plan in world.router.applied:
+        assert (plan.split.percent(STABLE.id), plan.mirror, plan.shield) == (100, None, None)
+    world.platform.unready.clear()
+    await world.run(3)
+    assert (await world.release()).phase is phase
+    plan = await world.router.observe("orders")
+    assert plan is not None
+    assert plan.mirror is not None if mirror else plan.split.percent(new.id) > 0
+    assert not world.history.reverts
+
+
+async def test_an_a_b_tests_group_is_answered_while_the_candidate_is_not_back():
+    """Its pins lead nowhere until the candidate has a replica again; stable answers the group meanwhile."""
+    world = await started()
+    world.push(version("1.1.0"), guard=guard(strategy=ABTest(header=("x-group", "b"), min_requests=100_000)))
+    await world.until(Phase.EXPOSED)
+    world.platform.unready = {"orders:1.0.0", "orders:1.1.0"}
+    await world.restart()
+    plan = await world.router.observe("orders")
+    assert plan is not None
+    assert plan.pins == ()
+    world.platform.unready.clear()
+    await world.run(3)
+    plan = await world.router.observe("orders")
+    assert plan is not None
+    assert plan.pins
 
 
 async def test_what_both_versions_suffer_condemns_nobody():

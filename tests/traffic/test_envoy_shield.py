@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from mesh_world import between, plan, version
+from mesh_world import between, plan, until, version
 
 from sternway.domain.mesh import CircuitBreaker, Fault, Match, MeshPolicy, OutlierDetection, RouteRule
 from sternway.domain.traffic import Endpoint, Pin, ShieldPlan
@@ -128,6 +128,39 @@ async def test_a_candidate_without_replicas_is_seen_as_failing(mesh):
         await asyncio.sleep(0.1)
         assert await mesh.client.many(10, address) == {(200, "stable"): 10}
         assert {e.common_properties.upstream_request_attempt_count for e in await mesh.log.of(10)} == {2}
+
+
+async def test_replicas_that_are_found_while_a_plan_is_on_its_way_are_used(mesh):
+    """A start after a power loss: the plan is being applied when the replicas become ready; the candidate answers."""
+    stable, candidate = version("2.0.0"), version("2.1.0")
+    applying = asyncio.create_task(mesh.apply(shielded(stable, candidate)))
+    await asyncio.sleep(0)
+    mesh.place(stable, candidate)
+    address = await applying
+
+    assert await mesh.client.many(10, address) == {(200, "candidate"): 10}
+    moved = asyncio.create_task(mesh.apply(shielded(stable, candidate, budget=50.0, percent=60.0)))
+    await asyncio.sleep(0)
+    mesh.router.set_endpoints(candidate.workload.id, [])
+    await moved
+    await until(lambda: asked_first(mesh, address, "stable"))
+
+
+async def test_a_candidate_answers_though_nothing_is_known_of_the_version_that_stands_by(mesh):
+    """Stable has not been ready since the start: its part of the shield is empty, not the whole of it."""
+    stable, candidate = version("3.0.0"), version("3.1.0")
+    mesh.router.set_endpoints(candidate.workload.id, [mesh.candidate.endpoint])
+    address = await mesh.apply(shielded(stable, candidate))
+
+    assert await mesh.client.many(10, address) == {(200, "candidate"): 10}
+    mesh.candidate.status = 500
+    mesh.router.set_endpoints(stable.workload.id, [mesh.stable.endpoint])
+    await until(lambda: asked_first(mesh, address, "stable"))
+
+
+async def asked_first(mesh, address: str, name: str) -> bool:
+    """Whether ten requests in a row are answered well by this replica."""
+    return await mesh.client.many(10, address) == {(200, name): 10}
 
 
 async def test_a_candidate_whose_replicas_are_ejected_is_still_asked_first(mesh):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from sternway.clock import Clock
 from sternway.control.follow_git import GitFollower
 from sternway.control.outbox import Outbox
+from sternway.domain.platform import WorkloadState
 from sternway.domain.releases import Command, Observation, Progress
 from sternway.errors import StoreUnavailable
 from sternway.ports import CommandQueue, Platform, SignalSource, TrafficRouter
@@ -41,14 +42,14 @@ class Observer:
         recovered = None
         if progress.stable is None and wanted is not None and wanted.version.id in self._git.bad(service):
             recovered = await self._git.last_good(service)
-        workloads = await self._platform.describe(service)
+        workloads = await self.workloads(service)
         resumed = service not in self._met
         self._met.add(service)
         traffic = await self._router.observe(service)
         commands = await self._new_commands(service, progress)
         return Observation(
             wanted=wanted,
-            workloads=tuple(replace(state, replicas=()) for state in workloads),
+            workloads=workloads,
             traffic=traffic,
             reading=await self._signals.read(service),  # last: it is read once, and must not be lost by what fails
             commands=commands,
@@ -59,6 +60,10 @@ class Observer:
             resumed=resumed,
             now_s=self._clock.now(),
         )
+
+    async def workloads(self, service: str) -> tuple[WorkloadState, ...]:
+        """What runs for a service, without its single replicas: no decision rests on one."""
+        return tuple(replace(state, replicas=()) for state in await self._platform.describe(service))
 
     async def _new_commands(self, service: str, progress: Progress) -> tuple[Command, ...]:
         try:

@@ -18,6 +18,7 @@ from sternway.clock import Clock
 from sternway.control.act import Actor
 from sternway.control.observe import Observer
 from sternway.domain.releases import Decision, Observation, Progress, Reply
+from sternway.engine.exposure import reachable
 from sternway.engine.step import Step, step
 from sternway.errors import SternwayError, StoreUnavailable
 from sternway.ports import Entry, Journal
@@ -58,10 +59,18 @@ class Reconciler:
         return after.decision.look_at_s
 
     async def converge(self, service: str) -> None:
-        """On start: put the recorded decision into force again before any signal is read."""
+        """On start: put the recorded decision into force again before any signal is read.
+
+        A candidate whose replicas are not back yet is left out; the first pass gives it what it can take.
+        """
         passes = await self._journal.latest(service)
-        if passes is not None and passes.decision is not None:
-            await self._actor.act(passes.decision, None)
+        if passes is None or passes.decision is None:
+            return
+        decision = passes.decision
+        if decision.traffic is not None and decision.question is not None:
+            workloads = await self._observer.workloads(service)
+            decision = replace(decision, traffic=reachable(decision.traffic, decision.question.stable, workloads))
+        await self._actor.act(decision, None)
 
     async def progress(self, service: str) -> Progress:
         """Where a service stands."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from sternway.domain.guards import Canary, CanaryStep
+from sternway.domain.platform import WorkloadState
 from sternway.domain.releases import Observation, Phase, Progress, Release
-from sternway.domain.traffic import Split
+from sternway.domain.traffic import Split, TrafficPlan
 from sternway.domain.versions import Version
 
 CAPPED_AT_PERCENT = 50.0
@@ -27,7 +31,11 @@ RETURN_DEADLINE_S = 10.0
 
 def ready(seen: Observation, version: Version) -> int:
     """How many replicas of a version can take traffic."""
-    return next((w.ready for w in seen.workloads if w.workload_id == version.workload.id), 0)
+    return _ready(seen.workloads, version)
+
+
+def _ready(workloads: Sequence[WorkloadState], version: Version) -> int:
+    return next((w.ready for w in workloads if w.workload_id == version.workload.id), 0)
 
 
 def standing_by(seen: Observation) -> Version | None:
@@ -52,6 +60,24 @@ def able(stable: Version, candidate: Version | None, seen: Observation, *, perce
     if candidate is None or takes.id == candidate.id:
         return Split.all_to(takes.id)
     return Split.between(takes.id, candidate.id, percent)
+
+
+def reachable(plan: TrafficPlan, stable: str, workloads: Sequence[WorkloadState]) -> TrafficPlan:
+    """The plan without requests or copies for a version that has no ready replica; only stable is waited for.
+
+    What nobody can answer would be held against the version, though it fails nobody: the machine starts again, say.
+    """
+    idle = {v.id for v in plan.versions if v.id != stable and not _ready(workloads, v)}
+    shares = dict(plan.split.shares)
+    taken = sum(shares.pop(name, 0) for name in idle)
+    takes = max(shares, key=lambda name: shares[name], default=stable)
+    return replace(
+        plan,
+        split=Split(shares=tuple((shares | {takes: shares.get(takes, 0) + taken}).items())),
+        pins=tuple(pin for pin in plan.pins if pin.version not in idle),
+        mirror=None if plan.mirror and plan.mirror.version in idle else plan.mirror,
+        shield=None if plan.shield and plan.shield.version in idle else plan.shield,
+    )
 
 
 def percent_of_step(progress: Progress, release: Release) -> float:

@@ -9,7 +9,7 @@ from sternway.domain.releases import Decision, Observation, Phase, Progress, Rel
 from sternway.domain.tallies import Question
 from sternway.domain.traffic import MirrorTo, Pin, ShieldPlan, Split, TrafficPlan
 from sternway.domain.versions import Version
-from sternway.engine.exposure import able, ready, split_back, standing_by
+from sternway.engine.exposure import able, reachable, ready, split_back, standing_by
 
 TICK_S = 1.0
 """How often a release is looked at when nothing wakes it earlier."""
@@ -63,7 +63,7 @@ def _traffic(progress: Progress, seen: Observation) -> TrafficPlan | None:
     candidate = release.candidate
     split = _split(progress, release, seen)
     exposed = release.phase in _CARRIES and release.stable.id != candidate.id
-    return TrafficPlan(
+    plan = TrafficPlan(
         service=service,
         versions=_versions(progress, release, split, seen),
         split=split,
@@ -72,6 +72,7 @@ def _traffic(progress: Progress, seen: Observation) -> TrafficPlan | None:
         shield=_shield(release.guard, release) if exposed else None,
         preview=candidate.id if release.phase is Phase.PREVIEW else None,
     )
+    return reachable(plan, release.stable.id, seen.workloads)
 
 
 def _versions(progress: Progress, release: Release, split: Split, seen: Observation) -> tuple[Version, ...]:

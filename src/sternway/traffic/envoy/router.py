@@ -141,8 +141,9 @@ class EnvoyRouter:
         ended = bool(self._endpoints.get(workload_id)) and not endpoints
         self._endpoints[workload_id] = tuple(endpoints)
         changed = {workload_id: self._assignment(workload_id)}
-        for told in self._current.values():
-            changed |= self._shield_assignment(told.plan, workload_id)
+        # A plan on its way too: its clusters may be there already, and what changes now stands in no later step of it.
+        for plan in (*(told.plan for told in self._current.values()), *self._coming.values()):
+            changed |= self._shield_assignment(plan, workload_id)
         self._ads.put(Kind.ENDPOINTS, changed)
         if ended:
             self._forget_workloads()
@@ -305,12 +306,12 @@ class EnvoyRouter:
         return messages.message(Kind.ENDPOINTS, clusters.assignment(workload, self._endpoints[workload]))
 
     def _shield_assignment(self, plan: TrafficPlan, workload: str | None = None) -> dict[str, Any]:
-        """State the shield's endpoints, when they depend on the workload and are known."""
+        """State the shield's endpoints, when they depend on the workload and the shielded version's are known."""
         name = clusters.shield_endpoints_name(plan)
         if name is None or plan.shield is None:
             return {}
-        needed = {clusters.by_id(plan, v).workload.id for v in (plan.shield.version, plan.shield.by)}
-        if not needed <= self._endpoints.keys() or (workload is not None and workload not in needed):
+        first, then = (clusters.by_id(plan, v).workload.id for v in (plan.shield.version, plan.shield.by))
+        if first not in self._endpoints or workload not in (None, first, then):
             return {}
         return {name: messages.message(Kind.ENDPOINTS, clusters.shield_assignment(plan, self._endpoints))}
 
