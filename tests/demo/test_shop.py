@@ -295,19 +295,19 @@ def test_a_version_fails_as_often_as_it_says(version: str, base: str, least: int
 def test_the_slow_version_is_slow_at_the_tail(
     monkeypatch: pytest.MonkeyPatch, version: str, least: int, most: int
 ) -> None:
-    """1.3.0 takes 25 times as long for 15 % of its answers (mean 3000 of 20,000, deviation 51); its median is the same."""
+    """1.3.0 takes half a second for 15 % of its answers (mean 3000 of 20,000, deviation 51); its median is the same."""
     slept: list[float] = []
     monkeypatch.setattr(service.time, "sleep", slept.append)
     failures(Shop("stock", version, {"SERVICE_TIME_MS": "4", "BASE_ERROR_RATE": "0"}), 20_000)
 
     slow = [s for s in slept if s > 0.006]
     assert least <= len(slow) <= most
-    assert all(0.05 <= s <= 0.15 for s in slow)
+    assert all(0.4 <= s <= 0.6 for s in slow)
     assert 0.0035 < sorted(slept)[10_000] < 0.005
 
 
 def test_the_history_alone_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """60 to 80 ms: a time-out of 50 ms breaks it, one of 1 s does not."""
+    """Half a second: the time-out of 100 ms that the demo commits breaks it on any machine, one of 3 s does not."""
     slept: list[float] = []
     monkeypatch.setattr(service.time, "sleep", slept.append)
     shop = Shop("orders", "1.0.0", {"SERVICE_TIME_MS": "4", "BASE_ERROR_RATE": "0"})
@@ -315,7 +315,7 @@ def test_the_history_alone_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     shop.answer("GET", "/orders/history", b"", http.client.HTTPMessage(), [])
 
     assert slept[0] <= 0.006
-    assert 0.06 <= slept[1] <= 0.08
+    assert 0.4 <= slept[1] <= 0.5
 
 
 def test_the_manifests_are_valid_and_complete() -> None:
@@ -339,4 +339,4 @@ def test_the_manifests_are_valid_and_complete() -> None:
         assert guard.judge.cluster_key.header == "x-user"
         assert catalogue.images.find(wanted.version.workload.image) is not None
         assert wanted.version.workload.readiness is not None
-        assert wanted.version.policy.timeout_ms > 80
+        assert wanted.version.policy.timeout_ms >= 2000

@@ -31,7 +31,7 @@ from sternway.web import watch
 RATE_PER_S = 150.0
 WARM_UP_S = 4.0
 PATIENCE_S = 120.0
-START_S = 30.0
+START_S = 60.0
 LINES = 8
 
 
@@ -201,7 +201,7 @@ class Demo:
         seen = self._visitors()
         self._out.print(
             f"{seen['answered']:,} requests of visitors were answered, {seen['failed']:,} of them badly "
-            "(the shop fails one request in a thousand on a good day)."
+            "(on a good day each of its three services fails one request in a thousand)."
         )
         wrong = [one.scenario.name for one in ended if not one.as_it_should]
         self._out.print(

@@ -75,9 +75,9 @@ SCENARIOS = (
         title="a bad mesh policy: the time-out is too short",
         service="orders",
         file="mesh.yaml",
-        old="timeout: 1s # the history",
-        new="timeout: 40ms # the history",
-        message="orders: fail fast, 40 ms must do",
+        old="timeout: 3s # the history",
+        new="timeout: 100ms # the history",
+        message="orders: fail fast, 100 ms must do",
         outcome="rolled back",
     ),
 )
