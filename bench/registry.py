@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench import cpu, detect, hurt, judge, start, switch
+from bench import cpu, detect, fleet, hurt, judge, start, switch
 from bench.results import Result
 
 Bench = Callable[[bool], list[Result]]
 
 BENCHES: dict[str, Bench] = {
     "judge": judge.run,
+    "fleet": fleet.run,
     "start": start.run,
     "switch": switch.run,
     "detect": detect.run,

@@ -20,17 +20,17 @@ BETS = len(RATIOS)
 
 
 def test_factor_by_hand() -> None:
-    """One bad answer of 10 against none of 90, ratio 3: f0 = 100/120, f1 = 300/120."""
+    """One bad answer of 10 against none of 90, ratio 4: f0 = 100/130, f1 = 400/130."""
     factors = share_factors(10, 1, 90, 0)
-    assert factors[RATIOS.index(3.0)] == pytest.approx(300 / 120)
+    assert factors[RATIOS.index(4.0)] == pytest.approx(400 / 130)
 
 
 def test_factor_with_margins_by_hand() -> None:
-    """Tolerance 1.1 and floor 1e-4: f0 = 101/123, and exp(-(f1 - 1) * 1e-4 * 10) comes on top."""
+    """Tolerance 1.1 and floor 1e-4: f0 = 101/134, and exp(-(f1 - 1) * 1e-4 * 10) comes on top."""
     factors = share_factors(10, 2, 90, 1, tolerance=1.1, floor=1e-4)
-    f0 = 101 / 123
-    expected = (3 * f0) ** 2 * f0 * exp(-(3 * f0 - 1) * 1e-3)
-    assert factors[RATIOS.index(3.0)] == pytest.approx(expected, rel=1e-6)
+    f0 = 101 / 134
+    expected = (4 * f0) ** 2 * f0 * exp(-(4 * f0 - 1) * 1e-3)
+    assert factors[RATIOS.index(4.0)] == pytest.approx(expected, rel=1e-6)
 
 
 def test_mixture_by_hand() -> None:

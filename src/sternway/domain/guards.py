@@ -195,3 +195,8 @@ class Guard:
     blind_then: Then = Then.HOLD
     progress_deadline_s: float = 120.0
     implicit: bool = False
+
+    @property
+    def keeps_control(self) -> bool:
+        """Whether stable keeps some traffic beside the candidate as long as it is judged."""
+        return isinstance(self.strategy, Canary) and self.bake_control_percent > 0.0

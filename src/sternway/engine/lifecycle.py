@@ -39,6 +39,7 @@ def begin(progress: Progress, wanted: Wanted, now_s: float) -> Progress:
             candidate=wanted.version.id,
             stable_ms=progress.stable_ms,
             before=_before(progress, stable),
+            control=wanted.guard.keeps_control,
         ),
         stable_ms=progress.stable_ms,
         reason=f"commit {wanted.commit[:9]} asks for {wanted.version.id}",
@@ -90,7 +91,9 @@ def _exposed_again(release: Release, trigger: Trigger, phase: Phase) -> dict[str
     if trigger in (Trigger.OVERRULED, Trigger.OVERRULED_AT_ALL):
         guard = release.guard
         stable, candidate = release.stable.id, release.candidate.id
-        evidence = judgement.begin(guard.judge, stable=stable, candidate=candidate, stable_ms=release.stable_ms)
+        evidence = judgement.begin(
+            guard.judge, stable=stable, candidate=candidate, stable_ms=release.stable_ms, control=guard.keeps_control
+        )
         return {"evidence": evidence, "judgement": None, "decided_s": None}
     if trigger is Trigger.LOOK_AGAIN or (release.phase is Phase.WITHDRAWN and phase is Phase.BAKING):
         changes: dict[str, object] = {"evidence": judgement.begin_exposure(release.evidence), "decided_s": None}

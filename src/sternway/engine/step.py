@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sternway import judgement
-from sternway.domain.guards import Canary
 from sternway.domain.releases import Answered, Decision, Observation, Phase, Progress, Release, Reply
 from sternway.domain.tallies import Reading, Tally, Unit
 from sternway.engine.advance import advance
@@ -98,8 +97,7 @@ def judge(progress: Progress, seen: Observation) -> Progress:
 def _concurrent(release: Release) -> bool:
     at_all = release.phase is Phase.WITHDRAWN and release.returns_to is Phase.BAKING and not release.second_look
     switched = release.phase is Phase.BAKING or at_all
-    no_control = not isinstance(release.guard.strategy, Canary) or release.guard.bake_control_percent <= 0
-    return not (switched and no_control)
+    return release.guard.keeps_control or not switched
 
 
 def _count(release: Release, seen: Observation) -> Release:

@@ -12,6 +12,7 @@ from sternway.domain.guards import JudgeSettings
 from sternway.domain.tallies import LatencyThreshold, Question, Unit
 from sternway.judgement import columns
 from sternway.judgement.bounds import new_bounds
+from sternway.judgement.budget import HISTORY
 from sternway.judgement.comparison import ERRORS, new_comparison
 from sternway.judgement.limits import new_history, new_objective
 from sternway.judgement.rounds import PLACEBO_ARMS, new_race
@@ -27,13 +28,15 @@ def begin(
     candidate: str,
     stable_ms: tuple[tuple[float, float], ...],
     before: Counts = Counts(),  # noqa: B008 - frozen
+    control: bool = False,
 ) -> Evidence:
     """Return the evidence at the start of a release; latency thresholds are fixed from stable's quantiles where known.
 
-    before: how stable answered lately, before the release.
+    before: how stable answered lately, before the release. control: stable keeps some traffic beside the candidate to
+    the end, so that nothing need be judged by its history.
     """
     objectives = settings.objectives
-    limited = [new_history(ERRORS)]
+    limited = [] if control else [new_history(ERRORS)]
     if objectives.availability_percent is not None:
         limited.append(new_objective(ERRORS, 1.0 - objectives.availability_percent / 100.0))
     limited += [new_objective(objective_name(quantile), 1.0 - quantile) for quantile, _ in objectives.latency_ms]
@@ -70,13 +73,20 @@ def with_thresholds(
     if not new:
         return evidence
     compared: list[Compared] = [new_comparison(threshold.criterion, Unit.REQUEST) for threshold in new]
-    limited: list[Limited] = [new_history(threshold.criterion) for threshold in new]
+    limited: list[Limited] = []
+    if has_history(evidence):
+        limited += [new_history(threshold.criterion) for threshold in new]
     return replace(
         evidence,
         thresholds=(*evidence.thresholds, *new),
         compared=(*evidence.compared, *compared),
         limited=(*evidence.limited, *limited),
     )
+
+
+def has_history(evidence: Evidence) -> bool:
+    """Whether stable's record is among what is judged by."""
+    return any(limited.basis == HISTORY for limited in evidence.limited)
 
 
 def thresholds_missing(settings: JudgeSettings, evidence: Evidence) -> bool:

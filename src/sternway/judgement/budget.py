@@ -24,8 +24,11 @@ class Budget:
     suspicion: float
 
 
-def budget(settings: JudgeSettings) -> Budget:
-    """Shares of the families in use, in percent before they are scaled to 100; inside a family, equal parts."""
+def budget(settings: JudgeSettings, *, history: bool = True) -> Budget:
+    """Shares of the families in use, in percent before they are scaled to 100; inside a family, equal parts.
+
+    history: stable's record is judged by too, because it does not keep traffic to the end.
+    """
     keyed = settings.cluster_key is not None
     objectives = count_objectives(settings)
     weights = {
@@ -33,7 +36,7 @@ def budget(settings: JudgeSettings) -> Budget:
         ROUNDS: 10.0 if keyed else 55.0,
         LATENCY: 25.0 if settings.latency_quantiles else 0.0,
         OBJECTIVE: 10.0 if objectives else 0.0,
-        HISTORY: 10.0,
+        HISTORY: 10.0 if history else 0.0,
     }
     members = {
         KEYED: 1,

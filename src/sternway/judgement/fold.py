@@ -11,7 +11,7 @@ from sternway.domain.guards import JudgeSettings
 from sternway.domain.judgements import Judgement
 from sternway.domain.tallies import Reading
 from sternway.judgement import columns
-from sternway.judgement.asking import thresholds_missing, with_thresholds
+from sternway.judgement.asking import has_history, thresholds_missing, with_thresholds
 from sternway.judgement.budget import budget
 from sternway.judgement.counting import count
 from sternway.judgement.verdict import find_suspicion, list_charges, say
@@ -25,7 +25,7 @@ def judge(
     concurrent False: stable has no traffic beside the candidate, so that only absolute objectives and stable's
     recorded history are left to judge by.
     """
-    spent = budget(settings)
+    spent = budget(settings, history=has_history(evidence))
     if reading.tallies or _any_open(evidence):
         after = columns.fold(
             settings,

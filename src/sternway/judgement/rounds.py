@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sternway.domain.evidence import Arm, Race
 from sternway.domain.guards import JudgeSettings
@@ -52,6 +53,8 @@ LOWER_PER_S = 2.302585092994046 * WANTED_PER_S
 HIGHEST_BAR = 1e60
 
 _NEW_WEALTH = np.array(new_wealth(len(WORSE)))
+COUNT = np.int32
+"""Of the open block of an arm; thousands of releases lie in memory side by side."""
 
 
 def new_race(settings: JudgeSettings) -> Race:
@@ -84,9 +87,9 @@ class RaceColumns:
     block: Ints
     release: Ints
     runs: Bools
-    arm_total: Ints
-    arm_bad: Ints
-    quiet: Ints
+    arm_total: NDArray[np.int32]
+    arm_bad: NDArray[np.int32]
+    quiet: NDArray[np.int32]
     wealth: Floats
     seen: Ints
     finished: Ints
@@ -100,7 +103,7 @@ class RaceColumns:
 def pack_races(races: Sequence[Race]) -> RaceColumns:
     """Lay races side by side."""
     size = len(races)
-    arms = np.zeros((3, size, ARMS), dtype=np.int64)
+    arms = np.zeros((3, size, ARMS), dtype=COUNT)
     runs, wealth = np.zeros((size, ARMS), dtype=bool), np.tile(_NEW_WEALTH, (size, ARMS, 1))
     for row, race in enumerate(races):
         for arm in race.arms:
@@ -198,8 +201,8 @@ def run(
         block=np.where(open_[:, None], block, columns.block),
         release=columns.release + counts,
         runs=runs,
-        arm_total=columns.arm_total + np.where(takes, theirs[..., 0], 0),
-        arm_bad=columns.arm_bad + np.where(takes, theirs[..., 1], 0),
+        arm_total=(columns.arm_total + np.where(takes, theirs[..., 0], 0)).astype(COUNT),
+        arm_bad=(columns.arm_bad + np.where(takes, theirs[..., 1], 0)).astype(COUNT),
     )
     ends = open_ & block_ends(block, since_s=since_s, now_s=look.now_s)
     if not ends.any():
@@ -238,7 +241,7 @@ def _weigh(settings: JudgeSettings, columns: RaceColumns, ends: Bools, covered_s
         runs=runs,
         arm_total=np.where(ends[:, None], 0, columns.arm_total),
         arm_bad=np.where(ends[:, None], 0, columns.arm_bad),
-        quiet=quiet,
+        quiet=quiet.astype(COUNT),
         wealth=wealth,
         seen=columns.seen + np.where(ends, ours, 0),
         bar=np.maximum(settings.suspicion, columns.bar / (1.0 + LOWER_PER_S * passed_s * placebos)),

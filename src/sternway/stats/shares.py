@@ -24,9 +24,9 @@ import numpy as np
 
 from sternway.stats.exact import Floats, exp_below, power, scaled
 
-WORSE = np.array((1.3, 1.8, 3.0, 6.5, 20.0, 90.0, 700.0))
+WORSE = np.array((1.3, 2.0, 4.0, 12.0, 60.0, 500.0))
 """How many times as bad the bets say that the arm is, under "no worse". More of them gain nothing (bench/arena)."""
-BETTER = np.array((0.02, 0.1, 0.3, 0.6))
+BETTER = np.array((0.05, 0.4))
 """How many times the allowed rate the bets say that the arm has, under "at least so bad"."""
 
 
