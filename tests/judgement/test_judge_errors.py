@@ -312,7 +312,7 @@ def test_batching_leaves_the_evidence_nearly_the_same(every_s: float) -> None:
             seen = reading(batch, asked, start_s=before_s, end_s=now_s)
             evidence, judgement = judge(KEYED, evidence, seen, now_s=now_s)
             before_s = now_s
-        (keyed,) = [one for one in judgement.criteria if one.unit == "cluster"]
+        (keyed,) = [one for one in judgement.criteria if (one.name, one.unit) == ("errors", "cluster")]
         return log(keyed.e_value)
 
     reference = found(0.5, wakes=False)
@@ -326,5 +326,5 @@ def test_the_sentence_says_who_answered_how_badly_and_how_sure_it_is() -> None:
     _, judgement = judge(KEYED, start(KEYED), _seconds(6, at_s=1001), now_s=1001)
     assert judgement.verdict is Verdict.HARMFUL
     assert judgement.sentence.startswith(f"6 of 20 separate callers' answers of {CANDIDATE} were errors, against 0 of")
-    assert "to 1 (needs 140 to 1)" in judgement.sentence
+    assert "to 1 (needs 160 to 1)" in judgement.sentence
     assert "\n" not in judgement.sentence

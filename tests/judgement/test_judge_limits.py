@@ -155,6 +155,7 @@ def test_one_error_budget_is_shared_among_all_that_condemn(settings: JudgeSettin
     parts = [
         1.0 / spent.keyed if settings.cluster_key else 0.0,
         1.0 / spent.rounds,
+        len(settings.alone) * (2 if settings.cluster_key else 1) / spent.alone,
         quantiles * 1.0 / spent.latency,
         count_objectives(settings) * 1.0 / spent.objective,
         (1 + quantiles) * 1.0 / spent.history,

@@ -36,6 +36,7 @@ def test_the_default_guard_is_explained_in_plain_sentences():
             "1 % of all cases"
         ),
         "  harm is also being slower at p50, p90, p99 by more than 10 %",
+        "  harm is also more client errors, counted alone, by 100 % and 5 points",
         (
             "  GET, HEAD and OPTIONS requests that fail on it are answered by the old version (up to 20 % of the requests "
             "under way)"

@@ -3,8 +3,8 @@
 import pytest
 from outcomes_by_hand import GOOD, QUESTION, bad, counts, good, turn
 
-from sternway.domain.tallies import ClusterKey, LatencyThreshold, Question, Unit
-from sternway.signals.counting import Counter, _Muted
+from sternway.domain.tallies import ClusterKey, ErrorClass, LatencyThreshold, Question, Unit
+from sternway.signals.counting import Counter, Outcome, _Muted, is_of
 
 SLOWER = LatencyThreshold(criterion="latency-p99", stable_ms=100.0, candidate_ms=110.0)
 TIMED = Question(stable="v1", candidate="v2", latency=(SLOWER,))
@@ -425,3 +425,23 @@ def test_tallies_come_in_a_fixed_order():
         ("latency-p99", "v1", Unit.CLUSTER),
     ]
     assert GOOD.bad_answer is False
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kinds"),
+    [
+        ({"status": 404, "replica": "a:1"}, {ErrorClass.CLIENT}),
+        ({"status": 500, "replica": "a:1"}, {ErrorClass.SERVER}),
+        ({"status": 503, "replica": None}, {ErrorClass.CONNECTION}),
+        ({"status": 504, "replica": "a:1"}, {ErrorClass.TIMEOUT}),
+        ({"status": 200, "replica": "a:1", "broken_off": True}, {ErrorClass.CONNECTION}),
+        ({"status": 200, "replica": "a:1", "grpc_status": 13}, {ErrorClass.GRPC}),
+        ({"status": 200, "replica": "a:1"}, set()),
+        ({"status": 404, "replica": "a:1", "rescued": True}, set()),
+    ],
+    ids=["404", "500", "no replica", "504", "broken off", "gRPC INTERNAL", "good", "another version's answer"],
+)
+def test_an_error_is_of_one_kind(outcome: dict[str, object], kinds: set[ErrorClass]):
+    """By the answer that the version itself gave; what another version answered in its place tells nothing of it."""
+    ended = Outcome(service="orders", version="v2", at_s=1.0, duration_ms=2.0, **outcome)
+    assert {kind for kind in ErrorClass if is_of(ended, kind)} == kinds

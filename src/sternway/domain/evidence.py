@@ -67,9 +67,10 @@ class Race:
     seen: the candidate's requests since the round began. finished, first: rounds over, and won by the candidate.
     won: the candidate was first in this exposure; nothing runs until the next. bets: wealth, one per stake.
     resting: the placebo arm that was first in the last round, left out of this one; -1 for none.
-    bar: the evidence at which an arm ends the round.
+    bar: the evidence at which an arm ends the round. name: the criterion.
     """
 
+    name: str = "errors"
     since_s: float | None = None
     block: Counts = Counts()
     release: Counts = Counts()
@@ -120,7 +121,7 @@ class Evidence:
 
     candidate_since_s: when the candidate first answered. withdrawals: exposures that ended suspected.
     suspected: the criterion that raised suspicion in this exposure, with the sentence that said so.
-    before: stable's answers before the release.
+    before: stable's answers before the release. others: races over errors that count alone.
     """
 
     stable: str = ""
@@ -133,6 +134,7 @@ class Evidence:
     thresholds: tuple[LatencyThreshold, ...] = ()
     compared: tuple[Compared, ...] = ()
     race: Race = Race()
+    others: tuple[Race, ...] = ()
     before: Counts = Counts()
     limited: tuple[Limited, ...] = ()
     bounded: Bounded = Bounded()

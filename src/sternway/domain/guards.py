@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sternway.domain.tallies import ClusterKey
+from sternway.domain.tallies import ClusterKey, ErrorClass
 
 
 class Mode(StrEnum):
@@ -141,6 +141,15 @@ class Objectives:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alone:
+    """A kind of errors that counts alone, and how much more of them is tolerated, as for all errors."""
+
+    kind: ErrorClass
+    worse_than_percent: float = 100.0
+    and_percent: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeSettings:
     """What counts as harm, and how sure the judge must be.
 
@@ -149,6 +158,7 @@ class JudgeSettings:
     worse_than_percent, and_percent: the smallest effect worth a rollback. An error rate p is tolerated up to
         p * (1 + worse_than_percent / 100) + and_percent / 100.
     latency_quantiles, latency_worse_than_percent: the same for "slower than stable's quantile".
+    alone: kinds of errors that count alone. By default 4xx answers, where the candidate gives very many more of them.
     healthy_times, healthy_and_percent: the candidate is called healthy once its error rate is surely below
         p * healthy_times + healthy_and_percent / 100.
     """
@@ -161,6 +171,7 @@ class JudgeSettings:
     latency_quantiles: tuple[float, ...] = (0.5, 0.9, 0.99)
     latency_worse_than_percent: float = 10.0
     objectives: Objectives = Objectives()
+    alone: tuple[Alone, ...] = (Alone(kind=ErrorClass.CLIENT),)
     healthy_times: float = 3.0
     healthy_and_percent: float = 0.1
 

@@ -21,7 +21,7 @@ class Unit(StrEnum):
 class Tally:
     """How many requests a version answered in an interval and how many were bad by one criterion.
 
-    criterion: `errors`, or `latency-p99` (slower than stable's p99).
+    criterion: `errors`, `errors-client` (see ErrorClass), or `latency-p99` (slower than stable's p99).
     arm: None for a version's whole traffic (placebo arms included); 0, 1, … for a placebo arm cut from stable's.
     start_s, end_s: seconds since the epoch.
     """
@@ -50,6 +50,25 @@ class ClusterKey:
     mute_s: float = 60.0
 
 
+class ErrorClass(StrEnum):
+    """Kinds of errors that can count alone, each as the criterion `errors-NAME`.
+
+    CLIENT: a 4xx answer. SERVER: a 5xx answer of a replica. TIMEOUT: nobody answered in time. CONNECTION: no replica
+    could be reached, or the answer broke off. GRPC: a gRPC status that is the server's fault.
+    """
+
+    CLIENT = "client"
+    SERVER = "server"
+    TIMEOUT = "timeout"
+    CONNECTION = "connection"
+    GRPC = "grpc"
+
+    @property
+    def criterion(self) -> str:
+        """The name of its criterion."""
+        return f"errors-{self.value}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyThreshold:
     """A request is bad by `criterion` when stable needs more than `stable_ms`, or the candidate `candidate_ms`."""
@@ -63,6 +82,7 @@ class LatencyThreshold:
 class Question:
     """What the judge wants to be told next. Fixed before the interval that it is about.
 
+    alone: kinds of errors to count as criteria of their own.
     arms: number of placebo arms to cut from stable's traffic; each holds `arm_share` (0..1) of it.
     """
 
@@ -70,6 +90,7 @@ class Question:
     candidate: str | None = None
     cluster_key: ClusterKey | None = None
     latency: tuple[LatencyThreshold, ...] = ()
+    alone: tuple[ErrorClass, ...] = ()
     arms: int = 0
     arm_share: float = 0.0
 

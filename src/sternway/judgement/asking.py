@@ -41,6 +41,7 @@ def begin(
         limited.append(new_objective(ERRORS, 1.0 - objectives.availability_percent / 100.0))
     limited += [new_objective(objective_name(quantile), 1.0 - quantile) for quantile, _ in objectives.latency_ms]
     keyed = settings.cluster_key is not None
+    alone = [one.kind.criterion for one in settings.alone]
     evidence = Evidence(
         stable=stable,
         candidate=candidate,
@@ -48,8 +49,9 @@ def begin(
             LatencyThreshold(criterion=objective_name(quantile), stable_ms=limit_ms, candidate_ms=limit_ms)
             for quantile, limit_ms in objectives.latency_ms
         ),
-        compared=(new_comparison(ERRORS, Unit.CLUSTER),) if keyed else (),
+        compared=tuple(new_comparison(name, Unit.CLUSTER) for name in (ERRORS, *alone)) if keyed else (),
         race=new_race(settings),
+        others=tuple(new_race(settings, name) for name in alone),
         bounded=new_bounds(),
         before=before,
         limited=tuple(limited),
@@ -113,6 +115,7 @@ def question(settings: JudgeSettings, evidence: Evidence, *, candidate_percent: 
         candidate=evidence.candidate,
         cluster_key=settings.cluster_key,
         latency=evidence.thresholds,
+        alone=tuple(one.kind for one in settings.alone),
         arms=arms,
         arm_share=share,
     )

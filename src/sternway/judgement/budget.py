@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from sternway.domain.guards import JudgeSettings
 
-KEYED, ROUNDS, LATENCY, OBJECTIVE, HISTORY = "keyed", "rounds", "latency", "objective", "history"
+KEYED, ROUNDS, ALONE, LATENCY = "keyed", "rounds", "alone", "latency"
+OBJECTIVE, HISTORY = "objective", "history"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,7 @@ class Budget:
 
     keyed: float
     rounds: float
+    alone: float
     latency: float
     objective: float
     history: float
@@ -34,6 +36,7 @@ def budget(settings: JudgeSettings, *, history: bool = True) -> Budget:
     weights = {
         KEYED: 45.0 if keyed else 0.0,
         ROUNDS: 10.0 if keyed else 55.0,
+        ALONE: 5.0 if settings.alone else 0.0,
         LATENCY: 25.0 if settings.latency_quantiles else 0.0,
         OBJECTIVE: 10.0 if objectives else 0.0,
         HISTORY: 10.0 if history else 0.0,
@@ -41,6 +44,7 @@ def budget(settings: JudgeSettings, *, history: bool = True) -> Budget:
     members = {
         KEYED: 1,
         ROUNDS: 1,
+        ALONE: max(1, len(settings.alone)) * (2 if keyed else 1),
         LATENCY: max(1, len(settings.latency_quantiles)),
         OBJECTIVE: max(1, objectives),
         HISTORY: 1 + len(settings.latency_quantiles),
@@ -55,6 +59,7 @@ def budget(settings: JudgeSettings, *, history: bool = True) -> Budget:
     return Budget(
         keyed=needed(KEYED),
         rounds=needed(ROUNDS),
+        alone=needed(ALONE),
         latency=needed(LATENCY),
         objective=needed(OBJECTIVE),
         history=needed(HISTORY),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sternway.domain.evidence import Counts, Evidence
+from sternway.domain.evidence import Compared, Counts, Evidence
 from sternway.domain.guards import JudgeSettings
 from sternway.domain.tallies import Unit
 from sternway.judgement.blocks import CANDIDATE_TOTAL, STABLE_BAD, STABLE_TOTAL, Bools, Look
@@ -27,6 +27,7 @@ from sternway.judgement.comparison import (
     as_row,
     as_time,
     compare,
+    is_slow,
     pack_compared,
     unpack_compared,
 )
@@ -39,7 +40,7 @@ from sternway.judgement.limits import (
     pack_limited,
     unpack_limited,
 )
-from sternway.judgement.rounds import STAKES, RaceColumns, new_rounds, pack_races, run, unpack_race
+from sternway.judgement.rounds import STAKES, RaceColumns, new_rounds, pack_races, run, unpack_races
 from sternway.stats.exact import Floats, Ints
 from sternway.stats.shares import WORSE
 from sternway.stats.wealth import new_wealth, total
@@ -65,8 +66,9 @@ class Columns:
 class Batch:
     """What R releases counted since they were last judged.
 
-    start_s [R]: when the earliest interval began. answered [R]: the candidate answered anything. errors [R, 4] by the
-    request. compared [R, C, 4] and limited [R, L, 4]: by criterion. arms [R, placebo arms, (total, bad)].
+    start_s [R]: when the earliest interval began. answered [R]: the candidate answered anything. errors [R, Q, 4]: by
+    the request, all errors first, then each kind that counts alone. compared [R, C, 4] and limited [R, L, 4]: by
+    criterion. arms [R, Q, placebo arms, (total, bad)].
     """
 
     start_s: Floats
@@ -96,7 +98,7 @@ def pack(rows: Sequence[Evidence]) -> Columns:
         suspected=np.array([bool(row.suspected) for row in rows], dtype=bool),
         before=np.array([as_row(row.before) for row in rows], dtype=np.int64),
         compared=pack_compared([row.compared for row in rows]),
-        race=pack_races([row.race for row in rows]),
+        race=pack_races([(row.race, *row.others) for row in rows]),
         bounded=pack_bounds([row.bounded for row in rows]),
         limited=pack_limited([row.limited for row in rows]),
     )
@@ -104,13 +106,15 @@ def pack(rows: Sequence[Evidence]) -> Columns:
 
 def unpack(columns: Columns, known: Evidence, at: int) -> Evidence:
     """Give one release's evidence back; `known` has what columns do not hold: names and sentences."""
+    race, *others = unpack_races(columns.race, at)
     return replace(
         known,
         now_s=float(columns.now_s[at]),
         candidate_since_s=as_time(float(columns.fresh_s[at])),
         withdrawals=int(columns.withdrawals[at]),
         compared=unpack_compared(columns.compared, known.compared, at),
-        race=unpack_race(columns.race, at),
+        race=race,
+        others=tuple(others),
         bounded=unpack_bounds(columns.bounded, at),
         limited=unpack_limited(columns.limited, known.limited, at),
     )
@@ -128,10 +132,24 @@ def fold(
         now_s=now_s,
         fresh_s=fresh_s,
         compared=compare(settings, columns.compared, batch.compared, look),
-        race=run(settings, columns.race, batch.errors, batch.arms, look, keyed=covered(columns)),
-        bounded=bound(settings, columns.bounded, batch.errors, look),
+        race=_run(settings, columns, batch, look),
+        bounded=bound(settings, columns.bounded, batch.errors[:, 0], look),
         limited=hold_to(columns.limited, batch.limited, allowed, look),
     )
+
+
+def _run(settings: JudgeSettings, columns: Columns, batch: Batch, look: Look) -> RaceColumns:
+    """Run the races of every release, each in a row of its own."""
+    each = len(columns.race.names)
+    looks = Look(
+        start_s=np.repeat(look.start_s, each),
+        now_s=np.repeat(look.now_s, each),
+        fresh_s=np.repeat(look.fresh_s, each),
+        concurrent=np.repeat(look.concurrent, each),
+    )
+    arms = batch.arms.reshape(-1, *batch.arms.shape[2:])
+    keyed = np.repeat(covered(columns), each)
+    return run(settings, columns.race, batch.errors.reshape(-1, 4), arms, looks, keyed=keyed)
 
 
 def suspect(columns: Columns, suspected: Bools) -> Columns:
@@ -147,13 +165,13 @@ def expose(columns: Columns, which: Bools) -> Columns:
     withdrawals = columns.withdrawals + (columns.suspected & which)
     first = columns.suspected & (withdrawals == 1)
     fresh = np.array(new_wealth(len(WORSE)))
-    compared = columns.compared
+    compared, races = columns.compared, np.repeat(which, len(columns.race.names))
     return replace(
         columns,
         withdrawals=withdrawals,
         suspected=columns.suspected & ~which,
         compared=replace(compared, exposure_wealth=np.where(which[:, None, None], fresh, compared.exposure_wealth)),
-        race=new_rounds(columns.race, which, np.full(which.shape, -1)),
+        race=new_rounds(columns.race, races, np.full(races.shape, -1)),
         limited=expose_again(columns.limited, which, first),
     )
 
@@ -161,8 +179,8 @@ def expose(columns: Columns, which: Bools) -> Columns:
 def stand(spent: Budget, columns: Columns, *, concurrent: Bools) -> Standing:
     """Say who is suspected in this exposure, harmful or healthy; `verdict` says the same of one release, in words."""
     compared, limited = columns.compared, columns.limited
-    keyed = np.array([one.unit == Unit.CLUSTER.value for one in columns.kind.compared], dtype=bool)
-    reached = total(compared.wealth) >= np.where(keyed, spent.keyed, spent.latency)
+    needed = np.array([needed_by(spent, one) for one in columns.kind.compared])
+    reached = total(compared.wealth) >= needed
     suspects = concurrent[:, None] & (total(compared.exposure_wealth) >= spent.suspicion)
     seen = limited.exposure
     too_many = seen[..., STABLE_BAD] > limited.limit * seen[..., STABLE_TOTAL]
@@ -173,11 +191,21 @@ def stand(spent: Budget, columns: Columns, *, concurrent: Bools) -> Standing:
     needed = np.where(limited.historic, 2.0 * spent.history, spent.objective)
     missed = counts & (columns.withdrawals[:, None] > 0) & (total(limited.wealth) >= needed)
     suspects_limit = counts & (total(limited.exposure_wealth) >= spent.suspicion)
-    rounds = total(columns.race.bets) / len(STAKES) >= spent.rounds
-    harmful = reached.any(axis=1) | missed.any(axis=1) | rounds
-    suspected = columns.suspected | columns.race.won | suspects.any(axis=1) | suspects_limit.any(axis=1)
+    each = len(columns.race.names)
+    rounds = (total(columns.race.bets) / len(STAKES)).reshape(-1, each)
+    condemned = (rounds >= np.array([spent.rounds, *[spent.alone] * (each - 1)])).any(axis=1)
+    harmful = reached.any(axis=1) | missed.any(axis=1) | condemned
+    won = columns.race.won.reshape(-1, each).any(axis=1)
+    suspected = columns.suspected | won | suspects.any(axis=1) | suspects_limit.any(axis=1)
     sure = total(columns.bounded.wealth[:, -1]) >= SURE
     return Standing(harmful=harmful, suspected=suspected, healthy=sure & ~suspected & ~harmful)
+
+
+def needed_by(spent: Budget, compared: Compared) -> float:
+    """Return the evidence at which a comparison condemns."""
+    if is_slow(compared.name):
+        return spent.latency
+    return spent.keyed if compared.name == ERRORS else spent.alone
 
 
 def covered(columns: Columns) -> Bools:
@@ -185,7 +213,8 @@ def covered(columns: Columns) -> Bools:
     at = [i for i, one in enumerate(columns.kind.compared) if one.unit == Unit.CLUSTER.value]
     if not at:
         return np.zeros(columns.now_s.shape, dtype=bool)
-    keyed, requests = columns.compared.release[:, at[0]], columns.race.release
+    each = len(columns.race.names)
+    keyed, requests = columns.compared.release[:, at[0]], columns.race.release[::each]
     with_key = keyed[:, CANDIDATE_TOTAL] + keyed[:, STABLE_TOTAL]
     return np.asarray((with_key > 0) & (2 * with_key >= requests[:, CANDIDATE_TOTAL] + requests[:, STABLE_TOTAL]))
 
@@ -198,7 +227,7 @@ def _allowed(settings: JudgeSettings, spent: Budget, columns: Columns, concurren
         for at, one in enumerate(columns.kind.limited):
             if one.basis == HISTORY:
                 history = _history(columns, row, one.name)
-                allowed[row, at] = allowed_by_history(settings, spent, history, slow=one.name != ERRORS)
+                allowed[row, at] = allowed_by_history(settings, spent, history, slow=is_slow(one.name))
     return allowed
 
 
@@ -206,6 +235,6 @@ def _history(columns: Columns, row: int, name: str) -> Counts:
     """Stable's record: of the release alone once something was suspected, as only that can show common trouble."""
     if name == ERRORS:
         before = 0 if columns.withdrawals[row] else columns.before[row]
-        return as_counts((before + columns.race.release[row]).tolist())
+        return as_counts((before + columns.race.release[row * len(columns.race.names)]).tolist())
     found = [i for i, one in enumerate(columns.kind.compared) if one.name == name]
     return as_counts(columns.compared.release[row, found[0]].tolist()) if found else Counts()

@@ -32,6 +32,22 @@ from sternway.stats.wealth import grow, new_wealth
 ERRORS = "errors"
 
 
+def is_slow(name: str) -> bool:
+    """Whether a criterion is about slow answers; all others are about errors."""
+    return not name.startswith(ERRORS)
+
+
+def margins(settings: JudgeSettings, name: str) -> tuple[float, float]:
+    """Give what a criterion tolerates: (times stable's rate, and so much more)."""
+    if is_slow(name):
+        return SLOW_TOLERANCE, 0.0
+    found = next((one for one in settings.alone if one.kind.criterion == name), None)
+    worse_than, more = (
+        (found.worse_than_percent, found.and_percent) if found else (settings.worse_than_percent, settings.and_percent)
+    )
+    return 1.0 + worse_than / 100.0, more / 100.0
+
+
 def new_comparison(name: str, unit: Unit) -> Compared:
     """Nothing seen yet."""
     wealth = new_wealth(len(WORSE))
@@ -40,8 +56,9 @@ def new_comparison(name: str, unit: Unit) -> Compared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedColumns:
-    """The comparisons of R releases, C each: since_s [R, C], counts [R, C, 4], wealth [R, C, 1 + bets]; slow [C]."""
+    """The comparisons of R releases, C each: since_s [R, C], counts [R, C, 4], wealth [R, C, 1 + bets]; names [C]."""
 
+    names: tuple[str, ...]
     slow: Bools
     since_s: Floats
     block: Ints
@@ -54,7 +71,8 @@ def pack_compared(rows: Sequence[Sequence[Compared]]) -> ComparedColumns:
     """Lay comparisons side by side; every row has the same criteria."""
     shape = (len(rows), len(rows[0]))
     return ComparedColumns(
-        slow=np.array([one.name != ERRORS for one in rows[0]], dtype=bool),
+        names=tuple(one.name for one in rows[0]),
+        slow=np.array([is_slow(one.name) for one in rows[0]], dtype=bool),
         since_s=np.array([[np.nan if c.since_s is None else c.since_s for c in row] for row in rows]).reshape(shape),
         block=np.array([[as_row(c.block) for c in row] for row in rows], dtype=np.int64).reshape(*shape, 4),
         release=np.array([[as_row(c.release) for c in row] for row in rows], dtype=np.int64).reshape(*shape, 4),
@@ -98,13 +116,14 @@ def compare(
     wealth, exposure_wealth = columns.wealth, columns.exposure_wealth
     if at[0].size:
         weighed, slow_ones = block[at], slow[at[1]]
+        tolerated = np.array([margins(settings, name) for name in columns.names])
         factors = share_factors(
             weighed[:, CANDIDATE_TOTAL],
             weighed[:, CANDIDATE_BAD],
             weighed[:, STABLE_TOTAL],
             weighed[:, STABLE_BAD],
-            tolerance=np.where(slow_ones, SLOW_TOLERANCE, 1.0 + settings.worse_than_percent / 100.0),
-            floor=np.where(slow_ones, 0.0, settings.and_percent / 100.0),
+            tolerance=tolerated[at[1], 0],
+            floor=tolerated[at[1], 1],
             cap=np.where(slow_ones, SLOW_CAP, np.inf),
         )
         # Cash waits while the candidate has no traffic: nothing can come to light then.
@@ -114,6 +133,7 @@ def compare(
         wealth[at] = grow(wealth[at], factors, passed_s)
         exposure_wealth[at] = grow(exposure_wealth[at], factors, passed_s)
     return ComparedColumns(
+        names=columns.names,
         slow=slow,
         since_s=np.where(open_ & ~ends, since_s, np.where(ends, np.nan, columns.since_s)),
         block=np.where((open_ & ~ends)[..., None], block, np.where(ends[..., None], 0, columns.block)),

@@ -11,7 +11,6 @@ from sternway.domain.evidence import Evidence
 from sternway.domain.tallies import Reading, Unit
 from sternway.judgement.blocks import CANDIDATE_TOTAL, STABLE_TOTAL
 from sternway.judgement.columns import Batch
-from sternway.judgement.comparison import ERRORS
 from sternway.judgement.rounds import PLACEBO_ARMS
 
 _NONE = [0, 0, 0, 0]
@@ -20,7 +19,8 @@ _NONE = [0, 0, 0, 0]
 def count(evidence: Evidence, reading: Reading, *, now_s: float) -> Batch:
     """Sum up a reading, as a batch of one."""
     sums: dict[tuple[str, str], list[int]] = {}
-    arms = np.zeros((1, PLACEBO_ARMS, 2), dtype=np.int64)
+    races = (evidence.race.name, *(race.name for race in evidence.others))
+    arms = np.zeros((1, len(races), PLACEBO_ARMS, 2), dtype=np.int64)
     start_s, answered = now_s, False
     for tally in reading.tallies:
         if tally.version == evidence.candidate and tally.arm is None:
@@ -31,8 +31,8 @@ def count(evidence: Evidence, reading: Reading, *, now_s: float) -> Batch:
             continue
         start_s = min(start_s, tally.start_s)
         if tally.arm is not None:
-            if tally.criterion == ERRORS and tally.unit is Unit.REQUEST and 0 <= tally.arm < PLACEBO_ARMS:
-                arms[0, tally.arm] += (tally.total, tally.bad)
+            if tally.criterion in races and tally.unit is Unit.REQUEST and 0 <= tally.arm < PLACEBO_ARMS:
+                arms[0, races.index(tally.criterion), tally.arm] += (tally.total, tally.bad)
             continue
         numbers = sums.setdefault((tally.criterion, tally.unit.value), [0, 0, 0, 0])
         numbers[at] += tally.total
@@ -47,7 +47,7 @@ def count(evidence: Evidence, reading: Reading, *, now_s: float) -> Batch:
     return Batch(
         start_s=np.array([start_s]),
         answered=np.array([answered]),
-        errors=np.array([sums.get((ERRORS, request), _NONE)], dtype=np.int64),
+        errors=np.array([[sums.get((name, request), _NONE) for name in races]], dtype=np.int64),
         compared=np.array(compared, dtype=np.int64).reshape(1, -1, 4),
         limited=np.array(limited, dtype=np.int64).reshape(1, -1, 4),
         arms=arms,

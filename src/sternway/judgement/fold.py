@@ -52,5 +52,6 @@ def _any_open(evidence: Evidence) -> bool:
     """Whether a block waits for its end; without one, and without counts, time alone changes nothing."""
     began_s = [evidence.race.since_s, evidence.bounded.since_s]
     began_s += [one.since_s for one in evidence.compared]
+    began_s += [one.since_s for one in evidence.others]
     began_s += [one.since_s for one in evidence.limited]
     return any(since_s is not None for since_s in began_s)

@@ -29,7 +29,7 @@ from sternway.judgement.blocks import (
     warming,
 )
 from sternway.judgement.budget import HISTORY, OBJECTIVE, Budget
-from sternway.judgement.comparison import ERRORS, as_counts, as_row, as_time
+from sternway.judgement.comparison import as_counts, as_row, as_time, is_slow
 from sternway.stats.exact import Floats, Ints
 from sternway.stats.rates import ODDS, rate_factors, upper_rate
 from sternway.stats.wealth import added, grow, new_wealth
@@ -97,7 +97,7 @@ def pack_limited(rows: Sequence[Sequence[Limited]]) -> LimitedColumns:
         return np.array([[getattr(one, name) for one in row] for row in rows]).reshape(*shape, 1 + len(ODDS))
 
     return LimitedColumns(
-        slow=np.array([one.name != ERRORS for one in rows[0]], dtype=bool),
+        slow=np.array([is_slow(one.name) for one in rows[0]], dtype=bool),
         historic=np.array([one.basis == HISTORY for one in rows[0]], dtype=bool),
         limit=np.array([one.limit for one in rows[0]], dtype=np.float64),
         since_s=np.array([[np.nan if c.since_s is None else c.since_s for c in row] for row in rows]).reshape(shape),

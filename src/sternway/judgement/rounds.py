@@ -32,7 +32,7 @@ from sternway.judgement.blocks import (
     block_ends,
     elapsed,
 )
-from sternway.judgement.comparison import as_counts, as_row, as_time
+from sternway.judgement.comparison import ERRORS, as_counts, as_row, as_time, margins
 from sternway.stats.exact import Floats, Ints
 from sternway.stats.shares import WORSE, share_factors
 from sternway.stats.wealth import added, grow, new_wealth, total
@@ -57,9 +57,9 @@ COUNT = np.int32
 """Of the open block of an arm; thousands of releases lie in memory side by side."""
 
 
-def new_race(settings: JudgeSettings) -> Race:
+def new_race(settings: JudgeSettings, name: str = ERRORS) -> Race:
     """Nothing seen, nothing staked."""
-    return Race(arms=(_new_arm(CANDIDATE),), bets=tuple(1.0 for _ in STAKES), bar=settings.suspicion)
+    return Race(name=name, arms=(_new_arm(CANDIDATE),), bets=tuple(1.0 for _ in STAKES), bar=settings.suspicion)
 
 
 def _new_arm(index: int) -> Arm:
@@ -78,11 +78,13 @@ def arms_in_force(race: Race) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaceColumns:
-    """The races of R releases. Arms [R, K]: the candidate, then each placebo arm by its index; the rest [R].
+    """R races. Arms [R, K]: the candidate, then each placebo arm by its index; the rest [R].
 
-    runs: whether an arm is in the round. wealth [R, K, 1 + bets], bets [R, stakes], block and release [R, 4].
+    A release has one race for all errors, and one for each kind that counts alone, side by side in this order.
+    names: of the criteria of one release. runs: whether an arm is in the round. wealth [R, K, 1 + bets], bets [R, stakes], block and release [R, 4].
     """
 
+    names: tuple[str, ...]
     since_s: Floats
     block: Ints
     release: Ints
@@ -100,8 +102,9 @@ class RaceColumns:
     bar: Floats
 
 
-def pack_races(races: Sequence[Race]) -> RaceColumns:
-    """Lay races side by side."""
+def pack_races(rows: Sequence[tuple[Race, ...]]) -> RaceColumns:
+    """Lay the races of releases side by side; every row has the same criteria."""
+    races = [race for row in rows for race in row]
     size = len(races)
     arms = np.zeros((3, size, ARMS), dtype=COUNT)
     runs, wealth = np.zeros((size, ARMS), dtype=bool), np.tile(_NEW_WEALTH, (size, ARMS, 1))
@@ -111,6 +114,7 @@ def pack_races(races: Sequence[Race]) -> RaceColumns:
             runs[row, at], wealth[row, at] = True, arm.wealth
             arms[:, row, at] = arm.total, arm.bad, arm.quiet
     return RaceColumns(
+        names=tuple(race.name for race in rows[0]),
         since_s=np.array([np.nan if race.since_s is None else race.since_s for race in races]),
         block=np.array([as_row(race.block) for race in races], dtype=np.int64),
         release=np.array([as_row(race.release) for race in races], dtype=np.int64),
@@ -129,11 +133,17 @@ def pack_races(races: Sequence[Race]) -> RaceColumns:
     )
 
 
-def unpack_race(columns: RaceColumns, at: int) -> Race:
-    """Give one release's race back."""
+def unpack_races(columns: RaceColumns, at: int) -> tuple[Race, ...]:
+    """Give one release's races back."""
+    each = len(columns.names)
+    return tuple(_unpack(columns, at * each + i, name) for i, name in enumerate(columns.names))
+
+
+def _unpack(columns: RaceColumns, at: int, name: str) -> Race:
     totals, bads, quiet = columns.arm_total[at].tolist(), columns.arm_bad[at].tolist(), columns.quiet[at].tolist()
     wealth = columns.wealth[at].tolist()
     return Race(
+        name=name,
         since_s=as_time(float(columns.since_s[at])),
         block=as_counts(columns.block[at].tolist()),
         release=as_counts(columns.release[at].tolist()),
@@ -222,14 +232,15 @@ def _weigh(settings: JudgeSettings, columns: RaceColumns, ends: Bools, covered_s
     at = np.nonzero(runs & ends[:, None])
     candidate = at[1] == 0
     totals, bads = columns.arm_total[at], columns.arm_bad[at]
+    tolerated = np.array([margins(settings, name) for name in columns.names])
     factors = share_factors(
         totals,
         bads,
         answered[at[0]] - totals,
         bad[at[0]] - bads,
         # The margins handicap the candidate alone: they can only make it later, never first.
-        tolerance=np.where(candidate, 1.0 + settings.worse_than_percent / 100.0, 1.0),
-        floor=np.where(candidate, settings.and_percent / 100.0, 0.0),
+        tolerance=np.where(candidate, tolerated[at[0] % len(tolerated), 0], 1.0),
+        floor=np.where(candidate, tolerated[at[0] % len(tolerated), 1], 0.0),
     )
     wealth = columns.wealth.copy()
     wealth[at] = grow(wealth[at], factors, passed_s[at[0]])

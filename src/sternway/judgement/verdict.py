@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sternway.domain.evidence import Compared, Counts, Evidence, Limited
+from sternway.domain.evidence import Compared, Counts, Evidence, Limited, Race
 from sternway.domain.guards import JudgeSettings
 from sternway.domain.judgements import Criterion, Judgement, Verdict
 from sternway.domain.tallies import Unit
 from sternway.judgement.bounds import SURE, excess_left
 from sternway.judgement.budget import HISTORY, Budget
+from sternway.judgement.columns import needed_by
 from sternway.judgement.comparison import ERRORS
 from sternway.judgement.limits import blameless, history_needed, stable_breaches
 from sternway.judgement.rounds import CANDIDATE, arms_in_force, race_evidence
@@ -35,8 +36,9 @@ class Charge:
 
 def find_suspicion(spent: Budget, evidence: Evidence, charges: Sequence[Charge]) -> tuple[str, str]:
     """Find the criterion that suspects the candidate most, and its sentence; ("", "") when none does."""
-    if evidence.race.won:
-        return ERRORS, _race_sentence(evidence)
+    for race in _races(evidence):
+        if race.won:
+            return race.name, _race_sentence(evidence, race)
     suspecting = [one for one in charges if one.may_suspect and one.exposure_e >= spent.suspicion]
     if not suspecting:
         return "", ""
@@ -47,8 +49,8 @@ def find_suspicion(spent: Budget, evidence: Evidence, charges: Sequence[Charge])
 
 def say(settings: JudgeSettings, spent: Budget, evidence: Evidence, charges: Sequence[Charge]) -> Judgement:
     """Judge the evidence as it stands."""
-    rounds = _rounds_criterion(spent, evidence)
-    criteria = (rounds, *(charge.criterion for charge in charges))
+    rounds = [_rounds_criterion(spent, race) for race in _races(evidence)]
+    criteria = (*rounds, *(charge.criterion for charge in charges))
     trouble = _trouble(spent, evidence)
     found = (evidence.race.finished, evidence.race.first)
     condemning = [charge for charge in charges if charge.may_condemn and _reached(charge.criterion)]
@@ -57,18 +59,21 @@ def say(settings: JudgeSettings, spent: Budget, evidence: Evidence, charges: Seq
         criterion = worst.criterion
         sentence = f"{describe(worst.case)}; evidence {times(criterion.e_value)} (needs {times(criterion.needed)})"
         verdict, name = Verdict.HARMFUL, criterion.name
-    elif _reached(rounds):
+    elif any(_reached(criterion) for criterion in rounds):
+        race, criterion = next(both for both in zip(_races(evidence), rounds, strict=True) if _reached(both[1]))
+        found = (race.finished, race.first)
         sentence = (
-            f"{describe(_race_case(evidence))}; the candidate was first to look bad in {found[1]} of {found[0]} rounds"
-            f" against placebo arms; evidence {times(rounds.e_value)} (needs {times(rounds.needed)})"
+            f"{describe(_race_case(evidence, race))}; the candidate was first to look bad in {race.first} of"
+            f" {race.finished} rounds against placebo arms; evidence {times(criterion.e_value)}"
+            f" (needs {times(criterion.needed)})"
         )
-        verdict, name = Verdict.HARMFUL, rounds.name
+        verdict, name = Verdict.HARMFUL, criterion.name
     elif evidence.suspected:
         verdict, name, sentence = Verdict.SUSPECT, evidence.suspected, evidence.suspicion
     elif added(evidence.bounded.wealth[-1]) >= SURE:
         verdict, name, sentence = Verdict.HEALTHY, "", _healthy(settings, evidence)
     else:
-        verdict, name, sentence = Verdict.UNDECIDED, "", _undecided(settings, evidence, charges, rounds)
+        verdict, name, sentence = Verdict.UNDECIDED, "", _undecided(settings, evidence, charges, rounds[0])
     return Judgement(
         verdict=verdict,
         sentence=sentence,
@@ -87,7 +92,7 @@ def list_charges(spent: Budget, evidence: Evidence, *, concurrent: bool) -> tupl
 
 def _charges(spent: Budget, evidence: Evidence, *, concurrent: bool) -> Iterator[Charge]:
     for compared in evidence.compared:
-        needed = spent.keyed if compared.unit == Unit.CLUSTER.value else spent.latency
+        needed = needed_by(spent, compared)
         yield _charge_compared(evidence, compared, needed, concurrent=concurrent)
     for limited in evidence.limited:
         if limited.basis == HISTORY and (concurrent or limited.exposure.candidate_total == 0):
@@ -147,8 +152,13 @@ def _charge_limited(spent: Budget, evidence: Evidence, limited: Limited) -> Char
     )
 
 
-def _rounds_criterion(spent: Budget, evidence: Evidence) -> Criterion:
-    return _criterion(ERRORS, Unit.REQUEST.value, evidence.race.release, race_evidence(evidence.race), spent.rounds)
+def _races(evidence: Evidence) -> tuple[Race, ...]:
+    return (evidence.race, *evidence.others)
+
+
+def _rounds_criterion(spent: Budget, race: Race) -> Criterion:
+    needed = spent.rounds if race.name == ERRORS else spent.alone
+    return _criterion(race.name, Unit.REQUEST.value, race.release, race_evidence(race), needed)
 
 
 def _criterion(name: str, unit: str, counts: Counts, e_value: float, needed: float) -> Criterion:
@@ -168,14 +178,13 @@ def _reached(criterion: Criterion) -> bool:
     return criterion.e_value >= criterion.needed
 
 
-def _race_case(evidence: Evidence) -> Case:
-    return Case(name=ERRORS, candidate=evidence.candidate, stable=evidence.stable, counts=evidence.race.release)
+def _race_case(evidence: Evidence, race: Race) -> Case:
+    return Case(name=race.name, candidate=evidence.candidate, stable=evidence.stable, counts=race.release)
 
 
-def _race_sentence(evidence: Evidence) -> str:
-    race = evidence.race
+def _race_sentence(evidence: Evidence, race: Race) -> str:
     lead = next(arm for arm in race.arms if arm.index == CANDIDATE)
-    sentence = f"{describe(_race_case(evidence))}; evidence of this exposure {times(added(lead.wealth))}"
+    sentence = f"{describe(_race_case(evidence, race))}; evidence of this exposure {times(added(lead.wealth))}"
     arms = arms_in_force(race)
     if not arms:
         return (
@@ -186,7 +195,7 @@ def _race_sentence(evidence: Evidence) -> str:
 
 def _healthy(settings: JudgeSettings, evidence: Evidence) -> str:
     return (
-        f"{describe(_race_case(evidence))}; its error rate is below {settings.healthy_times:g} times stable's"
+        f"{describe(_race_case(evidence, evidence.race))}; its error rate is below {settings.healthy_times:g} times stable's"
         f" and {settings.healthy_and_percent:g} points, sure at {times(SURE)}"
     )
 
@@ -196,7 +205,7 @@ def _undecided(settings: JudgeSettings, evidence: Evidence, charges: Sequence[Ch
     if not requests.candidate_total:
         return f"{evidence.candidate} has answered nothing yet"
     keyed = [charge for charge in charges if charge.case.keyed and charge.criterion.candidate_total]
-    case = keyed[0].case if keyed else _race_case(evidence)
+    case = keyed[0].case if keyed else _race_case(evidence, evidence.race)
     strongest = max((charge.criterion for charge in charges), key=lambda one: one.e_value / one.needed, default=rounds)
     return (
         f"{describe(case)}; the strongest evidence, {strongest.name}, is {times(strongest.e_value)}"

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sternway.domain.evidence import Counts, Limited
-from sternway.domain.tallies import LatencyThreshold
+from sternway.domain.tallies import ErrorClass, LatencyThreshold
+
+_KINDS = {
+    ErrorClass.CLIENT.criterion: "were client errors (4xx)",
+    ErrorClass.SERVER.criterion: "were server errors (5xx)",
+    ErrorClass.TIMEOUT.criterion: "timed out",
+    ErrorClass.CONNECTION.criterion: "failed for want of a connection",
+    ErrorClass.GRPC.criterion: "had a gRPC status of failure",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +67,7 @@ def common_trouble(stable: str, candidate: str, limited: Limited) -> str:
 
 def _were(case: Case) -> str:
     if case.threshold is None:
-        return "were errors"
+        return _KINDS.get(case.name, "were errors")
     if case.threshold.stable_ms == case.threshold.candidate_ms:
         return f"took longer than {case.threshold.stable_ms:g} ms"
     quantile = case.name.removeprefix("latency-")

@@ -85,6 +85,10 @@ def _judging(guard: Guard) -> list[str]:
     if judge.latency_quantiles:
         quantiles = ", ".join(spell_quantile(one) for one in judge.latency_quantiles)
         lines.append(f"harm is also being slower at {quantiles} by more than {judge.latency_worse_than_percent:g} %")
+    lines += [
+        f"harm is also more {one.kind} errors, counted alone, by {one.worse_than_percent:g} % and {one.and_percent:g} points"
+        for one in judge.alone
+    ]
     goals = judge.objectives
     if goals.availability_percent is not None:
         lines.append(f"harm is also answering less than {goals.availability_percent:g} % well")

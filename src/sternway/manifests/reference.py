@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from sternway.manifests.models.base import Kube, Words
-from sternway.manifests.models.guard import Guard
+from sternway.manifests.models.guard import Alone, Guard
 from sternway.manifests.models.images import PLACEHOLDERS, Image, ImagesFile
 from sternway.manifests.models.mesh import MeshPolicy
 from sternway.manifests.report import unwrap
@@ -123,9 +123,11 @@ def _default(field: FieldInfo) -> str:
 
 
 def _default_of_many(default: Any) -> str:
-    if isinstance(default, tuple):
-        return "; ".join(f"{step.to_domain()} for {step.min_requests} requests" for step in default)
-    return "see below" if isinstance(default, BaseModel) else "none"
+    if not isinstance(default, tuple):
+        return "see below" if isinstance(default, BaseModel) else "none"
+    if isinstance(default[0], Alone):
+        return "; ".join(f"{one.errors}, {one.worse_than:g} % and {one.and_:g} points more" for one in default)
+    return "; ".join(f"{step.to_domain()} for {step.min_requests} requests" for step in default)
 
 
 def _words(text: str | None) -> str:

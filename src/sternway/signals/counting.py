@@ -15,7 +15,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from sternway.domain.catalogue import Edge, VersionTraffic
-from sternway.domain.tallies import ClusterKey, LatencyThreshold, Question, Reading, Tally, Unit
+from sternway.domain.tallies import ClusterKey, ErrorClass, LatencyThreshold, Question, Reading, Tally, Unit
 from sternway.signals.running import RecentDurations, RecentRate, RecentTraffic
 
 ERRORS = "errors"
@@ -70,6 +70,23 @@ class Outcome(NamedTuple):
     def timed_out(self) -> bool:
         """The mesh or the server gave up waiting."""
         return self.status == 504 or self.grpc_status == GRPC_TIMED_OUT
+
+
+def is_of(outcome: Outcome, kind: ErrorClass) -> bool:
+    """Whether a request ended with this kind of error, by the answer that the version itself gave."""
+    if outcome.rescued or outcome.client_gone:
+        return False
+    match kind:
+        case ErrorClass.CLIENT:
+            return 400 <= outcome.status < 500
+        case ErrorClass.TIMEOUT:
+            return outcome.timed_out
+        case ErrorClass.CONNECTION:
+            return outcome.broken_off or (outcome.status == 503 and outcome.replica is None)
+        case ErrorClass.GRPC:
+            return outcome.grpc_status in GRPC_BAD
+        case ErrorClass.SERVER:
+            return outcome.status >= 500 and outcome.replica is not None and not outcome.timed_out
 
 
 class Counter:
@@ -163,7 +180,8 @@ class Counter:
             place = (question.cluster_key.header, question.cluster_key.cookie)
             self._muted = self._muted if place == self._muted_place else {}
             self._muted_place = place
-        names = (ERRORS, *(threshold.criterion for threshold in question.latency))
+        alone = (kind.criterion for kind in question.alone)
+        names = (ERRORS, *alone, *(threshold.criterion for threshold in question.latency))
         self._muted = {name: self._muted.get(name) or _Muted() for name in names}
         return self._muted
 
@@ -201,6 +219,9 @@ class _Sheet:
         self._start_s = start_s
         self._errors = _Criterion(ERRORS, question, muted[ERRORS])
         self._hurt = _Criterion(HURT, question, None)
+        self._alone = tuple(
+            (kind, _Criterion(kind.criterion, question, muted[kind.criterion])) for kind in question.alone
+        )
         self._latency = tuple(
             (threshold, _Criterion(threshold.criterion, question, muted[threshold.criterion]))
             for threshold in question.latency
@@ -222,6 +243,8 @@ class _Sheet:
             self._errors.count(side, arm, cluster, outcome.at_s, bad=failed)
             if outcome.route != MIRROR:
                 self._hurt.count(side, None, None, outcome.at_s, bad=bad)
+            for kind, alone in self._alone:
+                alone.count(side, arm, cluster, outcome.at_s, bad=is_of(outcome, kind))
         for threshold, criterion in self._latency:
             slow = _slow(outcome, threshold, side, failed=failed)
             if slow is not None:
@@ -233,7 +256,8 @@ class _Sheet:
 
     def tallies(self) -> tuple[Tally, ...]:
         """Everything counted, in a fixed order; what counted nothing is left out."""
-        criteria = (self._errors, self._hurt, *(criterion for _, criterion in self._latency))
+        alone = (criterion for _, criterion in self._alone)
+        criteria = (self._errors, self._hurt, *alone, *(criterion for _, criterion in self._latency))
         return tuple(tally for criterion in criteria for tally in criterion.tallies(self._start_s, self.end_s))
 
     def _place(self, outcome: Outcome, side: int) -> tuple[int | None, int | None]:

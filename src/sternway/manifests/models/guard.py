@@ -41,6 +41,7 @@ _MIRROR = guards.MirrorFirst()
 _BLUE_GREEN = guards.BlueGreen()
 _AB = guards.ABTest()
 _KEY = tallies.ClusterKey()
+_ALONE = guards.Alone(kind=tallies.ErrorClass.CLIENT)
 
 Then = Literal["rollback", "hold", "promote"]
 
@@ -347,6 +348,23 @@ class Objectives(Ours):
     """Durations that quantiles must keep, for example `p99: 500ms`."""
 
 
+class Alone(Ours):
+    """A kind of errors that counts as a criterion of its own, beside all errors together."""
+
+    errors: Literal["client", "server", "timeout", "connection", "grpc"]
+    """`client`: 4xx answers; `server`: 5xx answers of a replica; `timeout`: nobody answered in time; `connection`: no replica
+    could be reached, or an answer broke off; `grpc`: a gRPC status that is the server's fault."""
+    worse_than: Percent = _ALONE.worse_than_percent
+    """Up to this much more of them than stable's are tolerated."""
+    and_: Percent = Field(default=_ALONE.and_percent, alias="and")
+    """This many percentage points of them on top are tolerated."""
+
+    def to_domain(self) -> guards.Alone:
+        """Return the domain's value."""
+        kind = tallies.ErrorClass(self.errors)
+        return guards.Alone(kind=kind, worse_than_percent=self.worse_than, and_percent=self.and_)
+
+
 class Healthy(Ours):
     """When a candidate is called healthy: its error rate is surely below `times` that of stable and `and` points more."""
 
@@ -373,8 +391,19 @@ class Judge(Ours):
     """What counts as slower."""
     objectives: Objectives = Field(default_factory=Objectives)
     """Absolute objectives."""
+    alone: tuple[Alone, ...] = Field(default_factory=lambda: (Alone(errors="client"),))
+    """Kinds of errors that count alone. By default: 4xx answers, where the candidate gives very many more than stable."""
     healthy: Healthy = Field(default_factory=Healthy)
     """What must be ruled out before a step with `until: healthy` is passed."""
+
+    @field_validator("alone")
+    @classmethod
+    def _once(cls, alone: tuple[Alone, ...]) -> tuple[Alone, ...]:
+        kinds = [one.errors for one in alone]
+        for index, kind in enumerate(kinds):
+            if kind in kinds[:index]:
+                raise wrong(f"{kind} errors stand there twice", "take one of them out", (index, "errors"))
+        return alone
 
     def to_domain(self) -> guards.JudgeSettings:
         """Return the domain's value."""
@@ -394,6 +423,7 @@ class Judge(Ours):
             objectives=guards.Objectives(
                 availability_percent=self.objectives.availability, latency_ms=tuple(sorted(goals))
             ),
+            alone=tuple(one.to_domain() for one in self.alone),
             healthy_times=self.healthy.times,
             healthy_and_percent=self.healthy.and_,
         )
