@@ -143,7 +143,7 @@ def over_ssh(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_SSH_VARIANT", "simple")
 
 
-async def until(condition: Callable[[], bool], *, within_s: float) -> None:
+async def until(condition: Callable[[], bool], *, within_s: float = 60.0) -> None:
     """Wait for a condition."""
     async with asyncio.timeout(within_s):
         while not condition():

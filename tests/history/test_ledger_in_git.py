@@ -81,7 +81,7 @@ async def test_two_writers_of_the_ledger_lose_no_mark(world: World, source) -> N
         for index in range(5):
             await histories[number].mark([mark(shop.head(), index, service=f"service-{number}")])
 
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(100):
         await asyncio.gather(write(0), write(1))
     found = {(found.service, found.release) for found in await histories[0].ledger()}
     assert found == {(f"service-{n}", f"service-{n}-{index}") for n in (0, 1) for index in range(5)}

@@ -83,7 +83,7 @@ class World:
         return self.endpoints(workload)
 
 
-async def until(condition: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
     """Wait for a condition."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -103,7 +103,7 @@ async def replica_of(platform: LocalPlatform, service: str, workload: Workload) 
     return replica
 
 
-async def failure_of(platform: LocalPlatform, service: str, workload: Workload, timeout_s: float = 10.0) -> str:
+async def failure_of(platform: LocalPlatform, service: str, workload: Workload, timeout_s: float = 60.0) -> str:
     """Wait for a failure and return its sentence."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -124,7 +124,7 @@ async def get(port: int, path: str = "/") -> dict:
 
     def ask() -> dict:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        with opener.open(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
             return json.load(answer)
 
     return await asyncio.to_thread(ask)

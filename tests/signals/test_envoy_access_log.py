@@ -94,8 +94,8 @@ async def envoy(source):
 
 
 async def until(condition):
-    """Wait for something that must come true within a second."""
-    async with asyncio.timeout(1.0):
+    """Wait for something that must come true."""
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.002)
 
@@ -157,7 +157,8 @@ async def test_a_failing_candidate_wakes_at_once_and_then_once_in_10_ms(source, 
     for _ in range(50):
         source.take(FAILURE)
     assert woken == ["orders"]
-    await asyncio.sleep(COALESCE_S * 6)
+    for _ in range(6):  # one after the other: a busy machine may be late, but not out of order
+        await asyncio.sleep(COALESCE_S)
     assert woken == ["orders", "orders"]
     source.take(FAILURE)
     assert woken == ["orders"] * 3

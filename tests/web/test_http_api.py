@@ -5,6 +5,7 @@ import json
 import os
 import socket as sockets
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -318,7 +319,7 @@ async def test_logs_are_streamed_and_followed(platform: RunningPlatform, client:
     first = [json.loads(await anext(lines)) for _ in range(2)]
     assert first == [{"replica": "orders-a", "line": "bad: 500"}, {"replica": "orders-b", "line": "started"}]
     platform.platform.more.set()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         assert json.loads(await anext(lines)) == {"replica": "orders-a", "line": "one more"}
     await lines.aclose()
 
@@ -342,7 +343,7 @@ async def test_watching_gives_a_line_when_something_changed_and_rests_otherwise(
     assert not pending.done()
     await platform.commit("1.1.0")
     await platform.run(2)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         second = from_json(PlatformStatus, await pending)
     assert second.services[0].release is not None
     await lines.aclose()
@@ -361,15 +362,19 @@ async def test_watching_gives_at_most_five_lines_a_second(platform: RunningPlatf
             got += 1
 
     counting = asyncio.create_task(count())
-    for _ in range(50):
+    began_s = time.monotonic()
+    while time.monotonic() - began_s < 1 or got < 2:
         await platform.run(1)
         await asyncio.sleep(0.02)
     counting.cancel()
-    assert 2 <= got <= 8
+    assert got <= 5 * (time.monotonic() - began_s) + 3
 
 
-async def test_the_end_of_the_server_ends_its_streams_at_once(platform: RunningPlatform, tmp_path: Path):
-    """Nobody who watches or follows holds up a stop."""
+async def test_the_end_of_the_server_ends_its_streams_at_once(
+    platform: RunningPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Nobody who watches or follows holds up a stop, however patient the server is."""
+    monkeypatch.setattr("sternway.web.api.STREAMS_END_WITHIN_S", 3600.0)
     server = Api(platform, stop=lambda _: None)
     socket = tmp_path / "a.sock"
     await server.start(socket)
@@ -377,7 +382,7 @@ async def test_the_end_of_the_server_ends_its_streams_at_once(platform: RunningP
         watching, following = client.lines("watch"), client.lines("logs", "orders", follow="1")
         await anext(watching)
         await anext(following)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(30):
             await server.close()
 
 
@@ -385,7 +390,9 @@ async def test_stopping_is_answered_before_it_happens(platform: RunningPlatform,
     """The answer names the process whose end is to be waited for."""
     found = json.loads(await client.post("stop", json_body={"keep": True}))
     assert found["pid"] > 0
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(30):
+        while platform.keep is None:
+            await asyncio.sleep(0.01)
     assert platform.keep is True
 
 
@@ -422,8 +429,9 @@ async def test_a_platform_that_does_not_answer_takes_too_long(tmp_path: Path):
     """A client's patience ends with an error of its own."""
     path = tmp_path / "mute.sock"
 
-    async def mute(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(1)
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            pass
         writer.close()
 
     async with await asyncio.start_unix_server(mute, path), Client(path, patience_s=0.2) as client:

@@ -38,6 +38,7 @@ from sternway.web.wire import CommandBody, ImageBody, StopBody, body, error_json
 
 LINES_AT_MOST = 100_000
 _FIRST_LINE_S = 0.3
+STREAMS_END_WITHIN_S = 2.0
 _LONGEST_SOCKET_NAME = 100
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -60,7 +61,7 @@ class Api:
         app.add_routes(self._routes())
         app.on_shutdown.append(self._end_streams)
         # A reader that goes away ends its handler; the access log of a local socket tells nobody anything.
-        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=2.0)
+        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=STREAMS_END_WITHIN_S)
         await runner.setup()
         try:
             socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
