@@ -3,6 +3,7 @@
 import pytest
 from outcomes_by_hand import GOOD, QUESTION, bad, counts, good, turn
 
+from sternway.domain.blame import KINDS_AT_MOST
 from sternway.domain.tallies import ClusterKey, ErrorClass, LatencyThreshold, Question, Unit
 from sternway.signals.counting import Counter, Outcome, _Muted, is_of
 
@@ -181,6 +182,47 @@ def test_the_first_failure_and_the_last_request_of_the_candidate_are_dated(count
     assert reading.last_candidate_s == pytest.approx(100.8)
     reading = turn(counter, 120.0, QUESTION)
     assert (reading.first_bad_s, reading.last_candidate_s) == (None, None)
+
+
+def test_the_candidates_bad_answers_are_told_by_how_by_whom_and_to_whom(counter):
+    """What looks alike is added up; stable's are left out; a read forgets them."""
+    counter.add(bad("v1"))
+    counter.add(bad(at_s=100.0, caller="web", replica="r1"))
+    counter.add(bad(at_s=102.0, caller="web", replica="r1"))
+    counter.add(bad(at_s=101.0, status=504, caller="cart", replica="r2"))
+    counter.add(good("v2", grpc_status=14))
+    counter.add(good("v2", broken_off=True))
+    counter.add(good("v2", attempts=2))
+    counter.add(bad(rescued=True))
+    found = turn(counter, 110.0, QUESTION).bad_answers
+    assert {(one.how, one.replica, one.caller): (one.count, one.first_s, one.last_s) for one in found} == {
+        ("500", "r1", "web"): (2, 100.0, 102.0),
+        ("time-out", "r2", "cart"): (1, 101.0, 101.0),
+        ("gRPC 14", "", ""): (1, 100.0, 100.0),
+        ("200, broken off", "", ""): (1, 100.0, 100.0),
+        ("good at a second attempt", "", ""): (1, 100.0, 100.0),
+        ("answered by stable instead", "", ""): (1, 100.0, 100.0),
+    }
+    assert turn(counter, 120.0, QUESTION).bad_answers == ()
+
+
+def test_slow_answers_of_the_candidate_are_told_by_their_criterion():
+    """A slow answer is nobody's error, and is told as slow."""
+    counter = Counter("orders")
+    turn(counter, 90.0, TIMED)
+    counter.add(good("v2", duration_ms=500.0, replica="r1"))
+    counter.add(good("v1", duration_ms=500.0, replica="r0"))
+    (one,) = turn(counter, 110.0, TIMED).bad_answers
+    assert (one.criterion, one.how, one.replica, one.count) == ("latency-p99", "slow", "r1", 1)
+
+
+def test_kinds_of_bad_answers_are_bounded(counter):
+    """A thousand callers are not told one by one: their number stays right."""
+    for number in range(1000):
+        counter.add(bad(caller=f"c{number}"))
+    found = turn(counter, 110.0, QUESTION).bad_answers
+    assert len(found) <= KINDS_AT_MOST + 1
+    assert sum(one.count for one in found) == 1000
 
 
 def test_a_cluster_counts_until_its_first_failure_and_again_after_the_mute():

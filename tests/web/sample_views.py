@@ -11,7 +11,8 @@ from sternway.control.status import (
     Trouble,
     VersionView,
 )
-from sternway.domain.judgements import Criterion
+from sternway.domain.judgements import Criterion, Otherwise
+from sternway.domain.tallies import BadAnswers
 from sternway.web.release_page import Change, Moment, ReleasePage
 
 AT_S = 1_700_000_000.0
@@ -48,6 +49,23 @@ ROLLED_BACK = ReleaseView(
         ),
     ),
     rounds=(2, 2),
+    decided_by="18 bad answers within 0.6 s: 18 x 500; 18 by 127.0.0.1:41001; 18 to web",
+    bad_answers=(
+        BadAnswers(
+            criterion="errors",
+            how="500",
+            replica="127.0.0.1:41001",
+            caller="web",
+            count=18,
+            first_s=AT_S + 2.9,
+            last_s=AT_S + 3.5,
+        ),
+    ),
+    otherwise=Otherwise(
+        sentence="with 2 bad answers fewer, or 31 more good ones, at the last look it would not have been condemned then",
+        fewer_bad=2,
+        more_good=31,
+    ),
     withdrawals=2,
     requests=40,
     hurt=3,

@@ -60,6 +60,10 @@ def _seen(release: ReleaseView) -> list[str]:
         f"stable {share(criterion.stable_bad, criterion.stable_total)}."
         for criterion in reversed(told.values())
     ]
+    if release.decided_by:
+        found.append(f"It rests on {release.decided_by}.")
+    if release.otherwise is not None:
+        found.append(sentence(release.otherwise.sentence))
     if release.common_trouble:
         found.append(sentence(release.common_trouble))
     if release.withdrawals:

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from sternway import judgement
+from sternway.domain.blame import which_answers
 from sternway.domain.catalogue import Edge, Figures, VersionTraffic
 from sternway.domain.guards import ABTest, BlueGreen, Canary
-from sternway.domain.judgements import Criterion
+from sternway.domain.judgements import Criterion, Otherwise
 from sternway.domain.platform import WorkloadState
 from sternway.domain.releases import Phase, Progress, Release, Wanted
+from sternway.domain.tallies import BadAnswers
 from sternway.domain.traffic import TrafficPlan
 from sternway.domain.versions import Version
 
@@ -54,7 +57,9 @@ class ReleaseView:
 
     detect_s: from the first bad answer (a slow one, when it was judged by latency) to the first decision that took
     traffic away, at detected_s. switch_s: from the decision to the last request that the
-    candidate got. bake_percent: how much of the bake has passed. rounds: see Judgement. unanswered: what happens when
+    candidate got. bake_percent: how much of the bake has passed. rounds: see Judgement.
+    decided_by: which answers the judgement rests on, bad_answers in words. otherwise: what would have changed the
+    judge's mind when it decided, or would bring it to a decision now. unanswered: what happens when
     nobody answers in time. awaits_promote: nothing moves before a person promotes it.
     """
 
@@ -78,6 +83,9 @@ class ReleaseView:
     judgement: str = ""
     criteria: tuple[Criterion, ...] = ()
     rounds: tuple[int, int] = (0, 0)
+    decided_by: str = ""
+    bad_answers: tuple[BadAnswers, ...] = ()
+    otherwise: Otherwise | None = None
     common_trouble: str | None = None
     withdrawals: int = 0
     looks_again_in_s: float | None = None
@@ -291,6 +299,9 @@ def release_view(release: Release, now_s: float) -> ReleaseView:
         judgement=judged.sentence if judged else "",
         criteria=judged.criteria if judged else (),
         rounds=judged.rounds if judged else (0, 0),
+        decided_by=which_answers(release.bad_answers, judged.criterion if judged else None),
+        bad_answers=release.bad_answers,
+        otherwise=_otherwise(release),
         common_trouble=judged.common_trouble if judged else None,
         withdrawals=release.withdrawals,
         looks_again_in_s=_left(release, Phase.WITHDRAWN, release.guard.withdraw_s, now_s),
@@ -313,6 +324,15 @@ def release_view(release: Release, now_s: float) -> ReleaseView:
         revert_branch=reverted.branch if reverted else None,
         revert_message=reverted.message if reverted else "",
     )
+
+
+def _otherwise(release: Release) -> Otherwise | None:
+    """What would have changed the judge's mind; while it is undecided, what would bring it to a decision."""
+    if release.judgement is not None and release.judgement.otherwise is not None:
+        return release.judgement.otherwise
+    if release.phase not in (Phase.EXPOSED, Phase.BAKING):
+        return None
+    return judgement.to_come(release.guard.judge, release.evidence, candidate_percent=release.percent)
 
 
 def _step(release: Release) -> str:

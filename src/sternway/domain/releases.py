@@ -9,7 +9,7 @@ from sternway.domain.evidence import Evidence
 from sternway.domain.guards import Guard
 from sternway.domain.judgements import Judgement
 from sternway.domain.platform import WorkloadRun, WorkloadState
-from sternway.domain.tallies import Question, Reading
+from sternway.domain.tallies import BadAnswers, Question, Reading
 from sternway.domain.traffic import TrafficPlan
 from sternway.domain.versions import Service, Version
 
@@ -135,7 +135,7 @@ class Release:
     requests, hurt: the candidate's answers to callers, and the bad ones that the shield did not catch.
     second_look: exposed again with a small share after harm was suspected at (nearly) all traffic.
     first_bad_s, first_slow_s, detected_s: the first bad answer, the first slow one, and the first decision that took
-        traffic away. decided_s, last_candidate_s: the last such decision, and the start of the candidate's last request.
+        traffic away. bad_answers: the candidate's, by what they look like. decided_s, last_candidate_s: the last such decision, and the start of the candidate's last request.
     """
 
     name: str
@@ -171,6 +171,7 @@ class Release:
     reason: str = ""
     revert: Revert | None = None
     reverted: Reverted | None = None
+    bad_answers: tuple[BadAnswers, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

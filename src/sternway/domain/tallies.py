@@ -96,6 +96,23 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BadAnswers:
+    """Bad answers of the candidate that look alike, for people: nothing is judged by them.
+
+    criterion: as in Tally. how: `500`, `gRPC 14`, `time-out`, `slow`, …; the rest of many kinds is `other`.
+    replica, caller: empty when unknown. first_s, last_s: when the first and the last of them was given.
+    """
+
+    criterion: str
+    how: str
+    replica: str
+    caller: str
+    count: int
+    first_s: float
+    last_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """What a signal source saw since the last reading.
 
@@ -103,6 +120,7 @@ class Reading:
     stable_ms: quantiles of stable's recent durations, ((0.5, 12.0), (0.99, 80.0), …); empty when too few.
     blind_since_s: since when nothing could be seen (not: since when nothing happened); None when sighted.
     first_bad_s: when the candidate's first bad answer of this reading was given.
+    bad_answers: the candidate's bad and slow answers by what they look like.
     """
 
     tallies: tuple[Tally, ...] = ()
@@ -111,3 +129,4 @@ class Reading:
     blind_since_s: float | None = None
     first_bad_s: float | None = None
     last_candidate_s: float | None = None
+    bad_answers: tuple[BadAnswers, ...] = ()

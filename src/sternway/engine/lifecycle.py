@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sternway import judgement
+from sternway.domain.blame import which_answers
 from sternway.domain.evidence import Counts
 from sternway.domain.guards import BlueGreen, Canary
 from sternway.domain.releases import Mark, Observation, Phase, Progress, Release, Retired, Revert, Reverted, Wanted
@@ -256,9 +257,13 @@ def _revert(release: Release, reason: str) -> Revert | None:
     bad, good = release.candidate, release.stable
     if not bad.commit or not good.commit or bad.commit == good.commit:
         return None
-    evidence = release.judgement.sentence if release.judgement else reason
+    judged = release.judgement
+    evidence = judged.sentence if judged else reason
+    told = [reason, which_answers(release.bad_answers, judged.criterion if judged else None)]
+    told += [judged.otherwise.sentence] if judged and judged.otherwise else []
+    why = "\n".join(f"{one[:1].upper()}{one[1:]}." for one in told if one)
     body = (
-        f"{reason[:1].upper()}{reason[1:]}.\n\n"
+        f"{why}\n\n"
         f"This gives {release.candidate.service} back what it ran at {good.commit[:9]} ({good.id}) and\n"
         f"touches nothing else. {bad.id} is held until a person retries it or a new version comes."
     )

@@ -13,6 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sternway import judgement
+from sternway.domain.blame import merged
+from sternway.domain.evidence import Evidence
+from sternway.domain.judgements import Judgement
 from sternway.domain.releases import Answered, Decision, Observation, Phase, Progress, Release, Reply
 from sternway.domain.tallies import Reading, Tally, Unit
 from sternway.engine.advance import advance
@@ -85,13 +88,25 @@ def judge(progress: Progress, seen: Observation) -> Progress:
     reading = seen.reading
     release = _count(release, seen)
     if release.phase not in (Phase.ROLLING_BACK, Phase.ASKING):
+        evidence_before = release.evidence
         evidence, judged = judgement.judge(
             release.guard.judge, release.evidence, reading, now_s=seen.now_s, concurrent=_concurrent(release)
         )
+        judged = _explained(release, evidence_before, reading, judged, now_s=seen.now_s)
         if not reading.tallies and replace(evidence, now_s=release.evidence.now_s) == release.evidence:
             evidence = release.evidence  # nothing was seen: waiting must not fill the journal
         release = replace(release, evidence=evidence, judgement=judged)
     return replace(progress, release=release)
+
+
+def _explained(release: Release, before: Evidence, reading: Reading, judged: Judgement, *, now_s: float) -> Judgement:
+    """Say once, when the judge decides, what would have changed its mind; keep it for as long as its word stands."""
+    known = release.judgement
+    if known is not None and known.verdict is judged.verdict:
+        return replace(judged, otherwise=known.otherwise)
+    concurrent = _concurrent(release)
+    asked = judgement.spared(release.guard.judge, before, reading, judged, now_s=now_s, concurrent=concurrent)
+    return replace(judged, otherwise=asked)
 
 
 def _concurrent(release: Release) -> bool:
@@ -118,6 +133,7 @@ def _count(release: Release, seen: Observation) -> Release:
         first_slow_s=seen.now_s if slow and release.first_slow_s is None else release.first_slow_s,
         last_candidate_s=reading.last_candidate_s or release.last_candidate_s,
         blind_since_s=reading.blind_since_s,
+        bad_answers=merged(release.bad_answers, reading.bad_answers) if reading.bad_answers else release.bad_answers,
         looked_s=seen.now_s if sighted_again else release.looked_s,
     )
 

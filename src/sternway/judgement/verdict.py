@@ -29,7 +29,6 @@ class Charge:
 
     criterion: Criterion
     case: Case
-    exposure_e: float
     may_suspect: bool = True
     may_condemn: bool = True
 
@@ -39,11 +38,12 @@ def find_suspicion(spent: Budget, evidence: Evidence, charges: Sequence[Charge])
     for race in _races(evidence):
         if race.won:
             return race.name, _race_sentence(evidence, race)
-    suspecting = [one for one in charges if one.may_suspect and one.exposure_e >= spent.suspicion]
+    suspecting = [one for one in charges if one.may_suspect and one.criterion.exposure_e_value >= spent.suspicion]
     if not suspecting:
         return "", ""
-    charge = max(suspecting, key=lambda one: one.exposure_e)
-    evidence_words = f"evidence of this exposure {times(charge.exposure_e)} (withdraws at {times(spent.suspicion)})"
+    charge = max(suspecting, key=lambda one: one.criterion.exposure_e_value)
+    exposure = times(charge.criterion.exposure_e_value)
+    evidence_words = f"evidence of this exposure {exposure} (withdraws at {times(spent.suspicion)})"
     return charge.criterion.name, f"{describe(charge.case)}; {evidence_words}"
 
 
@@ -92,17 +92,26 @@ def list_charges(spent: Budget, evidence: Evidence, *, concurrent: bool) -> tupl
 
 def _charges(spent: Budget, evidence: Evidence, *, concurrent: bool) -> Iterator[Charge]:
     for compared in evidence.compared:
-        needed = needed_by(spent, compared)
-        yield _charge_compared(evidence, compared, needed, concurrent=concurrent)
+        yield _charge_compared(spent, evidence, compared, needed_by(spent, compared), concurrent=concurrent)
     for limited in evidence.limited:
         if limited.basis == HISTORY and (concurrent or limited.exposure.candidate_total == 0):
             continue
         yield _charge_limited(spent, evidence, limited)
 
 
-def _charge_compared(evidence: Evidence, compared: Compared, needed: float, *, concurrent: bool) -> Charge:
+def _charge_compared(
+    spent: Budget, evidence: Evidence, compared: Compared, needed: float, *, concurrent: bool
+) -> Charge:
     return Charge(
-        criterion=_criterion(compared.name, compared.unit, compared.release, added(compared.wealth), needed),
+        criterion=_criterion(
+            compared.name,
+            compared.unit,
+            compared.release,
+            added(compared.wealth),
+            needed,
+            exposure_e=added(compared.exposure_wealth),
+            suspects_at=spent.suspicion,
+        ),
         case=Case(
             name=compared.name,
             candidate=evidence.candidate,
@@ -111,7 +120,6 @@ def _charge_compared(evidence: Evidence, compared: Compared, needed: float, *, c
             threshold=next((one for one in evidence.thresholds if one.criterion == compared.name), None),
             keyed=compared.unit == Unit.CLUSTER.value,
         ),
-        exposure_e=added(compared.exposure_wealth),
         may_suspect=concurrent,
     )
 
@@ -136,7 +144,15 @@ def _charge_limited(spent: Budget, evidence: Evidence, limited: Limited) -> Char
         name = limited.name
     blamed = not blameless(limited, spent)
     return Charge(
-        criterion=_criterion(name, Unit.REQUEST.value, counts, added(limited.wealth), needed),
+        criterion=_criterion(
+            name,
+            Unit.REQUEST.value,
+            counts,
+            added(limited.wealth),
+            needed,
+            exposure_e=added(limited.exposure_wealth),
+            suspects_at=spent.suspicion,
+        ),
         case=Case(
             name=limited.name,
             candidate=evidence.candidate,
@@ -146,7 +162,6 @@ def _charge_limited(spent: Budget, evidence: Evidence, limited: Limited) -> Char
             limit=None if history else limited.limit,
             history=history,
         ),
-        exposure_e=added(limited.exposure_wealth),
         may_suspect=blamed,
         may_condemn=blamed and evidence.withdrawals > 0,
     )
@@ -157,11 +172,20 @@ def _races(evidence: Evidence) -> tuple[Race, ...]:
 
 
 def _rounds_criterion(spent: Budget, race: Race) -> Criterion:
-    needed = spent.rounds if race.name == ERRORS else spent.alone
-    return _criterion(race.name, Unit.REQUEST.value, race.release, race_evidence(race), needed)
+    return _criterion(
+        race.name,
+        Unit.REQUEST.value,
+        race.release,
+        race_evidence(race),
+        spent.rounds if race.name == ERRORS else spent.alone,
+        exposure_e=added(race.arms[0].wealth) if race.arms else 1.0,
+        suspects_at=race.bar,
+    )
 
 
-def _criterion(name: str, unit: str, counts: Counts, e_value: float, needed: float) -> Criterion:
+def _criterion(
+    name: str, unit: str, counts: Counts, e_value: float, needed: float, *, exposure_e: float, suspects_at: float
+) -> Criterion:
     return Criterion(
         name=name,
         unit=unit,
@@ -171,6 +195,8 @@ def _criterion(name: str, unit: str, counts: Counts, e_value: float, needed: flo
         stable_bad=counts.stable_bad,
         e_value=e_value,
         needed=needed,
+        exposure_e_value=exposure_e,
+        suspects_at=suspects_at,
     )
 
 

@@ -14,8 +14,18 @@ from collections import OrderedDict
 from hashlib import blake2b
 from typing import NamedTuple
 
+from sternway.domain.blame import KINDS_AT_MOST, OTHER, SLOW, merged
 from sternway.domain.catalogue import Edge, VersionTraffic
-from sternway.domain.tallies import ClusterKey, ErrorClass, LatencyThreshold, Question, Reading, Tally, Unit
+from sternway.domain.tallies import (
+    BadAnswers,
+    ClusterKey,
+    ErrorClass,
+    LatencyThreshold,
+    Question,
+    Reading,
+    Tally,
+    Unit,
+)
 from sternway.signals.running import RecentDurations, RecentRate, RecentTraffic
 
 ERRORS = "errors"
@@ -140,6 +150,7 @@ class Counter:
             blind_since_s=self._blind_since_s,
             first_bad_s=min((s.first_bad_s for s in ours if s.first_bad_s is not None), default=None),
             last_candidate_s=max((s.last_candidate_s for s in ours if s.last_candidate_s is not None), default=None),
+            bad_answers=merged((), (one for sheet in ours for one in sheet.bad_answers())),
         )
 
     def blind(self, since_s: float) -> None:
@@ -216,6 +227,7 @@ class _Sheet:
         self.first_bad_s: float | None = None
         self.last_candidate_s: float | None = None
         self.end_s = start_s
+        self._blame: dict[tuple[str, str, str, str], list[float]] = {}
         self._start_s = start_s
         self._errors = _Criterion(ERRORS, question, muted[ERRORS])
         self._hurt = _Criterion(HURT, question, None)
@@ -249,8 +261,11 @@ class _Sheet:
             slow = _slow(outcome, threshold, side, failed=failed)
             if slow is not None:
                 criterion.count(side, arm, cluster, outcome.at_s, bad=slow)
+                if slow and side == _CANDIDATE:
+                    self._note(threshold.criterion, SLOW, outcome)
         if not failed or side == _STABLE:
             return False
+        self._note(ERRORS, _how(outcome), outcome)
         self.first_bad_s = min(self.first_bad_s or outcome.at_s, outcome.at_s)
         return True
 
@@ -259,6 +274,29 @@ class _Sheet:
         alone = (criterion for _, criterion in self._alone)
         criteria = (self._errors, self._hurt, *alone, *(criterion for _, criterion in self._latency))
         return tuple(tally for criterion in criteria for tally in criterion.tallies(self._start_s, self.end_s))
+
+    def bad_answers(self) -> tuple[BadAnswers, ...]:
+        """The candidate's bad and slow answers, by what they look like."""
+        return tuple(
+            BadAnswers(
+                criterion=criterion,
+                how=how,
+                replica=replica,
+                caller=caller,
+                count=int(count),
+                first_s=first_s,
+                last_s=last_s,
+            )
+            for (criterion, how, replica, caller), (count, first_s, last_s) in self._blame.items()
+        )
+
+    def _note(self, criterion: str, how: str, outcome: Outcome) -> None:
+        key = (criterion, how, outcome.replica or "", outcome.caller or "")
+        if key not in self._blame and len(self._blame) >= KINDS_AT_MOST:
+            key = (criterion, OTHER, "", "")
+        found = self._blame.setdefault(key, [0, outcome.at_s, outcome.at_s])
+        found[0] += 1
+        found[1], found[2] = min(found[1], outcome.at_s), max(found[2], outcome.at_s)
 
     def _place(self, outcome: Outcome, side: int) -> tuple[int | None, int | None]:
         """Find the cluster that an outcome belongs to and the placebo arm that it falls into.
@@ -293,6 +331,19 @@ def _slow(outcome: Outcome, threshold: LatencyThreshold, side: int, *, failed: b
     if failed or outcome.status == 101:
         return None
     return outcome.duration_ms > limit_ms
+
+
+def _how(outcome: Outcome) -> str:
+    """What a failed request looked like from outside. A rescued one shows stable's answer, not its own."""
+    if outcome.rescued:
+        return "answered by stable instead"
+    if outcome.timed_out:
+        return "time-out"
+    if outcome.grpc_status in GRPC_BAD:
+        return f"gRPC {outcome.grpc_status}"
+    if outcome.broken_off:
+        return f"{outcome.status}, broken off"
+    return str(outcome.status) if outcome.status >= 500 else "good at a second attempt"
 
 
 class _Criterion:
