@@ -86,17 +86,29 @@ def percent_of_step(progress: Progress, release: Release) -> float:
         strategy = release.guard.strategy
         return 100.0 - (release.guard.bake_control_percent if isinstance(strategy, Canary) else 0.0)
     if release.phase is Phase.EXPOSED and release.second_look:
-        return min(SECOND_LOOK_PERCENT, _percent(SECOND_LOOK, progress.rate_per_s, release.percent, 1.0))
+        return percent_of_second_look(progress.rate_per_s, release.percent)
     if release.phase is not Phase.EXPOSED or not isinstance(release.guard.strategy, Canary):
         return 0.0
     steps = release.guard.strategy.steps[: release.index + 1]
     judged = release.judgement
     excess = judged.excess_percent / 100.0 if judged is not None else 1.0
-    return max(_percent(step, progress.rate_per_s, release.percent, excess) for step in steps)
+    return percent_of_steps(steps, progress.rate_per_s, release.percent, excess)
+
+
+def percent_of_steps(steps: Sequence[CanaryStep], rate_per_s: float | None, now_percent: float, excess: float) -> float:
+    """Give the share when the last of these steps is reached; it never falls below that of a step before.
+
+    excess: how much higher than stable's the candidate's error rate could still be, 0..1.
+    """
+    return max(_percent(step, rate_per_s, now_percent, excess) for step in steps)
+
+
+def percent_of_second_look(rate_per_s: float | None, now_percent: float) -> float:
+    """Give the share of a suspected version that is looked at again."""
+    return min(SECOND_LOOK_PERCENT, _percent(SECOND_LOOK, rate_per_s, now_percent, 1.0))
 
 
 def _percent(step: CanaryStep, rate_per_s: float | None, now_percent: float, excess: float) -> float:
-    """excess: how much higher than stable's the candidate's error rate could still be, 0..1."""
     if step.percent is not None:
         return step.percent
     if not rate_per_s:

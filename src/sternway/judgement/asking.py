@@ -105,11 +105,7 @@ def question(settings: JudgeSettings, evidence: Evidence, *, candidate_percent: 
     largest size are cut in advance: a question holds from the next reading on, and the first second of an exposure
     must find them there. (Arms larger than the candidate are first the more easily, which only spares it.)
     """
-    arms, share = 0, 0.0
-    if candidate_percent <= 50.0 and not covered_by_key(evidence):
-        percent = candidate_percent if candidate_percent > 0.0 else 100.0 / (PLACEBO_ARMS + 1)
-        arms = min(PLACEBO_ARMS, int((100.0 - percent) / percent + 1e-9))
-        share = min(percent / (100.0 - percent), 1.0 / arms)
+    arms, share = (0, 0.0) if covered_by_key(evidence) else arms_beside(candidate_percent)
     return Question(
         stable=evidence.stable,
         candidate=evidence.candidate,
@@ -119,6 +115,15 @@ def question(settings: JudgeSettings, evidence: Evidence, *, candidate_percent: 
         arms=arms,
         arm_share=share,
     )
+
+
+def arms_beside(candidate_percent: float) -> tuple[int, float]:
+    """How many placebo arms fit beside the candidate, and the share of stable's traffic that each holds."""
+    if candidate_percent > 50.0:
+        return 0, 0.0
+    percent = candidate_percent if candidate_percent > 0.0 else 100.0 / (PLACEBO_ARMS + 1)
+    arms = min(PLACEBO_ARMS, int((100.0 - percent) / percent + 1e-9))
+    return arms, min(percent / (100.0 - percent), 1.0 / arms)
 
 
 def covered_by_key(evidence: Evidence) -> bool:

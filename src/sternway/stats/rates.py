@@ -8,6 +8,7 @@ with a Beta(1/2, 1/2) prior.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import inf
 from typing import Any
 
@@ -44,6 +45,7 @@ def log_mixture(total: int, bad: int, rate: float) -> float:
     return log_beta - _LOG_BETA_HALF - likelihood
 
 
+@lru_cache(maxsize=4096)  # stable's record stands still while nothing of it is routed
 def upper_rate(total: int, bad: int, *, level: float) -> float:
     """Return the highest rate that the data do not refute; wrong, ever, with a chance of at most 1 / level."""
     log_level = log(level)
