@@ -7,17 +7,19 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from sternway.cli import foreseeing
 from sternway.cli.session import Code, Output, console, show_error
 from sternway.errors import InvalidInput, Problem
 from sternway.manifests.explain import explain
 from sternway.manifests.load import load
+from sternway.paths import find
 from sternway.web.wire import error_json
 
 _SUFFIXES = (".yaml", ".yml")
 
 
-def check(folder: Path, *, output: Output) -> Code:
-    """Print every problem, or what would happen on the next change."""
+def check(folder: Path, *, rps: float | None, output: Output) -> Code:
+    """Print every problem, or what would happen on the next change and how soon a fault in it would be found."""
     try:
         catalogue = load(files_of(folder), origin=str(folder.absolute()))
     except InvalidInput as invalid:
@@ -26,13 +28,22 @@ def check(folder: Path, *, output: Output) -> Code:
             return Code.PROBLEM
         return show_error(invalid)
     lines = explain(catalogue)
+    foreseen = foreseeing.foresee(
+        catalogue.wanted, rps=rps, seen=foreseeing.traffic_seen(folder) if find(folder) is not None else {}
+    )
     if output is Output.JSON:
         found = {"ok": True, "problems": [], "notices": list(catalogue.notices), "explanation": list(lines)}
+        found["forecasts"] = [foreseeing.as_json(one) for one in foreseen]
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return Code.OK
     out = console()
     for line in lines:
         out.print(line, soft_wrap=True)
+    for one in foreseen:
+        out.print()
+        out.print(foreseeing.render(one))
+    if not foreseen and catalogue.wanted:
+        out.print("how soon a fault is found: the traffic is not known here; state it with --rps", style="dim")
     for notice in catalogue.notices:
         out.print(f"note: {notice}", style="yellow", soft_wrap=True)
     return Code.OK

@@ -113,7 +113,7 @@ class ReleaseView:
 class ServiceStatus:
     """One service. release: the one under way, or the last one. implicit_guard: no Guard was written for it.
 
-    ready: the stable version runs as it should.
+    ready: the stable version runs as it should. stable_answers, stable_bad: how it answered lately while it had all traffic.
     """
 
     service: str
@@ -125,6 +125,8 @@ class ServiceStatus:
     release: ReleaseView | None
     rate_per_s: float | None
     ready: bool
+    stable_answers: int = 0
+    stable_bad: int = 0
     reason: str = ""
     note: str = ""
     held: tuple[str, ...] = ()
@@ -221,7 +223,7 @@ class Facts:
 def service_status(facts: Facts) -> ServiceStatus:
     """Show where a service stands."""
     progress, wanted = facts.progress, facts.wanted
-    release = progress.release
+    release, answered = progress.release, progress.answered
     versions = version_views(facts)
     stable = next((view for view in versions if view.role == "stable"), None)
     return ServiceStatus(
@@ -233,6 +235,8 @@ def service_status(facts: Facts) -> ServiceStatus:
         versions=versions,
         release=release_view(release, facts.now_s) if release else None,
         rate_per_s=progress.rate_per_s,
+        stable_answers=answered.total if answered else 0,
+        stable_bad=answered.bad if answered else 0,
         ready=stable is not None and stable.failure is None and stable.ready >= max(1, stable.desired),
         reason=facts.reason,
         note=progress.note,

@@ -65,8 +65,7 @@ def _better(guard: Guard, made: Forecast, fault: Fault, now: Found) -> Advice:
 def _proposals(guard: Guard, fault: Fault) -> Iterator[tuple[str, str, Guard]]:
     strategy = guard.strategy
     if isinstance(strategy, BlueGreen):
-        for bake_s in (4 * guard.bake_s, 16 * guard.bake_s):
-            yield "spec.bake.for", f"{bake_s:.0f}s", replace(guard, bake_s=bake_s)
+        yield "spec.bake.for", f"{4 * guard.bake_s:.0f}s", replace(guard, bake_s=4 * guard.bake_s)
         return
     if not isinstance(strategy, Canary):
         return
