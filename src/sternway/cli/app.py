@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from sternway.cli import completion
+from sternway.cli.plotting import WithPlot
 from sternway.cli.session import Code, Output, show_error
 from sternway.errors import SternwayError
 
@@ -151,12 +152,32 @@ def history(ctx: typer.Context, service: ServiceArgument, output: OutputOption =
     reading.history(ctx.obj, service, output=output)
 
 
-@release_app.command("show", epilog=_example("sternway release show orders-17"))
-def release_show(ctx: typer.Context, release: ReleaseArgument, output: OutputOption = Output.TEXT) -> None:
-    """Tell the story of a release: what changed, what was seen, what was decided and done, what to do next."""
+@release_app.command(
+    "show",
+    cls=WithPlot,
+    epilog=_example(
+        "sternway release show orders-17",
+        "sternway release show orders-17 --plot",
+        "sternway release show orders-17 --plot orders-17.svg",
+    ),
+)
+def release_show(
+    ctx: typer.Context,
+    release: ReleaseArgument,
+    plot: Annotated[
+        str | None,
+        typer.Option("--plot", metavar="[FILE]", help="Draw the evidence over time, here or as FILE.svg or FILE.png."),
+    ] = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Tell the story of a release: what changed, what was seen, what was decided and done, what to do next.
+
+    With --plot, also how the evidence of each criterion rose and fell, recomputed from the journal; needs no running
+    platform. As JSON that is `trail`.
+    """
     from sternway.cli import reading  # noqa: PLC0415  see the package
 
-    reading.release(ctx.obj, release, output=output)
+    reading.release(ctx.obj, release, plot=plot, output=output)
 
 
 @app.command(

@@ -10,6 +10,7 @@ from sternway.cli import render
 from sternway.cli.events import events
 from sternway.cli.session import Code, Output, ask, console, show, show_json, socket_of
 from sternway.control.status import CatalogueView, PlatformStatus, ReleaseView
+from sternway.domain.trails import Trail
 from sternway.errors import Refused
 from sternway.paths import find
 from sternway.ports import Entry
@@ -40,13 +41,35 @@ def history(folder: Path, service: str, *, output: Output) -> None:
         show(render.history(from_json(tuple[ReleaseView, ...], text)))
 
 
-def release(folder: Path, name: str, *, output: Output) -> None:
-    """Tell a release's story."""
-    text = ask(folder, lambda client: client.get("releases", name))
+def release(folder: Path, name: str, *, plot: str | None, output: Output) -> None:
+    """Tell a release's story; with `plot`, draw its evidence over time, also where no platform is running."""
+    try:
+        text = ask(folder, lambda client: client.get("releases", name))
+    except NotRunning:
+        if plot is None:
+            raise
+        text = "{}"  # the story needs the platform, the evidence only the journal
+    found = None if plot is None else _trail(folder, name)
     if output is Output.JSON:
-        show_json(text)
-    else:
+        told = json.loads(text)
+        show_json(text if found is None else json.dumps({**told, "trail": json.loads(to_json(found))}))
+    elif text != "{}":
         show(render.release_page(from_json(ReleasePage, text)))
+    if found is None or plot is None:
+        return
+    from sternway.cli import plotting  # noqa: PLC0415  see the package
+
+    if plot != plotting.TERMINAL:
+        plotting.plot(found, plot)
+    elif output is Output.TEXT:
+        show("" if text == "{}" else "\nEvidence over time")
+        plotting.plot(found, plot)
+
+
+def _trail(folder: Path, name: str) -> Trail:
+    from sternway.control.trail import trail  # noqa: PLC0415  needs the whole engine
+
+    return trail(name, _entries(folder, name))
 
 
 def services(folder: Path, *, output: Output) -> None:
@@ -80,19 +103,24 @@ def replay(folder: Path, name: str, *, output: Output) -> Code:
     """Recompute a release here, from the journal alone."""
     from sternway.control.replay import replay as recompute  # noqa: PLC0415  needs the whole engine
 
-    async def entries(client: Client) -> list[Entry]:
-        return [from_json(Entry, line) async for line in client.lines("releases", name, "journal")]
-
-    try:
-        recorded = ask(folder, entries)
-    except NotRunning:
-        recorded = _recorded(folder, name)
-    found = recompute(name, recorded)
+    found = recompute(name, _entries(folder, name))
     if output is Output.JSON:
         show_json(json.dumps({**json.loads(to_json(found)), "matches": found.matches}))
     else:
         show(render.replayed(found))
     return Code.OK if found.matches else Code.PROBLEM
+
+
+def _entries(folder: Path, name: str) -> list[Entry]:
+    """Everything that the journal holds of a release, from the platform or from the journal itself."""
+
+    async def entries(client: Client) -> list[Entry]:
+        return [from_json(Entry, line) async for line in client.lines("releases", name, "journal")]
+
+    try:
+        return ask(folder, entries)
+    except NotRunning:
+        return _recorded(folder, name)
 
 
 def _recorded(folder: Path, name: str) -> list[Entry]:

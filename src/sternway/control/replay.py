@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
-from sternway.domain.releases import Decision
-from sternway.engine.step import step
+from sternway.domain.releases import Decision, Progress
+from sternway.engine.step import Step, step
 from sternway.errors import Refused
 from sternway.ports import Entry
 
@@ -38,23 +38,29 @@ class Replayed:
 
 def replay(release: str, entries: Sequence[Entry]) -> Replayed:
     """Fold the recorded observations again. Raises Refused when the journal does not hold the whole release."""
-    begin = next((entry for entry in entries if entry.before is not None), None)
-    if begin is None or begin.before is None:
+    if all(entry.before is None for entry in entries):
         raise Refused(
             f"the journal does not hold the whole of {release}",
             hint="old releases are rolled up: their decisions and final evidence stay, their single observations do not",
         )
-    progress = begin.before
-    passes, mismatches = 0, []
+    count, mismatches = 0, []
+    for entry, again in passes(entries):
+        count += 1
+        if entry.decision is not None and again.decision != entry.decision:
+            mismatches.append(_mismatch(entry, entry.decision, again.decision))
+    return Replayed(release=release, passes=count, mismatches=tuple(mismatches))
+
+
+def passes(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Step]]:
+    """Recompute every pass from the first line of the release on; none where the journal does not hold it."""
+    progress: Progress | None = None
     for entry in entries:
-        if entry.kind != "pass" or entry.seq < begin.seq or entry.observation is None or entry.decision is None:
+        progress = progress or entry.before
+        if progress is None or entry.kind != "pass" or entry.observation is None or entry.decision is None:
             continue
         again = step(progress, entry.observation)
         progress = again.progress
-        passes += 1
-        if again.decision != entry.decision:
-            mismatches.append(_mismatch(entry, entry.decision, again.decision))
-    return Replayed(release=release, passes=passes, mismatches=tuple(mismatches))
+        yield entry, again
 
 
 def _mismatch(entry: Entry, recorded: Decision, recomputed: Decision) -> Mismatch:
