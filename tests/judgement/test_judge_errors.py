@@ -168,8 +168,8 @@ def test_trouble_that_hits_both_versions_blames_nobody(*, settings: JudgeSetting
         for one in bernoulli(rng, rate_per_s=200, share=0.1, stable=0.001, candidate=0.001, keyed=keyed, arms=9)
     )
     ended = follow(settings, answers, share=0.1, for_s=40)
-    assert ended.bad > 400
-    assert ended.withdrawals == 0
+    assert ended.bad > 15
+    assert ended.withdrawals <= 1, "one look whether stable recovers without the candidate"
     assert ended.verdict is Verdict.HEALTHY, "it is no worse than stable, and that is known"
 
 
@@ -326,5 +326,5 @@ def test_the_sentence_says_who_answered_how_badly_and_how_sure_it_is() -> None:
     _, judgement = judge(KEYED, start(KEYED), _seconds(6, at_s=1001), now_s=1001)
     assert judgement.verdict is Verdict.HARMFUL
     assert judgement.sentence.startswith(f"6 of 20 separate callers' answers of {CANDIDATE} were errors, against 0 of")
-    assert "to 1 (needs 160 to 1)" in judgement.sentence
+    assert "to 1 (needs 170 to 1)" in judgement.sentence
     assert "\n" not in judgement.sentence

@@ -159,5 +159,6 @@ def test_one_error_budget_is_shared_among_all_that_condemn(settings: JudgeSettin
         quantiles * 1.0 / spent.latency,
         count_objectives(settings) * 1.0 / spent.objective,
         (1 + quantiles) * 1.0 / spent.history,
+        1.0 / spent.shared,
     ]
     assert sum(parts) == pytest.approx(settings.false_rollback_rate)

@@ -238,6 +238,8 @@ class Service(RuleBasedStateMachine):
             return
         if release and release.phase is Phase.ROLLED_BACK and release.candidate.id in progress.held:
             self.taken_back.add(release.candidate.id)
+        if [v.id for v in progress.good] == [progress.stable.id if progress.stable else ""]:
+            self.taken_back.discard(progress.good[0].id)  # the service was removed, and nothing else is known of it
         for id_ in self.taken_back:
             assert not plan.reaches(id_), note(f"{id_} was taken back and has traffic: {plan.split}")
 

@@ -97,6 +97,29 @@ class Bounded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Crossover:
+    """How stable does while the candidate is exposed, and while it is not.
+
+    stable_total, stable_bad: its answers while it was well. on_s, off_s: time with and without the candidate since the
+    last calm. troubled: it does badly now; calm_s: for how long it has been well again. begun, begun_on: how often
+    trouble began, and how often while the candidate was exposed. hit: in this exposure. bets: wealth, one per stake.
+    """
+
+    stable_total: int = 0
+    stable_bad: int = 0
+    last_candidate_s: float | None = None
+    on_s: float = 0.0
+    off_s: float = 0.0
+    troubled: bool = False
+    calm_s: float = 0.0
+    begun: int = 0
+    begun_on: int = 0
+    hit: bool = False
+    wealth: tuple[float, ...] = ()
+    bets: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limited:
     """One criterion against a limit of its own: an absolute objective, or stable's recorded history.
 
@@ -138,3 +161,4 @@ class Evidence:
     before: Counts = Counts()
     limited: tuple[Limited, ...] = ()
     bounded: Bounded = Bounded()
+    crossover: Crossover = Crossover()

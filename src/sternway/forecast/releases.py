@@ -94,7 +94,7 @@ class Releases:
         self._guard = guard
         self._traffic = traffic
         self._random = np.random.Generator(np.random.PCG64(seed))
-        self._spent = budget(guard.judge)
+        self._spent = budget(guard.judge, history=not guard.keeps_control)
         self._canary = isinstance(guard.strategy, Canary)
         self._steps: tuple[CanaryStep, ...] = guard.strategy.steps if isinstance(guard.strategy, Canary) else ()
         self._control = guard.bake_control_percent if self._canary else 0.0
@@ -115,7 +115,14 @@ class Releases:
 
     def _start(self, error: Floats, held: Bools) -> _Rows:
         size, traffic = error.size, self._traffic
-        evidence = begin(self._guard.judge, stable="stable", candidate="candidate", stable_ms=(), before=traffic.before)
+        evidence = begin(
+            self._guard.judge,
+            stable="stable",
+            candidate="candidate",
+            stable_ms=(),
+            before=traffic.before,
+            control=self._guard.keeps_control,
+        )
         zeros = np.zeros(size)
         return _Rows(
             row=np.arange(size),
@@ -174,14 +181,15 @@ class Releases:
         kind, none = rows.evidence.kind, np.zeros_like(errors)
         compared = [errors if one.name == ERRORS else none for one in kind.compared]
         limited = [errors if one.name == ERRORS else none for one in kind.limited]
-        size = rows.row.size
+        size, arms = rows.row.size, np.stack((totals[:, :-1], bads[:, :-1]), axis=2).astype(np.int64)
+        races = [race.name == ERRORS for race in (kind.race, *kind.others)]
         return Batch(
             start_s=start_s,
             answered=answered > 0,
-            errors=errors,
+            errors=np.stack([errors if asked else none for asked in races], axis=1),
             compared=np.stack(compared, axis=1) if compared else np.zeros((size, 0, 4), dtype=np.int64),
             limited=np.stack(limited, axis=1) if limited else np.zeros((size, 0, 4), dtype=np.int64),
-            arms=np.stack((totals[:, :-1], bads[:, :-1]), axis=2).astype(np.int64),
+            arms=np.stack([arms if asked else np.zeros_like(arms) for asked in races], axis=1),
         )
 
     def _decide(self, rows: _Rows, ended: Ended) -> Bools:

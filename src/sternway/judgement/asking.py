@@ -14,6 +14,7 @@ from sternway.judgement import columns
 from sternway.judgement.bounds import new_bounds
 from sternway.judgement.budget import HISTORY
 from sternway.judgement.comparison import ERRORS, new_comparison
+from sternway.judgement.crossover import new_crossover
 from sternway.judgement.limits import new_history, new_objective
 from sternway.judgement.rounds import PLACEBO_ARMS, new_race
 
@@ -53,6 +54,7 @@ def begin(
         race=new_race(settings),
         others=tuple(new_race(settings, name) for name in alone),
         bounded=new_bounds(),
+        crossover=new_crossover(),
         before=before,
         limited=tuple(limited),
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sternway.domain.guards import JudgeSettings
 
 KEYED, ROUNDS, ALONE, LATENCY = "keyed", "rounds", "alone", "latency"
-OBJECTIVE, HISTORY = "objective", "history"
+OBJECTIVE, HISTORY, SHARED = "objective", "history", "shared"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,7 @@ class Budget:
     latency: float
     objective: float
     history: float
+    shared: float
     suspicion: float
 
 
@@ -40,6 +41,7 @@ def budget(settings: JudgeSettings, *, history: bool = True) -> Budget:
         LATENCY: 25.0 if settings.latency_quantiles else 0.0,
         OBJECTIVE: 10.0 if objectives else 0.0,
         HISTORY: 10.0 if history else 0.0,
+        SHARED: 5.0,
     }
     members = {
         KEYED: 1,
@@ -49,6 +51,7 @@ def budget(settings: JudgeSettings, *, history: bool = True) -> Budget:
         OBJECTIVE: max(1, objectives),
         HISTORY: 1 + len(settings.latency_quantiles),
     }
+    members[SHARED] = 1
     whole = sum(weights.values())
 
     def needed(family: str) -> float:
@@ -63,6 +66,7 @@ def budget(settings: JudgeSettings, *, history: bool = True) -> Budget:
         latency=needed(LATENCY),
         objective=needed(OBJECTIVE),
         history=needed(HISTORY),
+        shared=needed(SHARED),
         suspicion=settings.suspicion,
     )
 

@@ -31,6 +31,13 @@ from sternway.judgement.comparison import (
     pack_compared,
     unpack_compared,
 )
+from sternway.judgement.crossover import (
+    CrossoverColumns,
+    expose_crossovers,
+    pack_crossovers,
+    unpack_crossover,
+    watch,
+)
 from sternway.judgement.limits import (
     MIN_ANSWERS,
     LimitedColumns,
@@ -59,6 +66,7 @@ class Columns:
     compared: ComparedColumns
     race: RaceColumns
     bounded: BoundedColumns
+    crossover: CrossoverColumns
     limited: LimitedColumns
 
 
@@ -100,6 +108,7 @@ def pack(rows: Sequence[Evidence]) -> Columns:
         compared=pack_compared([row.compared for row in rows]),
         race=pack_races([(row.race, *row.others) for row in rows]),
         bounded=pack_bounds([row.bounded for row in rows]),
+        crossover=pack_crossovers([row.crossover for row in rows]),
         limited=pack_limited([row.limited for row in rows]),
     )
 
@@ -116,6 +125,7 @@ def unpack(columns: Columns, known: Evidence, at: int) -> Evidence:
         race=race,
         others=tuple(others),
         bounded=unpack_bounds(columns.bounded, at),
+        crossover=unpack_crossover(columns.crossover, at),
         limited=unpack_limited(columns.limited, known.limited, at),
     )
 
@@ -134,6 +144,7 @@ def fold(
         compared=compare(settings, columns.compared, batch.compared, look),
         race=_run(settings, columns, batch, look),
         bounded=bound(settings, columns.bounded, batch.errors[:, 0], look),
+        crossover=watch(columns.crossover, batch.errors[:, 0], columns.before, look, columns.now_s),
         limited=hold_to(columns.limited, batch.limited, allowed, look),
     )
 
@@ -172,6 +183,7 @@ def expose(columns: Columns, which: Bools) -> Columns:
         suspected=columns.suspected & ~which,
         compared=replace(compared, exposure_wealth=np.where(which[:, None, None], fresh, compared.exposure_wealth)),
         race=new_rounds(columns.race, races, np.full(races.shape, -1)),
+        crossover=expose_crossovers(columns.crossover, which),
         limited=expose_again(columns.limited, which, first),
     )
 
@@ -194,9 +206,10 @@ def stand(spent: Budget, columns: Columns, *, concurrent: Bools) -> Standing:
     each = len(columns.race.names)
     rounds = (total(columns.race.bets) / len(STAKES)).reshape(-1, each)
     condemned = (rounds >= np.array([spent.rounds, *[spent.alone] * (each - 1)])).any(axis=1)
-    harmful = reached.any(axis=1) | missed.any(axis=1) | condemned
+    shared = total(columns.crossover.bets) / len(STAKES) >= spent.shared
+    harmful = reached.any(axis=1) | missed.any(axis=1) | condemned | shared
     won = columns.race.won.reshape(-1, each).any(axis=1)
-    suspected = columns.suspected | won | suspects.any(axis=1) | suspects_limit.any(axis=1)
+    suspected = columns.suspected | won | columns.crossover.hit | suspects.any(axis=1) | suspects_limit.any(axis=1)
     sure = total(columns.bounded.wealth[:, -1]) >= SURE
     return Standing(harmful=harmful, suspected=suspected, healthy=sure & ~suspected & ~harmful)
 

@@ -14,12 +14,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from sternway.domain.evidence import Counts, Evidence
+from sternway.domain.evidence import Counts, Evidence, Race
 from sternway.domain.guards import JudgeSettings
 from sternway.domain.judgements import Judgement, Otherwise, Verdict
 from sternway.domain.tallies import Reading
 from sternway.judgement import columns
-from sternway.judgement.asking import question
+from sternway.judgement.asking import has_history, question
 from sternway.judgement.blocks import CANDIDATE_BAD, CANDIDATE_TOTAL, MAX_BLOCK_S, STABLE_TOTAL, Bools
 from sternway.judgement.budget import budget
 from sternway.judgement.columns import Batch, Standing
@@ -94,7 +94,7 @@ def to_come(settings: JudgeSettings, evidence: Evidence, *, candidate_percent: f
 def _ask(
     settings: JudgeSettings, states: Sequence[Evidence], batch: Batch, *, now_s: float, concurrent: bool
 ) -> Standing:
-    spent, beside = budget(settings), np.full(len(states), concurrent)
+    spent, beside = budget(settings, history=has_history(states[0])), np.full(len(states), concurrent)
     times = np.full(len(states), now_s)
     after = columns.fold(settings, spent, columns.pack(states), batch, now_s=times, concurrent=beside)
     return columns.stand(spent, after, concurrent=beside)
@@ -109,14 +109,14 @@ def _bad_in_blocks(evidence: Evidence, name: str) -> int:
     """How many bad answers of the candidate are counted but not weighed yet."""
     blocks = [one.block for one in evidence.compared if one.name == name]
     blocks += [one.block for one in evidence.limited if one.name == name]
-    if name == ERRORS:
-        blocks.append(evidence.race.block)
+    blocks += [race.block for race in (evidence.race, *evidence.others) if race.name == name]
     return max((block.candidate_bad for block in blocks), default=0)
 
 
 def _bad_in(batch: Batch, evidence: Evidence, name: str) -> int:
     """How many bad answers of the candidate were counted since the last look."""
-    rows = [batch.errors[0]] if name == ERRORS else []
+    races = (evidence.race, *evidence.others)
+    rows = [row for race, row in zip(races, batch.errors[0], strict=True) if race.name == name]
     rows += [row for one, row in zip(evidence.compared, batch.compared[0], strict=True) if one.name == name]
     rows += [row for one, row in zip(evidence.limited, batch.limited[0], strict=True) if one.name == name]
     return max((int(row[CANDIDATE_BAD]) for row in rows), default=0)
@@ -130,7 +130,7 @@ def _with_good(batch: Batch, more: Ints) -> Batch:
     """Add good answers of the candidate, each to a caller of its own."""
     changed = _repeat(batch, more.size)
     changed.answered[:] = True
-    changed.errors[:, CANDIDATE_TOTAL] += more
+    changed.errors[:, :, CANDIDATE_TOTAL] += more[:, None]
     changed.compared[:, :, CANDIDATE_TOTAL] += more[:, None]
     changed.limited[:, :, CANDIDATE_TOTAL] += more[:, None]
     return changed
@@ -143,8 +143,9 @@ def _without_bad(batch: Batch, evidence: Evidence, name: str, fewer: Ints) -> Ba
     def lessen(counts: Ints) -> None:
         counts[:, CANDIDATE_BAD] -= np.minimum(fewer, counts[:, CANDIDATE_BAD])
 
-    if name == ERRORS:
-        lessen(changed.errors)
+    for at, race in enumerate((evidence.race, *evidence.others)):
+        if race.name == name:
+            lessen(changed.errors[:, at])
     for at, compared in enumerate(evidence.compared):
         if compared.name == name:
             lessen(changed.compared[:, at])
@@ -162,13 +163,16 @@ def _with_fewer_bad(evidence: Evidence, name: str, fewer: int) -> Evidence:
     def lessened(block: Counts) -> Counts:
         return replace(block, candidate_bad=max(0, block.candidate_bad - fewer))
 
-    race = evidence.race
-    if name == ERRORS and race.arms:
+    def eased(race: Race) -> Race:
+        if race.name != name or not race.arms:
+            return race
         lead = replace(race.arms[0], bad=max(0, race.arms[0].bad - fewer))
-        race = replace(race, block=lessened(race.block), arms=(lead, *race.arms[1:]))
+        return replace(race, block=lessened(race.block), arms=(lead, *race.arms[1:]))
+
     return replace(
         evidence,
-        race=race,
+        race=eased(evidence.race),
+        others=tuple(eased(race) for race in evidence.others),
         compared=tuple(replace(c, block=lessened(c.block)) if c.name == name else c for c in evidence.compared),
         limited=tuple(replace(c, block=lessened(c.block)) if c.name == name else c for c in evidence.limited),
     )
@@ -187,8 +191,8 @@ def _in_a_row(settings: JudgeSettings, evidence: Evidence, row: Ints, candidate_
     for at, limited in enumerate(evidence.limited):
         if limited.name == ERRORS:
             _put(batch.limited[:, at], row, stable)
-    _put(batch.errors, row, stable)
-    batch.arms[:, : asked.arms, 0] = np.maximum(1, np.round(stable * asked.arm_share)).astype(np.int64)[:, None]
+    _put(batch.errors[:, 0], row, stable)
+    batch.arms[:, 0, : asked.arms, 0] = np.maximum(1, np.round(stable * asked.arm_share)).astype(np.int64)[:, None]
     return batch
 
 

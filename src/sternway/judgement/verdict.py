@@ -17,10 +17,14 @@ from sternway.judgement.bounds import SURE, excess_left
 from sternway.judgement.budget import HISTORY, Budget
 from sternway.judgement.columns import needed_by
 from sternway.judgement.comparison import ERRORS
+from sternway.judgement.crossover import crossover_evidence
 from sternway.judgement.limits import blameless, history_needed, stable_breaches
 from sternway.judgement.rounds import CANDIDATE, arms_in_force, race_evidence
 from sternway.judgement.words import Case, common_trouble, describe, times
 from sternway.stats.wealth import added
+
+SHARED = "shared"
+"""The criterion of harm done to something that both versions share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,8 @@ def find_suspicion(spent: Budget, evidence: Evidence, charges: Sequence[Charge])
     for race in _races(evidence):
         if race.won:
             return race.name, _race_sentence(evidence, race)
+    if evidence.crossover.hit:
+        return SHARED, f"{_shared_words(evidence)}; looking whether it recovers without it"
     suspecting = [one for one in charges if one.may_suspect and one.criterion.exposure_e_value >= spent.suspicion]
     if not suspecting:
         return "", ""
@@ -50,7 +56,8 @@ def find_suspicion(spent: Budget, evidence: Evidence, charges: Sequence[Charge])
 def say(settings: JudgeSettings, spent: Budget, evidence: Evidence, charges: Sequence[Charge]) -> Judgement:
     """Judge the evidence as it stands."""
     rounds = [_rounds_criterion(spent, race) for race in _races(evidence)]
-    criteria = (*rounds, *(charge.criterion for charge in charges))
+    shared = _shared_criterion(spent, evidence)
+    criteria = (*rounds, *(charge.criterion for charge in charges), *([shared] if evidence.crossover.begun else []))
     trouble = _trouble(spent, evidence)
     found = (evidence.race.finished, evidence.race.first)
     condemning = [charge for charge in charges if charge.may_condemn and _reached(charge.criterion)]
@@ -68,6 +75,9 @@ def say(settings: JudgeSettings, spent: Budget, evidence: Evidence, charges: Seq
             f" (needs {times(criterion.needed)})"
         )
         verdict, name = Verdict.HARMFUL, criterion.name
+    elif _reached(shared):
+        sentence = f"{_shared_words(evidence)}, and recovered without it; evidence {times(shared.e_value)}"
+        verdict, name, sentence = Verdict.HARMFUL, SHARED, f"{sentence} (needs {times(shared.needed)})"
     elif evidence.suspected:
         verdict, name, sentence = Verdict.SUSPECT, evidence.suspected, evidence.suspicion
     elif added(evidence.bounded.wealth[-1]) >= SURE:
@@ -167,6 +177,22 @@ def _charge_limited(spent: Budget, evidence: Evidence, limited: Limited) -> Char
     )
 
 
+def _shared_criterion(spent: Budget, evidence: Evidence) -> Criterion:
+    """Harm to something shared: its counts are beginnings of trouble, in all and during exposure."""
+    seen = evidence.crossover
+    counts = Counts(candidate_total=seen.begun, candidate_bad=seen.begun_on)
+    evidence_now = crossover_evidence(seen)
+    return _criterion(
+        SHARED, "beginning", counts, evidence_now, spent.shared, exposure_e=1.0, suspects_at=spent.suspicion
+    )
+
+
+def _shared_words(evidence: Evidence) -> str:
+    seen = evidence.crossover
+    often = "once" if seen.begun == 1 else f"{seen.begun_on} of {seen.begun} times"
+    return f"{evidence.stable} itself began to answer badly while {evidence.candidate} was exposed, {often}"
+
+
 def _races(evidence: Evidence) -> tuple[Race, ...]:
     return (evidence.race, *evidence.others)
 
@@ -244,4 +270,6 @@ def _trouble(spent: Budget, evidence: Evidence) -> str | None:
         seen = limited.exposure
         if stable_breaches(limited, spent) and seen.candidate_bad > limited.limit * seen.candidate_total:
             return common_trouble(evidence.stable, evidence.candidate, limited)
+    if evidence.crossover.troubled:
+        return f"{evidence.stable} answers badly itself, far more than it did before; nothing moves forward meanwhile"
     return None
