@@ -3,17 +3,19 @@
 import asyncio
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from running_platform import DEPLOYMENT, Served
+from running_platform import DEPLOYMENT, RunningPlatform, Served
 from typer.testing import CliRunner, Result
 
 from sternway.cli.app import app
+from sternway.control.status import PlatformStatus
 from sternway.domain.releases import Phase
 from sternway.web.faults import TookTooLong
+from sternway.web.watch import watch
 
 Run = Callable[..., Result]
 
@@ -190,25 +192,41 @@ def test_a_release_that_the_journal_does_not_hold_cannot_be_replayed(served: Ser
     assert "does not hold the whole of orders-9" in result.stderr
 
 
-def test_watching_through_a_pipe_prints_a_line_for_each_thing_that_happens(served: Served, folder: Path):
+def test_watching_through_a_pipe_prints_a_line_for_each_thing_that_happens(
+    served: Served, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
     """The table once, then what changes, and it ends when the platform does."""
     results = []
+    sent: list[str] = []
+
+    async def watched(services: RunningPlatform) -> AsyncIterator[PlatformStatus]:
+        async for found in watch(services):
+            yield found
+            release = found.services[0].release
+            sent.append(release.phase if release else "none")
+
+    async def until(*phases: str) -> None:
+        async with asyncio.timeout(60):
+            while not {*phases} & {*sent}:
+                await asyncio.sleep(0.01)
+
+    monkeypatch.setattr("sternway.web.api.watch", watched)
     watching = threading.Thread(
         target=lambda: results.append(CliRunner().invoke(app, ["-C", str(folder), "status", "--watch"]))
     )
     watching.start()
 
     async def happen() -> None:
-        await asyncio.sleep(1.0)
+        await until("none")
         await served.platform.commit("1.2.0", bad=0.5)
         await served.platform.run(3)
-        await asyncio.sleep(0.5)
+        await until("exposed", "withdrawn")
         await served.platform.until(Phase.ROLLED_BACK)
-        await asyncio.sleep(0.5)
+        await until("rolled-back")
         await served.api.close()
 
     served.call(happen())
-    watching.join(10)
+    watching.join(60)
     (result,) = results
     words = " ".join(result.output.split())
     assert result.output.startswith("service")

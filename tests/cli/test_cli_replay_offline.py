@@ -62,7 +62,7 @@ def folder(tmp_path: Path) -> Path:
 def replay(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Type the command."""
     command = [sys.executable, "-m", "sternway.cli", "-C", str(folder), "replay", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
 
 
 def test_a_release_is_replayed_from_the_journal_of_a_stopped_platform(folder: Path):

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -57,7 +57,7 @@ def git(folder: Path, *arguments: str) -> None:
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `sternway` in a folder."""
-    return subprocess.run((*COMMAND, *arguments), cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run((*COMMAND, *arguments), cwd=folder, capture_output=True, text=True, timeout=100, check=False)
 
 
 def processes(folder: Path) -> list[psutil.Process]:
@@ -91,6 +91,14 @@ def shop(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(Paths.of(folder).run, ignore_errors=True)
 
 
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, f"waited until {what}"
+        time.sleep(0.1)
+
+
 def test_the_platform_goes_on_in_the_background_until_it_is_stopped(shop: Path):
     """Detached, it returns when the service answers; down leaves no process behind and the repository clean."""
     started = run(shop, "up", ".", "--detach")
@@ -100,7 +108,7 @@ def test_the_platform_goes_on_in_the_background_until_it_is_stopped(shop: Path):
     status = json.loads(run(shop, "status", "--output", "json").stdout)
     assert status["services"][0]["ready"] is True
     host, port = status["services"][0]["address"].split(":")
-    with socket.create_connection((host, int(port)), timeout=2) as caller:
+    with socket.create_connection((host, int(port)), timeout=30) as caller:
         caller.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
         assert caller.recv(100).startswith(b"HTTP/1.1 200")
     again = run(shop, "up", ".")
@@ -127,7 +135,7 @@ def test_the_foreground_tells_what_happens_and_ends_gracefully_with_ctrl_c(shop:
                 break
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read()
-        assert process.wait(30) == 0
+        assert process.wait(90) == 0
     said = "".join(lines)
     assert "Envoy" in said
     assert " is ready at http://127.0.0.1:" in said
@@ -165,9 +173,10 @@ def test_a_second_ctrl_c_ends_it_at_once_and_the_next_up_takes_over(shop: Path):
     (pid,) = [replica["pid"] for replica in services["services"][0]["replicas"]]
     (platform,) = [p for p in processes(shop) if "sternway.cli" in p.cmdline()]
     platform.send_signal(signal.SIGINT)
-    time.sleep(0.5)
+    said = shop / ".sternway" / "up.log"
+    until(lambda: "stopping" in said.read_text(), "the first one is heard")
     platform.send_signal(signal.SIGINT)
-    psutil.wait_procs([platform], timeout=5)
+    psutil.wait_procs([platform], timeout=60)
     assert not platform.is_running() or platform.status() == psutil.STATUS_ZOMBIE
     assert "stopped at once" in (shop / ".sternway" / "up.log").read_text()
     assert run(shop, "up", ".", "--detach").returncode == 0
@@ -214,9 +223,6 @@ def test_a_port_taken_since_the_last_start_is_told_and_waited_for(shop: Path):
         status = json.loads(run(shop, "status", "-o", "json").stdout)
         (trouble,) = status["services"][0]["troubles"]
         assert port in trouble["message"]
-    deadline = time.monotonic() + 30
-    while not (shown := json.loads(run(shop, "status", "-o", "json").stdout)["services"][0])["address"]:
-        assert time.monotonic() < deadline, shown
-        time.sleep(0.5)
+    until(lambda: json.loads(run(shop, "status", "-o", "json").stdout)["services"][0]["address"], "it has its port")
     assert run(shop, "down").returncode == 0
     assert processes(shop) == []

@@ -33,8 +33,8 @@ class Running:
     woken: list[str] = field(default_factory=list)
 
     async def until(self, condition: Callable[[], object], what: str) -> None:
-        """Let time pass until something is so; at most ten seconds."""
-        for _ in range(500):
+        """Let time pass until something is so; at most a minute."""
+        for _ in range(3000):
             if await condition():
                 return
             self.wait()

@@ -1,6 +1,6 @@
 """The service that runs in the end-to-end tests, on the standard library alone: its tag says how it behaves.
 
-`bad…` fails every request, `exit…` ends at once, all others are healthy. Every request but a health check is counted:
+`bad…` fails every request, `exit…` ends at once, all others are healthy; with `late` in it, it takes five seconds to start. Every request but a health check is counted:
 one line `TAG METHOD PATH` in the file --count.
 """
 
@@ -59,6 +59,8 @@ async def main():
     options = parser.parse_args()
     if options.tag.startswith("exit"):
         sys.exit(f"{options.tag} does not start")
+    if "late" in options.tag:
+        await asyncio.sleep(5)
     Counted.tag = options.tag
     Counted.count = os.open(options.count, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     loop = asyncio.get_running_loop()

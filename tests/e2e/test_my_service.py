@@ -24,7 +24,7 @@ QUICKER = {
     "judge": {"clusterKey": {"header": "x-user"}},
 }
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ async def test_a_bad_release_of_the_example_is_taken_back_and_everything_can_be_
         )
         bad = git(shell, "rev-parse", "HEAD")
         await asyncio.to_thread(
-            shell.until, lambda: outcome(shell, "my-service-1") == "rolled back", "1.1.0 is rolled back", within_s=60
+            shell.until, lambda: outcome(shell, "my-service-1") == "rolled back", "1.1.0 is rolled back"
         )
         await asyncio.to_thread(_reads_of_a_rollback, shell, before, bad)
         assert load.failed == 0, "the shield answered all of it"
@@ -137,11 +137,11 @@ def _reads_of_a_rollback(shell: Shell, before: str, bad: str) -> None:
     assert "no release of my-service is under way" in refused.stdout + refused.stderr
 
 
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(300)
 def test_the_demo_ends_as_it_should():
     """Six releases by commit: the healthy one is promoted, each bad one rolled back; the exit code says so."""
     command = [sys.executable, "-m", "sternway.cli", "demo", "--fast", "--output", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=160, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
     assert {one["scenario"]: one["outcome"] for one in found["releases"]} == {

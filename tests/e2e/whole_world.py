@@ -130,7 +130,7 @@ class Platform:
     async def start(self) -> None:
         """Start, and wait until everything is ready."""
         await self.sternway.start()
-        await self.until(self.ready, "everything is ready", within_s=30)
+        await self.until(self.ready, "everything is ready", within_s=60)
 
     async def ready(self) -> bool:
         """Whether every service runs and its address answers as planned."""
@@ -145,7 +145,7 @@ class Platform:
         """Read the release of a service that is under way, or was last."""
         return (await self.sternway.reconciler.progress(service)).release
 
-    async def reaches(self, service: str, *phases: Phase, after: str = "", within_s: float = 30) -> Release:
+    async def reaches(self, service: str, *phases: Phase, after: str = "", within_s: float = 60) -> Release:
         """Wait for a release of the service in one of these phases that is not `after`, its traffic being as decided."""
         found: list[Release] = []
 
@@ -162,12 +162,12 @@ class Platform:
         await self.until(there, f"{service} is {' or '.join(phases)}", within_s=within_s)
         return found[0]
 
-    async def over(self, service: str, *, after: str = "", within_s: float = 45) -> Release:
+    async def over(self, service: str, *, after: str = "", within_s: float = 75) -> Release:
         """Wait for the end of the service's release."""
         phases = [phase for phase in Phase if phase.over]
         return await self.reaches(service, *phases, after=after, within_s=within_s)
 
-    async def until(self, condition: Callable[[], Any], what: str, *, within_s: float = 15) -> None:
+    async def until(self, condition: Callable[[], Any], what: str, *, within_s: float = 45) -> None:
         """Wait for a condition; when it does not come true, everything that is known is told."""
         try:
             async with asyncio.timeout(within_s):
@@ -232,7 +232,7 @@ class Shell:
     def _environment(self) -> dict[str, str]:
         return {key: value for key, value in os.environ.items() if key != "STERNWAY_DIR"} | self._variables
 
-    def sternway(self, *arguments: str, within_s: float = 60) -> subprocess.CompletedProcess[str]:
+    def sternway(self, *arguments: str, within_s: float = 100) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         command = [sys.executable, "-m", "sternway.cli", *arguments]
         return subprocess.run(
@@ -271,7 +271,7 @@ class Shell:
         self.until(ready, "the platform is ready", within_s=60)
         return process
 
-    def until(self, condition: Callable[[], Any], what: str, *, within_s: float = 30) -> None:
+    def until(self, condition: Callable[[], Any], what: str, *, within_s: float = 60) -> None:
         """Wait for a condition; when it does not come true, everything that is known is told."""
         deadline = time.monotonic() + within_s
         while not condition():
@@ -294,7 +294,7 @@ class Shell:
 
     def service(self, name: str) -> dict[str, Any]:
         """Read the status of one service."""
-        for _ in range(10):
+        for _ in range(50):
             found = [one for one in self.status().get("services", []) if one["service"] == name]
             if found:
                 return dict(found[0])

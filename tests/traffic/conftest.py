@@ -9,7 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest_asyncio
-from mesh_world import AccessLog, Client, Upstream
+from mesh_world import MARK, AccessLog, Client, Upstream, until
 
 from sternway.traffic.envoy import EnvoyRouter
 
@@ -43,7 +43,7 @@ class Mesh:
         """Find the proxy of a caller's processes, once it listens."""
         url = self.router.environment(caller)["http_proxy"]
         host, port = url.removeprefix("http://").split(":")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     _, writer = await asyncio.open_connection(host, int(port))
@@ -52,6 +52,15 @@ class Mesh:
                 else:
                     writer.close()
                     return url
+
+    async def logged(self) -> None:
+        """Wait until all that was answered is in the log: Envoy has one worker, which logs in order."""
+        address = self.router.address("orders")
+        if address is None:
+            return
+        mark = f"{MARK}{len(self.log.marks)}"
+        await self.client(address, mark)
+        await until(lambda: mark in self.log.marks)
 
     def reset(self) -> None:
         """Replicas answer well and have seen nothing."""
@@ -66,7 +75,7 @@ async def shared_mesh():
     """Run a mesh."""
     folder = Path(tempfile.mkdtemp(prefix="sw"))
     connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=20)) as session:
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=60)) as session:
         mesh = Mesh(folder, Client(session))
         await mesh.stable.start()
         await mesh.candidate.start()
@@ -83,6 +92,7 @@ async def shared_mesh():
 @pytest_asyncio.fixture(loop_scope="module")
 async def mesh(shared_mesh):
     """Hand out the module's mesh, with replicas that answer well."""
-    await asyncio.sleep(0.03)  # the access log of the test before
+    shared_mesh.reset()
+    await shared_mesh.logged()
     shared_mesh.reset()
     return shared_mesh

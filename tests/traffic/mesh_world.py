@@ -18,6 +18,9 @@ from sternway.domain.mesh import MeshPolicy
 from sternway.domain.traffic import Endpoint, Split, TrafficPlan
 from sternway.domain.versions import Service, Version, Workload
 
+MARK = "/mark/"
+"""Requests that only ask how far the log has come: neither replicas nor the log remember them."""
+
 
 @dataclass
 class Upstream:
@@ -49,7 +52,7 @@ class Upstream:
         return Endpoint(address="127.0.0.1", port=self.port, replica=self.name)
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
-        if request.path != "/healthz":
+        if request.path != "/healthz" and not request.path.startswith(MARK):
             self.requests.append((request.method, request.path, dict(request.headers)))
         self.busy += 1
         self.most_busy = max(self.most_busy, self.busy)
@@ -71,6 +74,7 @@ class AccessLog:
 
     def __init__(self) -> None:
         self.entries = []
+        self.marks: set[str] = set()
 
     def register(self, server) -> None:
         """Serve on the control plane's socket."""
@@ -80,7 +84,11 @@ class AccessLog:
         """Collect; called by gRPC."""
         async for message in requests:
             assert message.WhichOneof("log_entries") == "http_logs"
-            self.entries.extend(message.http_logs.log_entry)
+            for entry in message.http_logs.log_entry:
+                if entry.request.path.startswith(MARK):
+                    self.marks.add(entry.request.path)
+                else:
+                    self.entries.append(entry)
         return als_pb2.StreamAccessLogsResponse()
 
     async def of(self, count: int, *, route: str | None = None) -> list:
@@ -121,7 +129,7 @@ class Load:
 
     def __init__(self, client: Client, address: str, *, rate: float, **more) -> None:
         self._client, self._address, self._rate, self._more = client, address, rate, more
-        self.answers: list[tuple[float, int, str]] = []
+        self.answers: list[tuple[float, int, str]] = []  # when it was sent, status, body
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run())
@@ -143,12 +151,12 @@ class Load:
             await asyncio.sleep(max(0.0, at - loop.time()))
 
     async def _one(self) -> None:
-        loop = asyncio.get_running_loop()
+        sent_s = asyncio.get_running_loop().time()
         try:
             status, body = await self._client(self._address, **self._more)
         except aiohttp.ClientError as exc:
             status, body = 0, repr(exc)
-        self.answers.append((loop.time(), status, body))
+        self.answers.append((sent_s, status, body))
 
     @property
     def failures(self) -> list:
@@ -176,7 +184,7 @@ def between(stable: Version, candidate: Version, percent: float) -> Split:
     return Split.between(stable.id, candidate.id, percent)
 
 
-async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
     """Wait for something to become true; the condition may be a coroutine function."""
     async with asyncio.timeout(seconds):
         while True:
@@ -184,6 +192,19 @@ async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
             if await found if asyncio.iscoroutine(found) else found:
                 return
             await asyncio.sleep(0.005)
+
+
+async def answers(client: Client, address: str) -> None:
+    """Wait until somebody listens: a new Envoy acknowledges its configuration a moment before it listens."""
+
+    async def heard() -> bool:
+        try:
+            await client(address)
+        except aiohttp.ClientError:
+            return False
+        return True
+
+    await until(heard)
 
 
 def free_port() -> int:

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from mesh_world import Load, Upstream, between, kind, plan, version
+from mesh_world import Load, Upstream, between, kind, plan, until, version
 
 from sternway.domain.mesh import (
     CircuitBreaker,
@@ -29,16 +29,14 @@ V1, V2 = version("1.0.0"), version("1.1.0")
 
 
 async def test_each_version_has_its_own_time_out(mesh):
-    """Same workload, two policies: the 50 ms one answers 504, the 1 s one waits."""
-    patient = version("1.0.0", policy=MeshPolicy(timeout_ms=1000))
+    """Same workload, two policies: the 50 ms one answers 504, the 10 s one waits."""
+    patient = version("1.0.0", policy=MeshPolicy(timeout_ms=10_000))
     hasty = version("1.0.0", policy=MeshPolicy(timeout_ms=50))
     mesh.place(patient, hasty)
-    mesh.stable.delay_s = 0.15
+    mesh.stable.delay_s = 0.5
 
     address = await mesh.apply(plan(patient, hasty, split=between(patient, hasty, 100)))
-    begun = time.monotonic()
     assert (await mesh.client(address))[0] == 504
-    assert time.monotonic() - begun < 0.14
     address = await mesh.apply(plan(patient, hasty, split=between(patient, hasty, 0)))
     assert await mesh.client(address) == (200, "stable")
 
@@ -57,7 +55,7 @@ async def test_a_version_is_retried_as_often_as_its_policy_says(mesh):
 async def test_rules_apply_in_their_order_with_their_own_time_out_and_headers(mesh):
     """Path prefix by segment, exact path, method and header matches; headers are set and removed."""
     rules = (
-        RouteRule(match=Match(path_exact="/slow/exact"), timeout_ms=2000),
+        RouteRule(match=Match(path_exact="/slow/exact"), timeout_ms=20_000),
         RouteRule(match=Match(path_prefix="/slow"), timeout_ms=50),
         RouteRule(
             match=Match(method="POST", headers=(("x-kind", "a"),)),
@@ -66,9 +64,9 @@ async def test_rules_apply_in_their_order_with_their_own_time_out_and_headers(me
             set_response_headers=(("x-answer", "yes"),),
         ),
     )
-    ruled = version("1.0.0", policy=MeshPolicy(timeout_ms=1000, rules=rules))
+    ruled = version("1.0.0", policy=MeshPolicy(timeout_ms=10_000, rules=rules))
     mesh.place(ruled)
-    mesh.stable.delay_s = 0.12
+    mesh.stable.delay_s = 0.5
     address = await mesh.apply(plan(ruled))
 
     assert (await mesh.client(address, "/slow/exact"))[0] == 200
@@ -90,7 +88,7 @@ async def test_the_circuit_breaker_refuses_what_is_too_much(mesh):
     narrow = CircuitBreaker(max_connections=1, max_pending_requests=1, max_requests=1)
     limited = version("1.0.0", policy=MeshPolicy(circuit_breaker=narrow))
     mesh.place(limited)
-    mesh.stable.delay_s = 0.1
+    mesh.stable.delay_s = 1.0
     address = await mesh.apply(plan(limited))
 
     answers = await mesh.client.many(8, address, at_once=8)
@@ -109,10 +107,14 @@ async def test_a_replica_that_fails_again_and_again_is_left_out(mesh):
     mesh.router.set_endpoints(watched.workload.id, [mesh.stable.endpoint, mesh.candidate.endpoint])
     address = await mesh.apply(plan(watched))
 
-    await mesh.client.many(12, address, at_once=1)
+    async def left_out() -> bool:
+        return await mesh.client.many(10, address, at_once=1) == {(200, "stable"): 10}
 
-    assert len(mesh.candidate.requests) == 3
-    assert await mesh.client.many(10, address) == {(200, "stable"): 10}
+    await until(left_out)
+    failed = len(mesh.candidate.requests)
+    assert failed >= 3
+    assert await mesh.client.many(20, address) == {(200, "stable"): 20}
+    assert len(mesh.candidate.requests) == failed
 
 
 async def test_a_replica_that_fails_its_health_check_gets_no_request(mesh):
@@ -126,8 +128,11 @@ async def test_a_replica_that_fails_its_health_check_gets_no_request(mesh):
     assert await mesh.client.many(20, address) == {(200, "stable"): 20}
 
     mesh.candidate.status = 200
-    await asyncio.sleep(0.4)
-    assert {body for _, body in await mesh.client.many(40, address)} == {"stable", "candidate"}
+
+    async def both_answer() -> bool:
+        return {body for _, body in await mesh.client.many(40, address)} == {"stable", "candidate"}
+
+    await until(both_answer)
 
 
 async def test_ring_hash_keeps_a_user_on_one_replica(mesh):
@@ -175,7 +180,9 @@ async def test_a_share_of_stables_safe_requests_is_mirrored(mesh, weight, percen
     address = await mesh.apply(plan(V1, V2, split=between(V1, V2, weight), mirror=mirror))
 
     answers = await mesh.client.many(600, address)
-    await asyncio.sleep(0.1)
+    await mesh.logged()
+    arrived = len(mesh.candidate.requests) - answers[200, "candidate"]
+    await mesh.log.of(arrived, route="mirror")
 
     by_stable = answers[200, "stable"]
     assert answers.total() == 600 == by_stable + answers[200, "candidate"]
@@ -210,14 +217,18 @@ async def test_endpoints_come_and_go_without_a_lost_request(mesh):
         both = [mesh.stable.endpoint, other.endpoint]
         async with Load(mesh.client, address, rate=300) as load:
             for _ in range(3):
+                before = len(other.requests)
                 mesh.router.set_endpoints(V1.workload.id, both)
-                await asyncio.sleep(0.1)
+                await until(lambda: len(other.requests) > before)  # noqa: B023 - looked at in this turn alone
                 draining = replace(other.endpoint, healthy=False)
                 mesh.router.set_endpoints(V1.workload.id, [mesh.stable.endpoint, draining])
-                await asyncio.sleep(0.05)
-                seen = len(other.requests)
-                await asyncio.sleep(0.1)
-                assert len(other.requests) == seen > 0
+
+                async def left_alone() -> bool:
+                    seen, asked = len(other.requests), len(mesh.stable.requests)
+                    await until(lambda: len(mesh.stable.requests) > asked + 30)
+                    return len(other.requests) == seen
+
+                await until(left_alone)
                 mesh.router.set_endpoints(V1.workload.id, [mesh.stable.endpoint])
                 await asyncio.sleep(0.05)
         assert load.failures == []

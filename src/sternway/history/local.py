@@ -17,6 +17,8 @@ from sternway.history.mirror import OUTGOING
 from sternway.history.source import Source, wrong
 
 _NO_GC: Mapping[str, str] = {"gc.auto": "0", "maintenance.auto": "false"}
+_HALF_WRITTEN_S = (0.2, 0.5, 1.0, 2.0)
+"""How long to wait, and wait again, for files that another writer may have half written: they look like edits."""
 _UNDER_WAY = {
     "MERGE_HEAD": "a merge",
     "CHERRY_PICK_HEAD": "a cherry-pick",
@@ -121,14 +123,14 @@ async def fast_forward(git: Git, work_tree: Path, *, branch: str, commit: str, o
     )
     if fetched.code != 0:
         raise HistoryUnavailable(f"{work_tree} could not be written: {fetched.last_line}", retry_in_s=5)
-    for wait_s in (0.5, 0.0):
+    for wait_s in (*_HALF_WRITTEN_S, 0.0):
         merged = await git.run(
             *("merge", "--ff-only", "--quiet", "--no-autostash", commit),
             folder=work_tree,
             config=_NO_GC,
             env={"GIT_REFLOG_ACTION": "sternway"},
         )
-        await asyncio.sleep(wait_s if merged.code else 0)  # another writer's half-written files look like edits
+        await asyncio.sleep(wait_s if merged.code else 0)
         now = await git.run("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}", folder=work_tree)
         if now.text == commit:
             return
