@@ -152,7 +152,7 @@ class Sternway:
             recorded = set(await self.journal.services())
             await self._start(recorded)
         except BaseException:
-            await self.close(stop=not recorded)
+            await self.close(stop=not recorded, stop_proxy=not self.router.process.found)
             raise
 
     async def _start(self, recorded: set[str]) -> None:
@@ -180,15 +180,18 @@ class Sternway:
         """Ask for the end."""
         self._stopped.set()
 
-    async def close(self, *, stop: bool) -> None:
-        """End everything gracefully (stop True), or leave the services and the proxy running for the next start."""
+    async def close(self, *, stop: bool, stop_proxy: bool = False) -> None:
+        """End everything gracefully (stop True), or leave the services and the proxy running for the next start.
+
+        stop_proxy: end the proxy alone.
+        """
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.queue.close()
         await self.outbox.close()
         await self.platform.close(stop=stop)
-        await self.router.close(stop=stop)
+        await self.router.close(stop=stop or stop_proxy)
         await self.journal.close()
         self._lock.release()
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import shutil
 import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
 
+import psutil
 import pytest
 import yaml
 from whole_world import Platform, Repository
 
 from sternway.clock import SystemClock
 from sternway.domain.releases import Phase
+from sternway.errors import PlatformUnavailable
 from sternway.ports import Entry
 
 Start = Callable[..., Awaitable[Platform]]
@@ -222,6 +226,72 @@ async def test_a_port_that_is_taken_is_told_and_taken_up_later(repository: Repos
             assert load.failed == 0
         finally:
             await platform.sternway.close(stop=True)
+
+
+async def test_a_platform_that_lost_its_state_runs_what_the_ledger_calls_good(repository: Repository, started: Start):
+    """The journal is gone and the head is a version that was taken back: the first version serves, which nobody promoted."""
+    repository.write("orders", "1.0.0")
+    repository.commit()
+    lost = Platform(repository)
+
+    async def told() -> bool:
+        return [mark.verdict for mark in await lost.sternway.history.ledger()] == ["good", "bad"]
+
+    try:
+        await lost.start()
+        async with lost.load("orders"):
+            repository.release("orders", "bad-2.0.0")
+            assert (await lost.over("orders")).phase is Phase.ROLLED_BACK
+        await lost.until(told, "the ledger knows both")
+    finally:
+        await lost.sternway.close(stop=True)
+    shutil.rmtree(repository.folder / ".sternway")
+    repository.release("orders", "bad-2.0.0")
+    again = await started()
+    (shown,) = (await again.status()).services
+    assert (shown.stable or "").startswith("1.0.0")
+    assert "is held: it was taken back before" in shown.reason
+
+
+async def test_a_start_that_fails_leaves_no_envoy_of_its_own(repository: Repository):
+    """Envoy is up when the start fails: it is ended; but one that ran before, with services behind it, runs on."""
+    repository.write("orders", "1.0.0")
+    repository.commit()
+    torn = repository.folder / ".sternway" / "replicas" / "orders-torn.json"
+    first, second, third, last = (Platform(repository) for _ in range(4))
+    await first.start()
+    await first.sternway.close(stop=True)
+    torn.write_text("{")
+    with pytest.raises(PlatformUnavailable, match="cannot be read"):
+        await second.sternway.start()
+    assert second.sternway.router.process.starts == 1
+    assert not envoys(repository)
+
+    torn.unlink()
+    try:
+        await last.start()
+        pid = last.sternway.router.process.pid
+        await last.sternway.close(stop=False)
+        torn.write_text("{")
+        with pytest.raises(PlatformUnavailable, match="cannot be read"):
+            await third.sternway.start()
+        assert envoys(repository) == [pid]
+    finally:
+        torn.unlink(missing_ok=True)
+        last = Platform(repository)
+        await last.start()
+        await last.sternway.close(stop=True)
+
+
+def envoys(repository: Repository) -> list[int]:
+    """Find the Envoys that run for a platform."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            line = " ".join(process.cmdline())
+            if str(repository.folder / ".sternway" / "envoy") in line and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found
 
 
 async def test_services_that_git_does_not_name_any_more_are_stopped(repository: Repository, started: Start):

@@ -6,6 +6,7 @@ from outcomes_by_hand import GOOD, QUESTION, bad, counts, good, turn
 from sternway.domain.blame import KINDS_AT_MOST
 from sternway.domain.tallies import ClusterKey, ErrorClass, LatencyThreshold, Question, Unit
 from sternway.signals.counting import Counter, Outcome, _Muted, is_of
+from sternway.signals.running import RecentTraffic
 
 SLOWER = LatencyThreshold(criterion="latency-p99", stable_ms=100.0, candidate_ms=110.0)
 TIMED = Question(stable="v1", candidate="v2", latency=(SLOWER,))
@@ -487,3 +488,15 @@ def test_an_error_is_of_one_kind(outcome: dict[str, object], kinds: set[ErrorCla
     """By the answer that the version itself gave; what another version answered in its place tells nothing of it."""
     ended = Outcome(service="orders", version="v2", at_s=1.0, duration_ms=2.0, **outcome)
     assert {kind for kind in ErrorClass if is_of(ended, kind)} == kinds
+
+
+def test_of_very_many_callers_those_who_called_last_are_kept():
+    """Names of callers come from outside: what is kept of them is bounded."""
+    traffic = RecentTraffic("orders")
+    for number in range(RecentTraffic.CALLERS_KEPT + 5):
+        traffic.add((f"caller-{number}", "v1", "r"), 100.0, 10.0, failed=False, bad=False)
+        traffic.add(("web", "v1", "r"), 100.0, 10.0, failed=False, bad=False)
+    callers = {edge.caller for edge in traffic.edges(100.0)}
+    assert len(callers) == RecentTraffic.CALLERS_KEPT
+    assert {"web", f"caller-{RecentTraffic.CALLERS_KEPT + 4}"} <= callers
+    assert "caller-0" not in callers

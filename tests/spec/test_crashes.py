@@ -57,11 +57,11 @@ async def manual_ended(world: World) -> None:
 
 
 async def good_ended(world: World) -> None:
-    """1.1.0 serves and is marked good, once."""
+    """1.1.0 serves and is marked good, once, and so is the version before it."""
     progress = await world.progress()
     assert progress.stable == version("1.1.0")
     assert await world.share(version("1.1.0").id) == 100
-    assert [m.verdict for m in world.history.marks] == ["good"]
+    assert [(m.verdict, m.release) for m in world.history.marks] == [("good", ""), ("good", "orders-1")]
     assert not world.history.reverts
 
 

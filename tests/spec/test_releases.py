@@ -33,13 +33,13 @@ async def test_the_first_version_is_adopted_and_serves():
 
 
 async def test_a_healthy_version_is_promoted():
-    """Step by step, then the bake, then it is stable and marked good."""
+    """Step by step, then the bake, then it is stable and marked good, as the one before it was."""
     world = await started()
     new = world.commit("1.1.0")
     await world.run(90)
     assert (await world.release()).phase is Phase.PROMOTED
     assert await world.share(new.id) == 100
-    assert [m.verdict for m in world.history.marks] == ["good"]
+    assert [(m.verdict, m.version) for m in world.history.marks] == [("good", version("1.0.0").id), ("good", new.id)]
 
 
 @pytest.mark.parametrize("error", [0.05, 0.3, 1.0], ids=["5 %", "30 %", "all"])
@@ -53,7 +53,7 @@ async def test_a_version_with_errors_is_rolled_back_held_and_reverted(error: flo
     assert release.candidate == bad
     assert await world.share(bad.id) == 0
     assert [r.release for r in world.history.reverts] == [release.name]
-    assert [(m.verdict, m.version) for m in world.history.marks] == [("bad", bad.id)]
+    assert [(m.verdict, m.version) for m in world.history.marks] == [("good", version("1.0.0").id), ("bad", bad.id)]
     world.commit("1.1.0")
     await world.run(20)
     assert await world.share(bad.id) == 0

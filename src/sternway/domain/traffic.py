@@ -116,6 +116,10 @@ class TrafficPlan:
             msg = f"traffic names versions that the plan does not hold: {sorted(used - known)}"
             raise ValueError(msg)
 
+    def holds(self, version: str) -> bool:
+        """Whether the plan names a version, with traffic or without."""
+        return any(v.id == version for v in self.versions)
+
     def reaches(self, version: str) -> bool:
         """Whether any user's request goes to a version, by weight or by pin."""
         return self.split.percent(version) > 0.0 or any(pin.version == version for pin in self.pins)

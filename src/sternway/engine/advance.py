@@ -79,7 +79,7 @@ def _refused(release: Release, seen: Observation) -> str | None:
     if release.phase in (Phase.STARTING, Phase.WITHDRAWN) or seen.traffic is None or release.blind_since_s is not None:
         return None
     late = seen.now_s - release.entered_s > release.guard.progress_deadline_s
-    if not late or any(version.id == release.candidate.id for version in seen.traffic.versions):
+    if not late or seen.traffic.holds(release.candidate.id):
         return None
     return f"the proxies have not taken {release.candidate.id} within {release.guard.progress_deadline_s:g} s"
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sternway.domain.releases import Observation, Phase, Progress, Release, Wanted
+from sternway.domain.releases import Mark, Observation, Phase, Progress, Release, Wanted
 from sternway.domain.versions import Version
+from sternway.engine.exposure import ready
 from sternway.engine.lifecycle import begin, needless, superseded
 
 
@@ -59,7 +60,29 @@ def _consider(progress: Progress, seen: Observation, wanted: Wanted) -> Progress
     if _held(progress, seen, version):
         note = f"{version.id} is held: it was taken back before; a new version or `sternway retry {progress.service}` goes on"
         return replace(progress, note=note)
-    return begin(progress, wanted, seen.now_s)
+    return begin(replace(progress, marks=(*progress.marks, *_first_mark(progress, seen))), wanted, seen.now_s)
+
+
+def _first_mark(progress: Progress, seen: Observation) -> tuple[Mark, ...]:
+    """No promotion has proven the first version seen, yet it is what the first release may have to go back to.
+
+    The ledger must know it before a bad version is the head, so that a store which is lost can be rebuilt from Git.
+    """
+    stable = progress.stable
+    if stable is None or progress.releases or _held(progress, seen, stable) or not ready(seen, stable):
+        return ()
+    why = "it served when the first release began"
+    return (
+        Mark(
+            service=progress.service,
+            version=stable.id,
+            commit=stable.commit,
+            verdict="good",
+            release="",
+            why=why,
+            at_s=seen.now_s,
+        ),
+    )
 
 
 def _held(progress: Progress, seen: Observation, version: Version) -> bool:

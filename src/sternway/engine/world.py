@@ -84,7 +84,7 @@ def _versions(progress: Progress, release: Release, split: Split, seen: Observat
     fallback = standing_by(seen)
     versions = {v.id: v for v in (release.stable, *(retired.version for retired in progress.retired))}
     used = release.phase in (*_CARRIES, Phase.MIRRORING, Phase.PREVIEW)
-    held = seen.traffic is not None and any(v.id == release.candidate.id for v in seen.traffic.versions)
+    held = seen.traffic is not None and seen.traffic.holds(release.candidate.id)
     if used or split.percent(release.candidate.id) or (held and release.phase is not Phase.STARTING):
         versions[release.candidate.id] = release.candidate
     if fallback is not None and split.percent(fallback.id):

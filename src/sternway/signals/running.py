@@ -6,6 +6,7 @@ Used by `sternway.signals.counting`. Everything here is bounded in memory and co
 from __future__ import annotations
 
 from array import array
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from math import ceil, floor, log2
 from typing import TypeVar
@@ -107,6 +108,7 @@ class RecentTraffic:
     """Who called which replica of which version in the last 30 to 60 seconds: two generations of 30 seconds."""
 
     GENERATION_S = 30.0
+    CALLERS_KEPT = 1_000
     _PER_OCTAVE = 8
     _SHORTEST_MS = 0.01
 
@@ -116,7 +118,7 @@ class RecentTraffic:
         self._current: dict[_Key, _Cell] = {}
         self._previous: dict[_Key, _Cell] = {}
         self._since_s: float | None = None
-        self._last_s: dict[str, float] = {}
+        self._last_s: OrderedDict[str, float] = OrderedDict()
 
     def add(self, key: _Key, at_s: float, duration_ms: float, *, failed: bool, bad: bool) -> None:
         """Count a request. failed: its first attempt did; bad: so was the answer."""
@@ -134,9 +136,12 @@ class RecentTraffic:
         caller = key[0]
         if caller is not None:
             self._last_s[caller] = at_s
+            self._last_s.move_to_end(caller)
+            if len(self._last_s) > self.CALLERS_KEPT:
+                self._last_s.popitem(last=False)
 
     def edges(self, now_s: float) -> tuple[Edge, ...]:
-        """Everyone who ever called the service, by name."""
+        """Everyone who ever called the service, by name: of more than a thousand, those who called last."""
         recent = self._by(now_s, lambda key: key[0])
         return tuple(
             Edge(

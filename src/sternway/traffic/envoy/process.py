@@ -33,7 +33,10 @@ _STOP_S = 5.0
 
 
 class EnvoyProcess:
-    """See the module. `concurrency`: worker threads; one carries some ten thousand requests a second."""
+    """See the module. `concurrency`: worker threads; one carries some ten thousand requests a second.
+
+    found: an Envoy of an earlier Sternway was running when this one started.
+    """
 
     def __init__(self, *, state_dir: Path, run_dir: Path, concurrency: int = 1) -> None:
         self.control = run_dir / "control.sock"
@@ -41,6 +44,7 @@ class EnvoyProcess:
         self.log = state_dir / "envoy.log"
         self.starts = 0
         self.failure: str | None = None
+        self.found = False
         self._concurrency = concurrency
         self._bootstrap = state_dir / "envoy.json"
         self._record = state_dir / "envoy.pid.json"
@@ -58,6 +62,7 @@ class EnvoyProcess:
         """Take over the running Envoy, or start one; then keep it running. `prepare` comes first. Raises Refused."""
         wanted = json.dumps(bootstrap(control=self.control, admin=self.admin), indent=1)
         running = self._recorded()
+        self.found = running is not None
         same = self._bootstrap.exists() and self._bootstrap.read_text() == wanted
         if running is not None and same:
             self._process = running
