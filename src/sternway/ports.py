@@ -98,7 +98,8 @@ class Entry:
     """One line of the journal. kind: pass, applied, failed, note. `seq` rises with every line.
 
     progress: as it is after the line. Read back, only lines on which the release, its phase or its step changed have it.
-    before: the progress that the first line of a release started from; the journal fills it in.
+    before: the progress that the first line of a release started from; the journal fills it in. Also of the first line after
+        a gap, where lines are missing.
     """
 
     service: str

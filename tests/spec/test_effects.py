@@ -9,6 +9,7 @@ from world import Store, World, guard
 
 from sternway.control import outbox
 from sternway.control.outbox import Outbox
+from sternway.control.replay import replay
 from sternway.domain.guards import ABTest
 from sternway.domain.platform import WorkloadRun
 from sternway.domain.releases import Command, Mark, Phase, Verb
@@ -156,3 +157,26 @@ async def test_git_work_that_fails_unexpectedly_is_shown_and_tried_again(monkeyp
     assert tries == 2
     assert not box.troubles
     await box.close()
+
+
+async def test_what_waits_for_a_disk_with_room_is_bounded_and_told(monkeypatch: pytest.MonkeyPatch):
+    """After a long time without a journal the oldest passes are missing: said in the journal, and the rest replays."""
+    monkeypatch.setattr("sternway.control.unrecorded.MOST", 40)
+    store = Full()
+    world = await started(store=store)
+    world.commit("1.1.0", with_guard=guard(strategy=ABTest(header=("x-group", "b"), min_requests=100_000)))
+    await world.until(Phase.EXPOSED)
+    store.full = True
+    await store.add("orders", Verb.PAUSE.value, "ada", world.clock.now(), None, "")
+    await world.run(300)
+    assert len(world.reconciler._unrecorded["orders"].lines) <= 40
+    assert world.replies == []
+    store.full = False
+    await world.say(Verb.PROMOTE)
+    assert [reply.accepted for reply in world.replies] == [True, True], "nobody waits for an answer for ever"
+    release = await world.until(Phase.PROMOTED)
+    entries = await store.entries(release=release.name)
+    assert any("passes are missing here" in entry.text for entry in entries)
+    replayed = replay(release.name, entries)
+    assert replayed.matches, replayed.mismatches
+    assert replayed.gaps

@@ -352,7 +352,10 @@ def _ms(value: float | None) -> str:
 def replayed(found: Replayed) -> RenderableType:
     """Render what a replay found."""
     if found.matches:
-        return Text(f"{found.release}: all {found.passes:,} passes recomputed, every decision as recorded", "green")
+        whole = f"{found.release}: all {found.passes:,} passes recomputed, every decision as recorded"
+        if found.gaps:
+            whole += f"; at {found.gaps} places passes are missing, as `sternway release show {found.release}` tells"
+        return Text(whole, "yellow" if found.gaps else "green")
     head = f"{found.release}: {len(found.mismatches)} of {found.passes:,} passes came out differently"
     table = _table(">line", "at", "differs in", "recorded", "recomputed")
     for mismatch in found.mismatches:

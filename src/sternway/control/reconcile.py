@@ -17,6 +17,7 @@ from dataclasses import replace
 from sternway.clock import Clock
 from sternway.control.act import Actor
 from sternway.control.observe import Observer
+from sternway.control.unrecorded import Unrecorded
 from sternway.domain.releases import Decision, Observation, Progress, Reply
 from sternway.engine.exposure import reachable
 from sternway.engine.step import Step, step
@@ -43,7 +44,7 @@ class Reconciler:
         self._answer = answer
         self._progress: dict[str, Progress] = {}
         self._decisions: dict[str, Decision] = {}
-        self._unrecorded: dict[str, list[Entry]] = {}
+        self._unrecorded: dict[str, Unrecorded] = {}
 
     async def reconcile(self, service: str) -> float | None:
         """Take one pass; returns when to look again (seconds since the epoch)."""
@@ -91,9 +92,9 @@ class Reconciler:
         self._progress[before.service] = after.progress
         self._decisions[before.service] = after.decision
         changed = previous is None or _essence(previous) != _essence(after.decision)
-        waiting = self._unrecorded.setdefault(before.service, [])
+        waiting = self._unrecorded.setdefault(before.service, Unrecorded())
         if changed or _at_rest(before) != _at_rest(after.progress):
-            waiting.append(
+            waiting.add(
                 Entry(
                     service=before.service,
                     release=after.decision.release,
@@ -105,18 +106,17 @@ class Reconciler:
                     progress=after.progress,
                 )
             )
-        if not waiting:
+        if not waiting.lines:
             return ()
         try:
-            await self._journal.record(tuple(waiting), sync=changed or len(waiting) > 1)
+            await self._journal.record(waiting.entries(), sync=changed or len(waiting.lines) > 1)
         except StoreUnavailable:
             # The journal cannot be written. Nothing new is begun, but a rollback cannot be blocked:
             # traffic is taken away all the same, and the lines are kept and written first as soon as it can be.
             await self._actor.only_take_away(after.decision, seen)
             raise
-        replies = tuple(reply for entry in waiting if entry.decision for reply in entry.decision.replies)
-        waiting.clear()
-        return replies
+        del self._unrecorded[before.service]
+        return waiting.replies()
 
     async def _act(self, after: Step, seen: Observation) -> None:
         decision = after.decision

@@ -24,11 +24,12 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """What a replay found. `passes`: how many were recomputed."""
+    """What a replay found. passes: how many were recomputed. gaps: places where passes are missing in the journal."""
 
     release: str
     passes: int
     mismatches: tuple[Mismatch, ...]
+    gaps: int = 0
 
     @property
     def matches(self) -> bool:
@@ -43,19 +44,20 @@ def replay(release: str, entries: Sequence[Entry]) -> Replayed:
             f"the journal does not hold the whole of {release}",
             hint="old releases are rolled up: their decisions and final evidence stay, their single observations do not",
         )
-    count, mismatches = 0, []
+    count, gaps, mismatches = 0, 0, []
     for entry, again in passes(entries):
+        gaps += count > 0 and entry.before is not None  # passes before it could not be recorded
         count += 1
         if entry.decision is not None and again.decision != entry.decision:
             mismatches.append(_mismatch(entry, entry.decision, again.decision))
-    return Replayed(release=release, passes=count, mismatches=tuple(mismatches))
+    return Replayed(release=release, passes=count, mismatches=tuple(mismatches), gaps=gaps)
 
 
 def passes(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Step]]:
     """Recompute every pass from the first line of the release on; none where the journal does not hold it."""
     progress: Progress | None = None
     for entry in entries:
-        progress = progress or entry.before
+        progress = entry.before or progress
         if progress is None or entry.kind != "pass" or entry.observation is None or entry.decision is None:
             continue
         again = step(progress, entry.observation)
