@@ -17,6 +17,7 @@ from sternway.control.observe import Observer
 from sternway.control.outbox import Outbox
 from sternway.control.queue import UNEXPECTED_RETRY_S, WorkQueue
 from sternway.control.reconcile import Reconciler
+from sternway.control.trail import condense
 from sternway.domain.images import Images
 from sternway.domain.versions import SecretKey
 from sternway.errors import InvalidInput, SternwayError, StoreUnavailable, Temporary
@@ -72,7 +73,7 @@ class Sternway:
         self.paths = Paths.of(settings.home)
         self._say = say
         self._lock = StateLock(self.paths.state)
-        self.journal = SqlStore(self.paths.database)
+        self.journal = SqlStore(self.paths.database, condense=condense)
         self.history = GitHistory(
             source=settings.source,
             branch=settings.branch,

@@ -93,9 +93,15 @@ class History(Protocol):
         ...
 
 
+ROLLED_UP = "rolled up: "
+"""How the note begins that says that single passes of a release are gone."""
+EVIDENCE = "evidence"
+"""The kind of the line that keeps the evidence over time of a release whose single passes are gone, as JSON."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line of the journal. kind: pass, applied, failed, note. `seq` rises with every line.
+    """One line of the journal. kind: pass, applied, failed, note, evidence. `seq` rises with every line.
 
     progress: as it is after the line. Read back, only lines on which the release, its phase or its step changed have it.
     before: the progress that the first line of a release started from; the journal fills it in. Also of the first line after

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from sternway.domain.releases import Decision, Phase, Verb
 from sternway.errors import SternwayError
 from sternway.ports import Entry
+from sternway.store import SqlStore
 from sternway.store.lines import keep
+from sternway.testing import MemoryStore
 from store.conftest import Store
 from store.values import a_pass
 
@@ -163,6 +167,35 @@ async def test_roll_up_drops_passes_that_changed_nothing_and_says_so(store: Stor
     assert "rolled up: 18 passes" in left[-1].text
     assert left[2].progress == old[20].progress
     assert [e.at_s for e in await store.entries(release="orders-2")] == [30.0, 31.0]
+
+
+@pytest.mark.parametrize("kind", [SqlStore, MemoryStore], ids=["sqlite", "memory"])
+async def test_roll_up_keeps_the_evidence_of_what_it_drops(kind: type[Store], tmp_path: Path) -> None:
+    """Asked once, while every pass is still there; what came out stays, and makes the release no younger."""
+    asked: list[tuple[str, int]] = []
+
+    def condense(release: str, entries: Sequence[Entry]) -> str:
+        asked.append((release, len(entries)))
+        return f"evidence of {release}"
+
+    if kind is SqlStore:
+        store: Store = SqlStore(tmp_path / "journal.sqlite", condense=condense)
+    else:
+        store = MemoryStore(condense=condense)
+    await store.open()
+    await store.record([a_pass(float(s)) for s in range(10)])
+    await store.record([a_pass(30.0, release="orders-2")])
+
+    await store.roll_up(40.0, keep_releases=1)
+    await store.roll_up(50.0, keep_releases=1)
+
+    left = await store.entries(release="orders-1")
+    assert [(e.kind, e.at_s) for e in left] == [("pass", 0.0), ("pass", 9.0), ("evidence", 40.0), ("note", 40.0)]
+    assert left[2].text == "evidence of orders-1"
+    assert asked == [("orders-1", 10)]
+    await store.roll_up(100.0, keep_releases=1, forget_s=80.0)
+    assert await store.entries(release="orders-1") == ()
+    await store.close()
 
 
 async def test_roll_up_keeps_repeated_failures_once(store: Store) -> None:

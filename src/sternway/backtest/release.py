@@ -21,8 +21,10 @@ from sternway.backtest.tallied import Tallied
 from sternway.backtest.weight import RecordedWeight
 from sternway.domain.evidence import Counts, Evidence
 from sternway.domain.guards import ABTest, Canary, Guard
-from sternway.domain.judgements import Verdict
+from sternway.domain.judgements import Judgement, Verdict
+from sternway.domain.releases import Phase
 from sternway.domain.tallies import Question, Reading
+from sternway.domain.trails import TrailMaker
 
 STABLE, CANDIDATE = "stable", "candidate"
 QUIET_TICKS = 12
@@ -48,7 +50,15 @@ class Counting(Protocol):
 class ReleaseReplay:
     """What a Guard would have done with one release, and the rules to compare it with."""
 
-    def __init__(self, name: str, guard: Guard, counting: Callable[[], Counting], rules: tuple[Chosen, ...]) -> None:
+    def __init__(
+        self,
+        name: str,
+        guard: Guard,
+        counting: Callable[[], Counting],
+        rules: tuple[Chosen, ...],
+        *,
+        trail: TrailMaker | None = None,
+    ) -> None:
         self._name = name
         self._guard = guard
         self._make_counting = counting
@@ -69,6 +79,7 @@ class ReleaseReplay:
         self._began_s: float | None = None
         self._decided_s: float | None = None
         self._reason = ""
+        self._trail = trail
         self.last_t = float("-inf")
         self.tallies: bool | None = None
 
@@ -108,6 +119,7 @@ class ReleaseReplay:
             reason=reason,
             began_s=self._began_s,
             compare=tuple((label, rule.said()) for label, rule in self._rules),
+            trail=self._trail.trail() if self._trail is not None else None,
         )
 
     def _ended(self) -> tuple[Said, str]:
@@ -168,6 +180,7 @@ class ReleaseReplay:
         self._evidence, judged = judgement.judge(
             settings, self._evidence, reading, now_s=now_s, concurrent=self._weight.concurrent
         )
+        self._follow(now_s, judged)
         if judged.verdict is Verdict.HARMFUL:
             self._decided_s = now_s
             self._reason = self._tallied.sentence(judged) if self._tallied else judged.sentence
@@ -180,6 +193,16 @@ class ReleaseReplay:
             self._away_until_s = now_s + self._guard.withdraw_s
             self._withdrawals += 1
             self._reason = self._tallied.sentence(judged) if self._tallied else judged.sentence
+
+    def _follow(self, now_s: float, judged: Judgement) -> None:
+        if self._trail is None:
+            return
+        if judged.verdict is Verdict.HARMFUL:
+            phase = Phase.ROLLED_BACK
+        else:
+            away = self._away_until_s is not None or judged.verdict is Verdict.SUSPECT
+            phase = Phase.WITHDRAWN if away else Phase.EXPOSED
+        self._trail.look(now_s, phase.value, self._weight.percent if phase is Phase.EXPOSED else 0.0, judged)
 
     def _read(self, second: Second, answers: list[Answer], counts: list[Count], *, away: bool) -> Reading:
         """Count the tick by the judge's question, without the candidate's answers while it is withdrawn."""

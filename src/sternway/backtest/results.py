@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from statistics import median
 
 from sternway.backtest.peers.rule import Ruled, Said
+from sternway.domain.trails import Trail
 
 SECONDS_DIGITS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backtested:
-    """One release. began_s: the second in which the candidate gave its first answer; compare: (label, what the rule said)."""
+    """One release. began_s: the second in which the candidate gave its first answer; compare: (label, what the rule said).
+
+    trail: the evidence over time, of the release that was asked for.
+    """
 
     release: str
     verdict: Said
@@ -24,6 +28,7 @@ class Backtested:
     reason: str
     began_s: float | None
     compare: tuple[tuple[str, Ruled], ...] = ()
+    trail: Trail | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

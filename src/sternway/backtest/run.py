@@ -14,14 +14,23 @@ from sternway.backtest.peers import Chosen
 from sternway.backtest.release import Counting, ReleaseReplay
 from sternway.backtest.results import Backtested
 from sternway.domain.guards import Guard
+from sternway.domain.trails import TrailMaker
 
 AT_ONCE = 1000
 
 
 def backtest(
-    lines: Iterable[Line], guard: Guard, *, counting: Callable[[], Counting], rules: tuple[Chosen, ...] = ()
+    lines: Iterable[Line],
+    guard: Guard,
+    *,
+    counting: Callable[[], Counting],
+    rules: tuple[Chosen, ...] = (),
+    follow: str | None = None,
 ) -> tuple[Backtested, ...]:
-    """Replay every release, in the order of their first lines. Raises InvalidInput at the first line that is wrong."""
+    """Replay every release, in the order of their first lines. Raises InvalidInput at the first line that is wrong.
+
+    follow: the release whose evidence over time is wanted.
+    """
     replays: dict[str, ReleaseReplay] = {}
     active: OrderedDict[str, ReleaseReplay] = OrderedDict()
     latest = ""
@@ -37,7 +46,8 @@ def backtest(
             else:
                 replay = replays.get(latest)
                 if replay is None:
-                    replay = replays[latest] = ReleaseReplay(latest, guard, counting, rules)
+                    trail = TrailMaker(latest) if latest == follow else None
+                    replay = replays[latest] = ReleaseReplay(latest, guard, counting, rules, trail=trail)
                 else:
                     _check_mutes(line, told, guard, replay)
                 active[latest] = replay

@@ -249,6 +249,7 @@ def check(
     epilog=_example(
         "sternway backtest history.jsonl --guard guard.yaml",
         "sternway backtest *.jsonl --guard shop/deploy --service orders --compare flagger,argo,kayenta",
+        "sternway backtest history.jsonl --guard guard.yaml --plot orders-17 orders-17.svg",
         "zcat old.jsonl.gz | sternway backtest - --guard guard.yaml --compare flagger:interval=10s,threshold=1 -o json",
     ),
 )
@@ -262,6 +263,14 @@ def backtest(
         list[str] | None,
         typer.Option("--compare", help="Rules to compare with: flagger, argo, kayenta.", show_default="none"),
     ] = None,
+    plot: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            "--plot",
+            metavar="RELEASE FILE",
+            help="Draw the evidence of a release as FILE.svg or FILE.png, or here: `-`.",
+        ),
+    ] = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Say what a Guard would have done with recorded releases and when, and what other tools' rules would have done.
@@ -270,7 +279,7 @@ def backtest(
     """
     from sternway.cli import backtesting  # noqa: PLC0415  see the package
 
-    raise typer.Exit(backtesting.run(files, guard, service=service, compare=compare or (), output=output))
+    raise typer.Exit(backtesting.run(files, guard, service=service, compare=compare or (), plot=plot, output=output))
 
 
 @set_app.command(

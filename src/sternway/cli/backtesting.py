@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +29,21 @@ if TYPE_CHECKING:
 STDIN = "-"
 
 
-def run(files: Sequence[str], guard: Path, *, service: str | None, compare: Sequence[str], output: Output) -> Code:
+def run(
+    files: Sequence[str],
+    guard: Path,
+    *,
+    service: str | None,
+    compare: Sequence[str],
+    plot: tuple[str, str] | None,
+    output: Output,
+) -> Code:
     """Print what the Guard, and the rules to compare it with, would have done with every release."""
     chosen = choose_rules(compare)
-    found = backtest(lines_of(files), read_guard(guard, service), counting=Recorded, rules=chosen)
+    follow = plot[0] if plot else None
+    found = backtest(lines_of(files), read_guard(guard, service), counting=Recorded, rules=chosen, follow=follow)
+    if plot is not None and not (plot[1] == "-" and output is Output.JSON):
+        _plot(found, *plot)
     if output is Output.JSON:
         print(json.dumps([as_json(one, compared=bool(chosen)) for one in found], indent=2, ensure_ascii=False))
         return Code.OK
@@ -41,6 +53,17 @@ def run(files: Sequence[str], guard: Path, *, service: str | None, compare: Sequ
     show(_releases(found))
     show(_summaries(summaries(found)))
     return Code.OK
+
+
+def _plot(found: Sequence[Backtested], release: str, where: str) -> None:
+    """Write the picture of one release's evidence."""
+    trail = next((one.trail for one in found if one.trail is not None), None)
+    if trail is None:
+        fix = suggest(release, [one.release for one in found])
+        raise InvalidInput((Problem(file="--plot", message=f"the recording holds no release {release}", fix=fix),))
+    from sternway.cli.plotting import plot  # noqa: PLC0415  see the package
+
+    plot(trail, where)
 
 
 class Recorded:
@@ -140,6 +163,8 @@ def as_json(found: Backtested, *, compared: bool) -> dict[str, Any]:
         "requests": found.requests,
         "reason": found.reason,
     }
+    if found.trail is not None:
+        told["trail"] = asdict(found.trail)
     if compared:
         told["compare"] = {
             label: {

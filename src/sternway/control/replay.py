@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from sternway.domain.releases import Decision, Progress
 from sternway.engine.step import Step, step
 from sternway.errors import Refused
-from sternway.ports import Entry
+from sternway.ports import ROLLED_UP, Entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Replayed:
 
 def replay(release: str, entries: Sequence[Entry]) -> Replayed:
     """Fold the recorded observations again. Raises Refused when the journal does not hold the whole release."""
-    if all(entry.before is None for entry in entries):
+    if all(entry.before is None for entry in entries) or rolled_up(entries):
         raise Refused(
             f"the journal does not hold the whole of {release}",
             hint="old releases are rolled up: their decisions and final evidence stay, their single observations do not",
@@ -51,6 +51,11 @@ def replay(release: str, entries: Sequence[Entry]) -> Replayed:
         if entry.decision is not None and again.decision != entry.decision:
             mismatches.append(_mismatch(entry, entry.decision, again.decision))
     return Replayed(release=release, passes=count, mismatches=tuple(mismatches), gaps=gaps)
+
+
+def rolled_up(entries: Sequence[Entry]) -> bool:
+    """Whether single passes of the release are gone, so that it cannot be recomputed."""
+    return any(entry.kind == "note" and entry.text.startswith(ROLLED_UP) for entry in entries)
 
 
 def passes(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Step]]:

@@ -67,8 +67,9 @@ class _Look:
 class TrailMaker:
     """Gathers looks in the order of time, within bounds: when there are many, every second one goes."""
 
-    def __init__(self, release: str) -> None:
+    def __init__(self, release: str, *, at_most: int = LOOKS_AT_MOST) -> None:
         self._release = release
+        self._at_most = at_most
         self._looks: list[_Look] = []
         self._stretches: list[Stretch] = []
         self._names: dict[tuple[str, str], None] = {}
@@ -88,7 +89,7 @@ class TrailMaker:
             self._names.setdefault(key)
             rows[key] = (one.needed, one.e_value, one.suspects_at, one.exposure_e_value)
         self._looks.append(_Look(at_s=at_s, percent=percent, rows=rows, marks=begins))
-        if len(self._looks) > 2 * LOOKS_AT_MOST:
+        if len(self._looks) > 2 * self._at_most:
             self._thin()
 
     def over(self, at_s: float) -> None:
@@ -98,7 +99,7 @@ class TrailMaker:
 
     def trail(self) -> Trail:
         """Everything so far."""
-        while len(self._looks) > LOOKS_AT_MOST:
+        while len(self._looks) > self._at_most:
             self._thin()
         looks = self._looks
         return Trail(
@@ -127,5 +128,5 @@ class TrailMaker:
 
     def _thin(self) -> None:
         kept = [look for at, look in enumerate(self._looks) if look.marks or at % 2 == 0]
-        few = len(kept) <= LOOKS_AT_MOST or len(kept) < 0.75 * len(self._looks)
+        few = len(kept) <= self._at_most or len(kept) < 0.75 * len(self._looks)
         self._looks = kept if few else self._looks[::2]

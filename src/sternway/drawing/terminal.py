@@ -35,7 +35,7 @@ def lines(trail: Trail, *, columns: int, ascii_only: bool = False) -> Iterator[s
     letters = ASCII if ascii_only else Letters()
     width = max(NARROWEST, columns - LABEL - 1)
     start_s, end_s = span_s(trail)
-    times = [start_s + (end_s - start_s) * (column + 0.5) / width for column in range(width)]
+    times = [start_s + (end_s - start_s) * (column + 1) / width for column in range(width)]
     if not trail.tracks:
         yield "nothing was judged yet"
         return
@@ -65,8 +65,12 @@ def _panel(trail: Trail, track: Track, times: Sequence[float], letters: Letters)
         return ROWS - 1 - round(height(value, highest) * (ROWS - 1))
 
     def draw(values: Sequence[float], letter: str) -> None:
+        before = 0
         for column, at_s in enumerate(times):
-            cells[row(_at(trail, values, at_s))][column] = letter
+            until = bisect_right(trail.times_s, at_s)
+            # A peak between two columns would not be seen otherwise.
+            cells[row(max(values[min(before, until - 1) : until]))][column] = letter
+            before = until
 
     draw(track.suspects_at, letters.suspects)
     draw([track.needed] * len(trail.times_s), letters.condemns)

@@ -12,9 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sternway.domain.releases import Decision, Progress
-from sternway.ports import Entry
-
-ROLLED_UP = "rolled up: "
+from sternway.ports import EVIDENCE, ROLLED_UP, Entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +59,16 @@ def rolled_up(release: str, service: str, *, dropped: int, now_s: float) -> Line
     """Build the note that tells a reader why a release cannot be replayed any more."""
     text = f"{ROLLED_UP}{dropped} passes that changed nothing are dropped; this release cannot be replayed any more"
     return Line(entry=Entry(service=service, release=release, kind="note", at_s=now_s, text=text), essential=True)
+
+
+def no_trail(release: str, entries: Sequence[Entry]) -> str:  # noqa: ARG001  the form of what condenses
+    """Keep nothing of a release's evidence over time when its single passes go."""
+    return ""
+
+
+def evidence(release: str, service: str, text: str, *, now_s: float) -> Line:
+    """Build the line that keeps what the evidence was, when single passes go."""
+    return Line(entry=Entry(service=service, release=release, kind=EVIDENCE, at_s=now_s, text=text), essential=True)
 
 
 def _line(entry: Entry, latest: Latest) -> Line:

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
+from sternway.ports import EVIDENCE, ROLLED_UP, Entry
 from sternway.store import schema
 from sternway.store.dialects import give_back
-from sternway.store.lines import ROLLED_UP, Line, rolled_up
+from sternway.store.lines import Line, evidence, rolled_up
 from sternway.store.schema import entries
 from sternway.store.texts import Texts, Writing
 from sternway.store.worker import Worker
@@ -51,12 +52,17 @@ class OldRelease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollUp:
-    """One round. `append` writes lines within a transaction of the writer."""
+    """One round. `append` writes lines within a transaction of the writer, `read` reads those of a release.
+
+    condense: makes a release's evidence over time out of its lines, in a few kilobytes.
+    """
 
     writer: Worker
     reader: Worker
     texts: Texts
     append: Callable[[Connection, Writing, Sequence[Line]], None]
+    read: Callable[[str], tuple[Entry, ...]]
+    condense: Callable[[str, Sequence[Entry]], str]
 
     async def run(self, limits: Limits) -> None:
         """Forget what may be forgotten."""
@@ -64,11 +70,12 @@ class RollUp:
         await self._delete(idle & ~entries.c.essential & (entries.c.at_s < limits.now_s - IDLE_S))
         await self._delete(idle & (entries.c.at_s < limits.now_s - limits.keep_s))
         for release in await self.reader.run(self._old_releases):
-            of_release = (entries.c.service == release.service) & (entries.c.release == release.name)
+            of_release = _of(release)
             if release.last_s < limits.now_s - limits.forget_s and release.rank >= limits.keep_releases:
                 await self._delete(of_release)
             elif release.rank >= limits.keep_releases or release.last_s < limits.now_s - limits.keep_s:
-                await self.writer.run(self._say_so, release, limits.now_s)
+                told = await self.reader.run(self._condensed, release)
+                await self.writer.run(self._say_so, release, told, limits.now_s)
                 await self._delete(of_release & ~entries.c.essential)
         await self._forget_interned()
         while await self.writer.run(self._give_back):
@@ -86,7 +93,7 @@ class RollUp:
     def _old_releases(self) -> list[OldRelease]:
         query = (
             select(entries.c.service, entries.c.release, func.max(entries.c.seq), func.max(entries.c.at_s))
-            .where(entries.c.release.is_not(None), entries.c.text.not_like(f"{ROLLED_UP}%"))
+            .where(entries.c.release.is_not(None), entries.c.text.not_like(f"{ROLLED_UP}%"), entries.c.kind != EVIDENCE)
             .group_by(entries.c.service, entries.c.release)
             .order_by(func.min(entries.c.seq).desc())
         )
@@ -100,15 +107,21 @@ class RollUp:
                 old.append(OldRelease(service=service, name=name, rank=rank, last=last, last_s=last_s))
         return old
 
-    def _say_so(self, release: OldRelease, now_s: float) -> None:
+    def _condensed(self, release: OldRelease) -> str:
+        """Before single passes go for the first time: what they say of the evidence."""
+        with self.reader.reading() as connection:
+            going = connection.scalar(select(func.count()).where(_of(release) & ~entries.c.essential))
+        return self.condense(release.name, self.read(release.name)) if going else ""
+
+    def _say_so(self, release: OldRelease, told: str, now_s: float) -> None:
         """Before the first line goes: keep the last one, and leave a note."""
         with self.writer.transaction() as connection:
             connection.execute(update(entries).where(entries.c.seq == release.last).values(essential=True))
-            of_release = (entries.c.service == release.service) & (entries.c.release == release.name)
-            dropped = connection.scalar(select(func.count()).where(of_release & ~entries.c.essential))
+            dropped = connection.scalar(select(func.count()).where(_of(release) & ~entries.c.essential))
             if dropped:
                 note = rolled_up(release.name, release.service, dropped=dropped, now_s=now_s)
-                self.append(connection, self.texts.writing(), [note])
+                kept = evidence(release.name, release.service, told, now_s=now_s)
+                self.append(connection, self.texts.writing(), [*([kept] if told else []), note])
 
     async def _forget_interned(self) -> None:
         """Look long on the reader, while `touched` notes what the writer needs meanwhile; then delete."""
@@ -134,3 +147,7 @@ class RollUp:
     def _give_back(self) -> bool:
         with self.writer.transaction() as connection:
             return give_back(connection)
+
+
+def _of(release: OldRelease) -> ColumnElement[bool]:
+    return (entries.c.service == release.service) & (entries.c.release == release.name)

@@ -7,7 +7,7 @@ a person who looks at the history delays no rollback.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select,
 from sternway.domain.releases import Command, Decision, Observation, Progress, Verb
 from sternway.ports import Entry
 from sternway.store import schema
-from sternway.store.lines import Latest, Line, keep, storable
+from sternway.store.lines import Latest, Line, keep, no_trail, storable
 from sternway.store.migrate import migrate
 from sternway.store.rollup import Limits, RollUp
 from sternway.store.texts import Texts, Writing
@@ -42,9 +42,13 @@ _COMMANDS = (
 
 
 class SqlStore:
-    """See the module. `url_or_path`: a database URL, or the path of an SQLite file in a folder that exists."""
+    """See the module. `url_or_path`: a database URL, or the path of an SQLite file in a folder that exists.
 
-    def __init__(self, url_or_path: str | Path) -> None:
+    condense: see `sternway.store.rollup`.
+    """
+
+    def __init__(self, url_or_path: str | Path, *, condense: Callable[[str, Sequence[Entry]], str] = no_trail) -> None:
+        self._condense = condense
         self._writer = Worker(url_or_path)
         self._reader = Worker(url_or_path)
         self._texts = Texts()  # of the writer
@@ -117,7 +121,14 @@ class SqlStore:
     ) -> None:
         """Bound the journal's growth: see `sternway.store.rollup`."""
         limits = Limits(now_s=now_s, keep_releases=keep_releases, keep_s=keep_s, forget_s=forget_s)
-        await RollUp(writer=self._writer, reader=self._reader, texts=self._texts, append=self._append).run(limits)
+        await RollUp(
+            writer=self._writer,
+            reader=self._reader,
+            texts=self._texts,
+            append=self._append,
+            read=self._of_release,
+            condense=self._condense,
+        ).run(limits)
 
     # What follows runs on the threads.
 
@@ -167,6 +178,11 @@ class SqlStore:
     def _entries(self, query: Select[Any]) -> tuple[Entry, ...]:
         with self._reader.reading() as connection:
             return tuple(self._entry(connection, row) for row in connection.execute(query).all())
+
+    def _of_release(self, release: str) -> tuple[Entry, ...]:
+        return self._entries(
+            select(schema.entries).where(schema.entries.c.release == release).order_by(schema.entries.c.seq)
+        )
 
     def _entry(self, connection: Connection, row: Row[Any]) -> Entry:
         def read(kind: type, text: str | None) -> Any:

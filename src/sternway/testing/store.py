@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sternway.domain.releases import Command, Progress, Verb
-from sternway.ports import Entry
-from sternway.store.lines import ROLLED_UP, Latest, Line, keep, rolled_up, storable
+from sternway.ports import EVIDENCE, ROLLED_UP, Entry
+from sternway.store.lines import Latest, Line, evidence, keep, no_trail, rolled_up, storable
 from sternway.store.rollup import IDLE_S
 
 
 class MemoryStore:
     """Forgets everything with the process. `lines` and `commands` may be looked at."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, condense: Callable[[str, Sequence[Entry]], str] = no_trail) -> None:
+        self._condense = condense
         self.lines: list[Line] = []
         self.commands: list[Command] = []
         self._progress: dict[str, Progress] = {}
@@ -90,7 +91,7 @@ class MemoryStore:
         ranks: dict[str, int] = {}
         for service, release in reversed(dict.fromkeys((e.service, e.release) for e in self._entries() if e.release)):
             rank = ranks[service] = ranks.get(service, -1) + 1
-            age_s = now_s - max(e.at_s for e in self._entries(service, release) if not e.text.startswith(ROLLED_UP))
+            age_s = now_s - max(e.at_s for e in self._entries(service, release) if not _added_later(e))
             if rank and rank >= keep_releases and age_s > forget_s:
                 gone = self._entries(service, release)
                 self.lines = [line for line in self.lines if line.entry not in gone]
@@ -108,14 +109,21 @@ class MemoryStore:
 
     def _roll_up(self, service: str, release: str, now_s: float) -> None:
         mine = [line for line in self.lines if (line.entry.service, line.entry.release) == (service, release)]
-        last = max(line.entry.seq for line in mine if not line.entry.text.startswith(ROLLED_UP))
+        last = max(line.entry.seq for line in mine if not _added_later(line.entry))
         gone = {line.entry.seq for line in mine if not line.essential} - {last}
         if gone:
             left = [line for line in self.lines if line.entry.seq not in gone]
             self.lines = [replace(line, essential=True) if line.entry.seq == last else line for line in left]
-            self._append([rolled_up(release, service, dropped=len(gone), now_s=now_s)])
+            told = self._condense(release, [line.entry for line in mine])
+            kept = [evidence(release, service, told, now_s=now_s)] if told else []
+            self._append([*kept, rolled_up(release, service, dropped=len(gone), now_s=now_s)])
 
     def _append(self, lines: Sequence[Line]) -> None:
         for line in lines:
             self._seq += 1
             self.lines.append(replace(line, entry=replace(line.entry, seq=self._seq)))
+
+
+def _added_later(entry: Entry) -> bool:
+    """Whether a roll-up wrote the line."""
+    return entry.kind == EVIDENCE or entry.text.startswith(ROLLED_UP)

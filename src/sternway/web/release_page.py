@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from sternway.control.status import ReleaseView
 from sternway.domain.releases import Decision, Observation, Phase
 from sternway.domain.versions import ConfigFile, EnvVar, Version
-from sternway.ports import Entry
+from sternway.ports import EVIDENCE, Entry
 
 _LONGEST = 60
 
@@ -136,7 +136,7 @@ class _Teller:
             if not (entry.text.startswith("traffic:") and self._share_said and "workloads:" not in entry.text):
                 yield Moment(at_s=entry.at_s, kind="applied", text=entry.text)
             self._share_said = True
-        elif entry.kind != "pass":
+        elif entry.kind not in ("pass", EVIDENCE):
             kind = entry.kind if entry.kind == "failed" else "note"
             yield Moment(at_s=entry.at_s, kind=kind, text=entry.text)
         if entry.decision is not None and entry.observation is not None:
