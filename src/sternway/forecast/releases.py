@@ -18,13 +18,13 @@ from sternway.domain.guards import Canary, CanaryStep, Guard, Until
 from sternway.engine.advance import MANY_WITHDRAWALS
 from sternway.engine.exposure import SECOND_LOOK, percent_of_second_look, percent_of_steps
 from sternway.judgement import begin, columns
-from sternway.judgement.asking import arms_beside
+from sternway.judgement.asking import arms_beside, has_history
 from sternway.judgement.blocks import Bools
 from sternway.judgement.bounds import SURE, excesses
 from sternway.judgement.budget import budget
 from sternway.judgement.columns import Batch, Columns
 from sternway.judgement.comparison import ERRORS
-from sternway.judgement.rounds import PLACEBO_ARMS
+from sternway.judgement.rounds import PLACEBO_ARMS, RaceColumns
 from sternway.stats.exact import Floats, Ints
 from sternway.stats.wealth import total
 
@@ -94,7 +94,15 @@ class Releases:
         self._guard = guard
         self._traffic = traffic
         self._random = np.random.Generator(np.random.PCG64(seed))
-        self._spent = budget(guard.judge, history=not guard.keeps_control)
+        self._evidence = begin(
+            guard.judge,
+            stable="stable",
+            candidate="candidate",
+            stable_ms=(),
+            before=traffic.before,
+            control=guard.keeps_control,
+        )
+        self._spent = budget(guard.judge, history=has_history(self._evidence))
         self._canary = isinstance(guard.strategy, Canary)
         self._steps: tuple[CanaryStep, ...] = guard.strategy.steps if isinstance(guard.strategy, Canary) else ()
         self._control = guard.bake_control_percent if self._canary else 0.0
@@ -114,15 +122,7 @@ class Releases:
         return ended
 
     def _start(self, error: Floats, held: Bools) -> _Rows:
-        size, traffic = error.size, self._traffic
-        evidence = begin(
-            self._guard.judge,
-            stable="stable",
-            candidate="candidate",
-            stable_ms=(),
-            before=traffic.before,
-            control=self._guard.keeps_control,
-        )
+        size = error.size
         zeros = np.zeros(size)
         return _Rows(
             row=np.arange(size),
@@ -140,7 +140,7 @@ class Releases:
             requests=zeros.copy(),
             bad=zeros.copy(),
             unrescued=zeros.copy(),
-            evidence=columns.pack([evidence] * size),
+            evidence=columns.pack([self._evidence] * size),
         )
 
     def _look(self, rows: _Rows) -> None:
@@ -172,6 +172,7 @@ class Releases:
         p, random = self._traffic.stable_error, self._random
         cut = np.array([arms_beside(percent) for percent in rows.percent.tolist()]).reshape(-1, 2)
         cut[columns.covered(rows.evidence)] = 0.0
+        kinds = len(rows.evidence.race.names)
         share = np.where(np.arange(PLACEBO_ARMS) < cut[:, :1], cut[:, 1:], 0.0)
         share = np.concatenate((share, np.maximum(0.0, 1.0 - share.sum(axis=1, keepdims=True))), axis=1)
         expected = theirs[:, None] * share
@@ -179,17 +180,17 @@ class Releases:
         totals = random.poisson(expected * (1.0 - p)) + bads
         errors = np.stack((answered, bad, totals.sum(axis=1), bads.sum(axis=1)), axis=1).astype(np.int64)
         kind, none = rows.evidence.kind, np.zeros_like(errors)
+        arms = np.stack((totals[:, :-1], bads[:, :-1]), axis=2).astype(np.int64)
         compared = [errors if one.name == ERRORS else none for one in kind.compared]
         limited = [errors if one.name == ERRORS else none for one in kind.limited]
-        size, arms = rows.row.size, np.stack((totals[:, :-1], bads[:, :-1]), axis=2).astype(np.int64)
-        races = [race.name == ERRORS for race in (kind.race, *kind.others)]
+        size = rows.row.size
         return Batch(
             start_s=start_s,
             answered=answered > 0,
-            errors=np.stack([errors if asked else none for asked in races], axis=1),
+            errors=_first_of(errors, kinds),
             compared=np.stack(compared, axis=1) if compared else np.zeros((size, 0, 4), dtype=np.int64),
             limited=np.stack(limited, axis=1) if limited else np.zeros((size, 0, 4), dtype=np.int64),
-            arms=np.stack([arms if asked else np.zeros_like(arms) for asked in races], axis=1),
+            arms=_first_of(arms, kinds),
         )
 
     def _decide(self, rows: _Rows, ended: Ended) -> Bools:
@@ -289,7 +290,7 @@ class Releases:
         return left
 
     def _concurrent(self, rows: _Rows) -> Bools:
-        return ~rows.baking if self._control <= 0.0 else np.ones(rows.row.shape, dtype=bool)
+        return np.ones(rows.row.shape, dtype=bool) if self._guard.keeps_control else ~rows.baking
 
     def _suffer(self, rows: _Rows, answered: Any, bad: Any) -> None:
         """Count the candidate's answers, and the bad ones that the shield's budget would not cover."""
@@ -316,14 +317,25 @@ def _kept(rows: _Rows, at: Ints) -> _Rows:
     return _Rows(**changes, evidence=_taken(rows.evidence, at))
 
 
-_SHARED = frozenset({"kind", "slow", "historic", "limit"})
+def _first_of(counts: Ints, kinds: int) -> Ints:
+    """[R, …] -> [R, kinds, …] Count as all errors, and none of a kind that counts alone."""
+    found = np.zeros((counts.shape[0], kinds, *counts.shape[1:]), dtype=np.int64)
+    found[:, 0] = counts
+    return found
+
+
+_SHARED = frozenset({"kind", "names", "slow", "historic", "limit"})
 """Columns that belong to the criteria, not to the releases."""
 
 
 def _taken(value: _T, at: Ints) -> _T:
+    """Take some releases; the races of each stand side by side."""
     changes: dict[str, Any] = {}
     for field in fields(value):  # type: ignore[arg-type]  # a dataclass of arrays
         part = getattr(value, field.name)
-        if field.name not in _SHARED:
+        if isinstance(part, RaceColumns):
+            each = len(part.names)
+            changes[field.name] = _taken(part, (at[:, None] * each + np.arange(each)).ravel())
+        elif field.name not in _SHARED:
             changes[field.name] = _taken(part, at) if is_dataclass(part) else part[at]
     return replace(value, **changes)  # type: ignore[type-var]

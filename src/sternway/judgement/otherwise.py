@@ -23,7 +23,7 @@ from sternway.judgement.asking import has_history, question
 from sternway.judgement.blocks import CANDIDATE_BAD, CANDIDATE_TOTAL, MAX_BLOCK_S, STABLE_TOTAL, Bools
 from sternway.judgement.budget import budget
 from sternway.judgement.columns import Batch, Standing
-from sternway.judgement.comparison import ERRORS
+from sternway.judgement.comparison import ERRORS, is_slow
 from sternway.judgement.counting import count
 from sternway.stats.exact import Ints
 
@@ -70,7 +70,7 @@ def spared(
             break
         tried = np.unique(np.linspace(below + 1, more_good, AT_ONCE).astype(np.int64))
         more_good = with_good(tried)
-    sentence = _spared_words(judged.verdict, fewer_bad, more_good, bad="bad" if name == ERRORS else "slow")
+    sentence = _spared_words(judged.verdict, fewer_bad, more_good, bad="slow" if is_slow(name) else "bad")
     return Otherwise(sentence=sentence, fewer_bad=fewer_bad, more_good=more_good) if sentence else None
 
 
@@ -94,7 +94,8 @@ def to_come(settings: JudgeSettings, evidence: Evidence, *, candidate_percent: f
 def _ask(
     settings: JudgeSettings, states: Sequence[Evidence], batch: Batch, *, now_s: float, concurrent: bool
 ) -> Standing:
-    spent, beside = budget(settings, history=has_history(states[0])), np.full(len(states), concurrent)
+    spent = budget(settings, history=has_history(states[0]))
+    beside = np.full(len(states), concurrent)
     times = np.full(len(states), now_s)
     after = columns.fold(settings, spent, columns.pack(states), batch, now_s=times, concurrent=beside)
     return columns.stand(spent, after, concurrent=beside)
@@ -109,14 +110,14 @@ def _bad_in_blocks(evidence: Evidence, name: str) -> int:
     """How many bad answers of the candidate are counted but not weighed yet."""
     blocks = [one.block for one in evidence.compared if one.name == name]
     blocks += [one.block for one in evidence.limited if one.name == name]
-    blocks += [race.block for race in (evidence.race, *evidence.others) if race.name == name]
+    blocks += [one.block for one in (evidence.race, *evidence.others) if one.name == name]
     return max((block.candidate_bad for block in blocks), default=0)
 
 
 def _bad_in(batch: Batch, evidence: Evidence, name: str) -> int:
     """How many bad answers of the candidate were counted since the last look."""
     races = (evidence.race, *evidence.others)
-    rows = [row for race, row in zip(races, batch.errors[0], strict=True) if race.name == name]
+    rows = [row for one, row in zip(races, batch.errors[0], strict=True) if one.name == name]
     rows += [row for one, row in zip(evidence.compared, batch.compared[0], strict=True) if one.name == name]
     rows += [row for one, row in zip(evidence.limited, batch.limited[0], strict=True) if one.name == name]
     return max((int(row[CANDIDATE_BAD]) for row in rows), default=0)
@@ -163,7 +164,7 @@ def _with_fewer_bad(evidence: Evidence, name: str, fewer: int) -> Evidence:
     def lessened(block: Counts) -> Counts:
         return replace(block, candidate_bad=max(0, block.candidate_bad - fewer))
 
-    def eased(race: Race) -> Race:
+    def in_race(race: Race) -> Race:
         if race.name != name or not race.arms:
             return race
         lead = replace(race.arms[0], bad=max(0, race.arms[0].bad - fewer))
@@ -171,8 +172,8 @@ def _with_fewer_bad(evidence: Evidence, name: str, fewer: int) -> Evidence:
 
     return replace(
         evidence,
-        race=eased(evidence.race),
-        others=tuple(eased(race) for race in evidence.others),
+        race=in_race(evidence.race),
+        others=tuple(in_race(race) for race in evidence.others),
         compared=tuple(replace(c, block=lessened(c.block)) if c.name == name else c for c in evidence.compared),
         limited=tuple(replace(c, block=lessened(c.block)) if c.name == name else c for c in evidence.limited),
     )
