@@ -211,3 +211,20 @@ def read_until(terminal: int, wanted: str | None) -> str:
             break
         text += data.decode(errors="replace")
     return text
+
+
+def test_check_foresees_how_soon_a_fault_is_found(tmp_path: Path):
+    """At a stated traffic: requests and time for each size of fault, what is missed, and the blind time; also as JSON."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    result = CliRunner().invoke(app, ["check", str(tmp_path), "--rps", "50"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    assert "how soon a fault is found, at 50 requests/s as stated (errors of stable: 0.1 % assumed)" in result.stdout
+    for words in ("0.5 % errors, first step", "total failure, on the way up", "blind time: "):
+        assert words in result.stdout
+    (found,) = json.loads(CliRunner().invoke(app, ["check", str(tmp_path), "--rps", "50", "-o", "json"]).stdout)[
+        "forecasts"
+    ]
+    assert (found["service"], found["rate_per_s"], found["assumed"]) == ("orders", 50.0, True)
+    assert [one["error"] for one in found["faults"]] == [0.005, 0.01, 0.05, 1.0]
+    assert found["faults"][3]["ramp"]["withdrawn"] == 1.0

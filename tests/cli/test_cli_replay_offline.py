@@ -84,3 +84,23 @@ def test_where_no_platform_ever_was_the_answer_says_so(tmp_path: Path):
     done = replay(tmp_path, "orders-1")
     assert done.returncode == 3
     assert "sternway up" in done.stderr
+
+
+def test_the_evidence_of_a_stopped_platforms_release_is_plotted(folder: Path):
+    """The story needs the platform, the course of the evidence only its journal."""
+    picture = folder / "orders-1.svg"
+    command = [
+        sys.executable,
+        "-m",
+        "sternway.cli",
+        "-C",
+        str(folder),
+        "release",
+        "show",
+        "orders-1",
+        "--plot",
+        str(picture),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "orders-1: evidence over time" in picture.read_text()
