@@ -9,10 +9,11 @@ from typing import Annotated
 
 import pytest
 import typer
-from running_platform import Served
+from running_platform import FILES, Served
 from typer.testing import CliRunner, Result
 
 from sternway.cli import plotting
+from sternway.cli.foreseeing import KNOWN_FROM
 from sternway.cli.plotting import TERMINAL, WithPlot
 from sternway.domain.releases import Phase
 from sternway.domain.trails import Stretch, Track, Trail
@@ -98,3 +99,15 @@ def test_a_release_of_a_running_platform_is_plotted(served: Served, sternway: Ru
     assert written.exit_code == 0
     assert "Evidence over time" not in written.stdout
     assert "orders-1: evidence over time" in (tmp_path / "a.svg").read_text()
+
+
+def test_check_takes_the_traffic_from_the_platform_that_runs_there(served: Served, sternway: Run, folder: Path):
+    """No --rps is needed beside a platform: its rate, and how stable answers, are what it sees."""
+    served.call(served.platform.run(15))
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    (told,) = json.loads(sternway("check", str(folder), "-o", "json").stdout)["forecasts"]
+    status = json.loads(sternway("status", "-o", "json").stdout)["services"][0]
+    assert told["source"] == "as the platform sees now"
+    assert told["rate_per_s"] == pytest.approx(status["rate_per_s"], rel=0.05)
+    assert told["assumed"] == (status["stable_answers"] < KNOWN_FROM)
