@@ -24,11 +24,11 @@ async def _share_in_step_two(world: World, *, within_s: int = 120) -> float:
     raise AssertionError(await world.release())
 
 
-@pytest.mark.parametrize(("rate_per_s", "percent"), [(20, 33.0), (50, 20.0), (200, 10.0), (2000, 10.0), (20_000, 1.5)])
+@pytest.mark.parametrize(("rate_per_s", "percent"), [(20, 25.0), (200, 10.0), (2000, 10.0), (20_000, 1.5)])
 async def test_while_it_is_learned_the_share_follows_traffic_and_what_may_still_be_wrong(
     rate_per_s: float, percent: float
 ):
-    """At least ten requests a second, at most a third; where a tenth could hurt too many users before a withdrawal, less."""
+    """At least five requests a second, at most a third; where a tenth could hurt too many users before a withdrawal, less."""
     world = await _released(rate_per_s)
     world.commit("1.1.0", with_guard=ADAPTIVE)
     assert await _share_in_step_two(world) == pytest.approx(percent, rel=0.3)

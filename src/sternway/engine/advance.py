@@ -11,7 +11,7 @@ from sternway.domain.guards import ABTest, BlueGreen, Canary, Mode, Then, Until
 from sternway.domain.judgements import Verdict
 from sternway.domain.platform import WorkloadState
 from sternway.domain.releases import Observation, Phase, Progress, Release
-from sternway.engine.exposure import SECOND_LOOK, percent_of_step, ready, standing_by
+from sternway.engine.exposure import percent_of_step, ready, second_look_requests, standing_by
 from sternway.engine.lifecycle import enter, needless, promoted, retarget, settled, take_back
 from sternway.engine.transitions import Trigger
 
@@ -180,7 +180,7 @@ def _enough(release: Release) -> tuple[int, float]:
     """How many requests the exposure needs, and how many seconds."""
     strategy = release.guard.strategy
     if release.second_look:
-        return SECOND_LOOK.min_requests, 0.0
+        return second_look_requests(release.withdrawals), 0.0
     if isinstance(strategy, ABTest):
         return strategy.min_requests, 0.0
     assert isinstance(strategy, Canary)

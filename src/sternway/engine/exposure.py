@@ -12,15 +12,18 @@ from sternway.domain.traffic import Split, TrafficPlan
 from sternway.domain.versions import Version
 
 CAPPED_AT_PERCENT = 50.0
-"""A step stated in requests per second never takes more than this share, however little traffic there is."""
+"""A step stated in requests per second never takes more than this share, however little traffic there is.
+
+Without a cluster key it takes no more than SECOND_LOOK_PERCENT."""
 UNKNOWN_RATE_PERCENT = 5.0
 """The share of such a step while the rate of requests is not known yet."""
 SECOND_LOOK = CanaryStep(requests_per_second=5, min_requests=100)
 """How a suspected version is exposed again where much traffic would be dear or tell little: a few requests."""
+MOST_DOUBLINGS = 4
 SECOND_LOOK_PERCENT = 10.0
 """The most that it gets then: nine placebo arms of the same size must fit beside it."""
-LEARN_PERCENT, LEARN_PER_S, LEARN_MOST_PERCENT = 10.0, 10.0, 33.0
-"""While it is learned how healthy a candidate is: a tenth of the traffic, more where that is less than ten requests/s."""
+LEARN_PERCENT, LEARN_PER_S, LEARN_MOST_PERCENT = 10.0, 5.0, 33.0
+"""While it is learned how healthy a candidate is: a tenth of the traffic, more where that is less than five requests/s."""
 REACT_S = 0.5
 """How long bad answers go on until the proxies have taken the traffic away; measured: 0.1 s."""
 SLACK = 0.25
@@ -92,33 +95,44 @@ def percent_of_step(progress: Progress, release: Release) -> float:
     steps = release.guard.strategy.steps[: release.index + 1]
     judged = release.judgement
     excess = judged.excess_percent / 100.0 if judged is not None else 1.0
-    return percent_of_steps(steps, progress.rate_per_s, release.percent, excess)
+    return percent_of_steps(
+        steps, progress.rate_per_s, release.percent, excess, keyed=release.guard.judge.cluster_key is not None
+    )
 
 
-def percent_of_steps(steps: Sequence[CanaryStep], rate_per_s: float | None, now_percent: float, excess: float) -> float:
+def percent_of_steps(
+    steps: Sequence[CanaryStep], rate_per_s: float | None, now_percent: float, excess: float, *, keyed: bool
+) -> float:
     """Give the share when the last of these steps is reached; it never falls below that of a step before.
 
-    excess: how much higher than stable's the candidate's error rate could still be, 0..1.
+    excess: how much higher than stable's the candidate's error rate could still be, 0..1. keyed: evidence condemns by
+    itself; otherwise nine placebo arms must fit beside a few requests.
     """
-    return max(_percent(step, rate_per_s, now_percent, excess) for step in steps)
+    most = CAPPED_AT_PERCENT if keyed else SECOND_LOOK_PERCENT
+    return max(_percent(step, rate_per_s, now_percent, excess, most=most) for step in steps)
 
 
 def percent_of_second_look(rate_per_s: float | None, now_percent: float) -> float:
     """Give the share of a suspected version that is looked at again."""
-    return min(SECOND_LOOK_PERCENT, _percent(SECOND_LOOK, rate_per_s, now_percent, 1.0))
+    return _percent(SECOND_LOOK, rate_per_s, now_percent, 1.0, most=SECOND_LOOK_PERCENT)
 
 
-def _percent(step: CanaryStep, rate_per_s: float | None, now_percent: float, excess: float) -> float:
+def second_look_requests(withdrawals: int) -> int:
+    """Give how many requests a second look takes: twice as many each time, as harm that comes rarely needs them."""
+    return SECOND_LOOK.min_requests << min(max(withdrawals - 1, 0), MOST_DOUBLINGS)
+
+
+def _percent(step: CanaryStep, rate_per_s: float | None, now_percent: float, excess: float, *, most: float) -> float:
     if step.percent is not None:
         return step.percent
     if not rate_per_s:
-        return now_percent or UNKNOWN_RATE_PERCENT
+        return min(now_percent, most) or UNKNOWN_RATE_PERCENT
     if step.users_hurt is not None:
         wanted = min(LEARN_MOST_PERCENT, max(LEARN_PERCENT, 100.0 * LEARN_PER_S / rate_per_s))
         wanted = min(wanted, 100.0 * step.users_hurt / (rate_per_s * excess * REACT_S))
     else:
         assert step.requests_per_second is not None
-        wanted = min(CAPPED_AT_PERCENT, 100.0 * step.requests_per_second / rate_per_s)
+        wanted = min(most, 100.0 * step.requests_per_second / rate_per_s)
     close_enough = now_percent and abs(wanted - now_percent) <= SLACK * now_percent
     return now_percent if close_enough else round(wanted, 2)
 

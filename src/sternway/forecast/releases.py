@@ -16,7 +16,7 @@ import numpy as np
 from sternway.domain.evidence import Counts
 from sternway.domain.guards import Canary, CanaryStep, Guard, Until
 from sternway.engine.advance import MANY_WITHDRAWALS
-from sternway.engine.exposure import SECOND_LOOK, percent_of_second_look, percent_of_steps
+from sternway.engine.exposure import percent_of_second_look, percent_of_steps, second_look_requests
 from sternway.judgement import begin, columns
 from sternway.judgement.asking import arms_beside, has_history
 from sternway.judgement.blocks import Bools
@@ -238,7 +238,8 @@ class Releases:
     def _go_on(self, rows: _Rows, ended: Ended, free: Bools) -> None:
         """Pass the step, or the second look, when enough was answered and enough is sure."""
         passed_s = rows.now_s - rows.step_s
-        looked = rows.second_look & (rows.step_requests >= SECOND_LOOK.min_requests)
+        enough = np.array([second_look_requests(count) for count in rows.withdrawals.tolist()])
+        looked = rows.second_look & (rows.step_requests >= enough)
         passed = np.zeros(free.shape, dtype=bool)
         left = self._excess(rows)
         for at, step in enumerate(self._steps):
@@ -279,7 +280,9 @@ class Releases:
                 elif second_look:
                     known[key] = percent_of_second_look(rate, now_percent)
                 else:
-                    known[key] = percent_of_steps(self._steps[: index + 1], rate, now_percent, excess)
+                    known[key] = percent_of_steps(
+                        self._steps[: index + 1], rate, now_percent, excess, keyed=self._keyed
+                    )
             percents.append(known[key])
         rows.percent = np.array(percents)
 
