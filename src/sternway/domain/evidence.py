@@ -100,13 +100,15 @@ class Bounded:
 class Crossover:
     """How stable does while the candidate is exposed, and while it is not.
 
-    stable_total, stable_bad: its answers while it was well. on_s, off_s: time with and without the candidate since the
+    stable_total, stable_bad: its answers while it was well; tick_total, tick_bad: of the open second. on_s, off_s: time with and without the candidate since the
     last calm. troubled: it does badly now; calm_s: for how long it has been well again. begun, begun_on: how often
     trouble began, and how often while the candidate was exposed. hit: in this exposure. bets: wealth, one per stake.
     """
 
     stable_total: int = 0
     stable_bad: int = 0
+    tick_total: int = 0
+    tick_bad: int = 0
     last_candidate_s: float | None = None
     on_s: float = 0.0
     off_s: float = 0.0

@@ -2,10 +2,11 @@
 
 Called by `columns`. Side by side both versions look alike then, so no comparison can see it. But exposure goes on and
 off, and by whom trouble is caused shows in *when it begins*. Trouble that has nothing to do with the candidate begins
-at any time with the same chance, so it begins during exposure with a chance of on / (on + off), the shares of the time
-since the last calm. Each beginning is a bet on that: at stake lambda it pays 1 + lambda (off / on) if it came while the
-candidate was exposed, and 1 - lambda if it came while it was away; fair whatever trouble is taken to be. The first
-beginning, in the first exposure, only suspects: the traffic goes away, and stable shows whether it recovers.
+at any time with the same chance. After L seconds without the candidate in which none began, it is exposed; at stake
+lambda, trouble that begins in its first W seconds pays 1 + lambda L / W, and trouble that begins while it is away costs
+1 - lambda. For beginnings at any constant rate m the expectation is at most
+1 - lambda (1 - exp(-m L)) + lambda L m exp(-m L) <= 1, as 1 + y <= exp(y); whatever trouble is taken to be.
+The first beginning, in the first exposure, only suspects: the traffic goes away, and stable shows whether it recovers.
 """
 
 from __future__ import annotations
@@ -31,13 +32,17 @@ from sternway.stats.wealth import added, new_wealth, total
 STAKES = np.array((0.3, 0.6, 0.9))
 TROUBLE = 1000.0
 """The evidence, to one, at which stable's errors are trouble."""
-TIMES, MORE = 3.0, 0.02
-"""Trouble is an error rate of stable beyond three times what it was, and two points more."""
+TIMES, MORE = 3.0, 0.05
+"""Trouble is an error rate of stable beyond three times what it was, and five points more."""
+TICK_S, CAP = 1.0, 12.0
+"""What a second adds to the evidence of trouble is bounded, so that a burst is none: it takes three of them."""
 MIN_STABLE, PRIOR_TOTAL = 50, 50
 CALM_S = 5.0
 """Trouble is over when stable has been well for so long."""
 LINGERS_S = 5.0
 """A candidate counts as exposed until so long after its last answer."""
+WINDOW_S = 6.0
+"""W: what begins so soon after the exposure speaks against the candidate."""
 _NEW_WEALTH = new_wealth(len(ODDS))
 
 
@@ -57,6 +62,8 @@ class CrossoverColumns:
 
     stable_total: Ints
     stable_bad: Ints
+    tick_total: Ints
+    tick_bad: Ints
     last_candidate_s: Floats
     on_s: Floats
     off_s: Floats
@@ -83,6 +90,8 @@ def pack_crossovers(rows: Sequence[Crossover]) -> CrossoverColumns:
     return CrossoverColumns(
         stable_total=ints("stable_total"),
         stable_bad=ints("stable_bad"),
+        tick_total=ints("tick_total"),
+        tick_bad=ints("tick_bad"),
         last_candidate_s=floats("last_candidate_s"),
         on_s=floats("on_s"),
         off_s=floats("off_s"),
@@ -102,6 +111,8 @@ def unpack_crossover(columns: CrossoverColumns, at: int) -> Crossover:
     return Crossover(
         stable_total=int(columns.stable_total[at]),
         stable_bad=int(columns.stable_bad[at]),
+        tick_total=int(columns.tick_total[at]),
+        tick_bad=int(columns.tick_bad[at]),
         last_candidate_s=None if np.isnan(last_s) else last_s,
         on_s=float(columns.on_s[at]),
         off_s=float(columns.off_s[at]),
@@ -122,51 +133,57 @@ def expose_crossovers(columns: CrossoverColumns, which: Bools) -> CrossoverColum
 
 def watch(columns: CrossoverColumns, counts: Ints, before: Ints, look: Look, last_s: Floats) -> CrossoverColumns:
     """Watch stable: counts and before [R, 4]; last_s [R]: when it was watched last."""
-    ours, answered, bad = counts[:, CANDIDATE_TOTAL], counts[:, STABLE_TOTAL], counts[:, STABLE_BAD]
-    last_candidate_s = np.where(ours > 0, look.now_s, columns.last_candidate_s)
+    answered = columns.tick_total + np.where(look.concurrent, counts[:, STABLE_TOTAL], 0)
+    bad = columns.tick_bad + np.where(look.concurrent, counts[:, STABLE_BAD], 0)
+    last_candidate_s = np.where(counts[:, CANDIDATE_TOTAL] > 0, look.now_s, columns.last_candidate_s)
     on = look.now_s - last_candidate_s <= LINGERS_S
-    passed_s = np.clip(look.now_s - last_s, 0.0, MAX_BLOCK_S)
+    sighted = counts[:, STABLE_TOTAL] > 0
+    passed_s = np.where(sighted, np.clip(look.now_s - last_s, 0.0, MAX_BLOCK_S), 0.0)
     usual_total = columns.stable_total + before[:, STABLE_TOTAL]
     usual = (columns.stable_bad + before[:, STABLE_BAD] + 1.0) / (usual_total + PRIOR_TOTAL)
     limit = np.minimum(TIMES * usual + MORE, 0.9)
-    watched = (usual_total >= MIN_STABLE) & look.concurrent & (answered > 0)
-    # The wealth starts anew with every calm; trouble that builds up slowly is no beginning that one could date.
-    wealth = np.where(
-        (watched & ~columns.troubled)[:, None],
-        _grown(columns.wealth, rate_factors(answered, bad, limit=limit)),
-        columns.wealth,
-    )
-    on_s = columns.on_s + np.where(watched & ~columns.troubled & on, passed_s, 0.0)
-    off_s = columns.off_s + np.where(watched & ~columns.troubled & ~on, passed_s, 0.0)
-    begins = watched & ~columns.troubled & (total(wealth) >= TROUBLE)
-    counted = begins & (on_s > 0.0) & (off_s > 0.0)
-    ratio = np.where(counted, off_s / np.where(counted, on_s, 1.0), 0.0)[:, None]
-    pays = np.where(
-        (counted & on)[:, None], 1.0 + STAKES * ratio, np.where((counted & ~on)[:, None], 1.0 - STAKES, 1.0)
-    )
-    well = columns.troubled & (bad <= limit * answered)
-    calm_s = np.where(well, columns.calm_s + np.where(answered > 0, passed_s, 0.0), 0.0)
-    calms = columns.troubled & (calm_s >= CALM_S)
-    learns = ~columns.troubled & ~begins
-    fresh = np.array(_NEW_WEALTH)
+    ticks = (np.floor(look.now_s / TICK_S) != np.floor(last_s / TICK_S)) & (answered > 0)
+    weighs = ticks & ~columns.troubled & (usual_total >= MIN_STABLE)
+    wealth = np.where(weighs[:, None], _grown(columns.wealth, rate_factors(answered, bad, limit=limit)), columns.wealth)
+    calm_before = ~columns.troubled
+    on_s = columns.on_s + np.where(calm_before & on, passed_s, 0.0)
+    off_s = columns.off_s + np.where(calm_before & ~on, passed_s, 0.0)
+    begins = weighs & (total(wealth) >= TROUBLE)
+    bets = columns.bets * _pays(begins, on=on, on_s=on_s, off_s=off_s)
+    well_s = np.where(ticks & (bad > limit * answered), 0.0, columns.calm_s + passed_s)
+    calms = columns.troubled & (well_s >= CALM_S)
+    learns = ticks & calm_before & ~begins
+    anew = calms | begins
     return CrossoverColumns(
         stable_total=columns.stable_total + np.where(learns, answered, 0),
         stable_bad=columns.stable_bad + np.where(learns, bad, 0),
+        tick_total=np.where(ticks, 0, answered),
+        tick_bad=np.where(ticks, 0, bad),
         last_candidate_s=last_candidate_s,
-        on_s=np.where(calms | begins, 0.0, on_s),
-        off_s=np.where(calms | begins, 0.0, off_s),
+        on_s=np.where(anew, 0.0, on_s),
+        off_s=np.where(anew, 0.0, off_s),
         troubled=(columns.troubled | begins) & ~calms,
-        calm_s=np.where(calms, 0.0, calm_s),
+        calm_s=np.where(columns.troubled & ~calms, well_s, 0.0),
         begun=columns.begun + begins,
         begun_on=columns.begun_on + (begins & on),
         hit=columns.hit | (begins & on),
-        wealth=np.where((calms | begins)[:, None], fresh, wealth),
-        bets=np.minimum(columns.bets * pays, 1e100),
+        wealth=np.where(anew[:, None], np.array(_NEW_WEALTH), wealth),
+        bets=np.minimum(bets, 1e100),
     )
+
+
+def _pays(begins: Bools, *, on: Bools, on_s: Floats, off_s: Floats) -> Floats:
+    """What a beginning makes of each stake: [R, stakes]."""
+    soon = begins & on & (off_s > 0.0) & (on_s <= WINDOW_S)
+    away = begins & ~on & (off_s > 0.0)
+    gain = np.where(soon, off_s / WINDOW_S, np.where(away, -1.0, 0.0))
+    result: Floats = 1.0 + STAKES * gain[:, None]
+    return result
 
 
 def _grown(wealth: Floats, factors: Floats) -> Floats:
     """Let the bets grow, from even stakes upwards only: what was calm for long must not hide a beginning (a CUSUM)."""
     floor = np.array(_NEW_WEALTH)[1:]
-    result: Floats = np.concatenate((wealth[:, :1], np.clip(wealth[:, 1:] * factors, floor, 1e100)), axis=1)
+    grown = np.clip(wealth[:, 1:] * np.minimum(factors, CAP), floor, 1e100)
+    result: Floats = np.concatenate((wealth[:, :1], grown), axis=1)
     return result
