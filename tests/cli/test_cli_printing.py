@@ -57,6 +57,14 @@ def test_pages_look_as_they_did(name: str, renderable: RenderableType):
     assert printed(renderable) == (Path(__file__).parent / f"{name}.golden.txt").read_text()
 
 
+def test_the_group_of_an_a_b_test_is_no_share_of_the_traffic():
+    """Who gets the candidate is chosen by a header or cookie: an empty bar would say that nobody does."""
+    shown = replace(ORDERS.release, phase="exposed", strategy="A/B: header x-group=b", outcome="under way")
+    versions = tuple(replace(view, percent=100.0 if view.role == "stable" else 0.0) for view in ORDERS.versions)
+    text = printed(render.status(replace(STATUS, services=(replace(ORDERS, release=shown, versions=versions),))))
+    assert "a chosen group" in text
+
+
 def test_a_narrow_terminal_gets_sentences_below_the_table():
     """Nothing is cut off: the judgement stands under the table, whole."""
     text = " ".join(printed(render.status(STATUS), width=80).split())

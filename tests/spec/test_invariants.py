@@ -14,7 +14,7 @@ from world import World, guard, version
 
 from sternway.control.replay import replay
 from sternway.domain.guards import ABTest, BlueGreen, MirrorFirst, Mode, Then
-from sternway.domain.releases import Decision, Observation, Phase, Verb
+from sternway.domain.releases import Decision, Observation, Phase, Progress, Verb
 from sternway.domain.traffic import TrafficPlan
 from sternway.domain.versions import Version
 from sternway.engine.exposure import reachable, ready
@@ -227,7 +227,10 @@ class Service(RuleBasedStateMachine):
 
     @invariant()
     def what_was_taken_back_gets_no_traffic(self) -> None:
-        """(4, 7) A rollback that reached the mesh is never undone, and the version is held."""
+        """(4, 7) A rollback that reached the mesh is never undone, and the version is held.
+
+        One that was deleted and comes back alone serves all the same: nothing else is known.
+        """
         if not hasattr(self, "world"):
             return
         progress = self.run(self.world.progress())
@@ -238,9 +241,7 @@ class Service(RuleBasedStateMachine):
             return
         if release and release.phase is Phase.ROLLED_BACK and release.candidate.id in progress.held:
             self.taken_back.add(release.candidate.id)
-        if [v.id for v in progress.good] == [progress.stable.id if progress.stable else ""]:
-            self.taken_back.discard(progress.good[0].id)  # the service was removed, and nothing else is known of it
-        for id_ in self.taken_back:
+        for id_ in self.taken_back - {self.alone(progress)}:
             assert not plan.reaches(id_), note(f"{id_} was taken back and has traffic: {plan.split}")
 
     @invariant()
@@ -251,9 +252,13 @@ class Service(RuleBasedStateMachine):
         progress = self.run(self.world.progress())
         if progress.stable and progress.stable.id != FALLBACK.id:
             assert progress.stable.id in {v.id for v in progress.good}
-            better = len(progress.good) > 1 or (self.world.git.now is not None and self.world.git.now.fallback)
-            if better:  # than a held version, which serves only where nothing else is known
+            if self.alone(progress) != progress.stable.id:
                 assert progress.stable.id not in set(progress.held) - set(progress.pardoned)
+
+    def alone(self, progress: Progress) -> str | None:
+        """The version that serves because nothing better is known, held or not."""
+        better = len(progress.good) > 1 or (self.world.git.now is not None and self.world.git.now.fallback)
+        return None if better or progress.stable is None else progress.stable.id
 
     def calm(self) -> None:
         """All faults end; a bad release must be gone, traffic whole, Git reverted."""

@@ -37,7 +37,9 @@ async def test_a_healthy_version_is_promoted():
     world = await started()
     new = world.commit("1.1.0")
     await world.run(90)
-    assert (await world.release()).phase is Phase.PROMOTED
+    release = await world.release()
+    assert release.phase is Phase.PROMOTED
+    assert release.reason == f"no harm in {release.requests:,} requests; its bake of 20 s is over"
     assert await world.share(new.id) == 100
     assert [(m.verdict, m.version) for m in world.history.marks] == [("good", version("1.0.0").id), ("good", new.id)]
 
@@ -54,10 +56,26 @@ async def test_a_version_with_errors_is_rolled_back_held_and_reverted(error: flo
     assert await world.share(bad.id) == 0
     assert [r.release for r in world.history.reverts] == [release.name]
     assert [(m.verdict, m.version) for m in world.history.marks] == [("good", version("1.0.0").id), ("bad", bad.id)]
-    world.commit("1.1.0")
+    assert (await world.progress()).note == "", "Git is back, so nobody need be told"
+    again = dataclasses.replace(bad, commit="c-again")
+    assert again.id == bad.id
+    world.push(again)
     await world.run(20)
     assert await world.share(bad.id) == 0
     assert "held" in (await world.progress()).note
+
+
+async def test_a_version_that_git_goes_on_asking_for_is_said_to_be_held():
+    """A moment after the revert Git is only not read again; later it does ask for what was taken back, and that is told."""
+    world = await started()
+    bad = world.commit("1.1.0", error=1.0)
+    asked = world.git.now
+    await world.until(Phase.ROLLED_BACK)
+    world.git.now = asked
+    await world.run(5)
+    assert (await world.progress()).note == ""
+    await world.run(80)
+    assert f"{bad.id} is held" in (await world.progress()).note
 
 
 async def test_without_the_shield_a_broken_version_costs_a_handful_of_requests():

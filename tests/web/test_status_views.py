@@ -60,6 +60,7 @@ def facts(progress: Progress, **changes: object) -> Facts:
             "copies of 25 % of the requests",
         ),
         ({"phase": Phase.PREVIEW, "guard": Guard(service="orders", strategy=BlueGreen())}, "preview address only"),
+        ({"phase": Phase.EXPOSED, "index": 1, "percent": 25.0}, "2 of 3: 10 % (25 % kept from the step before)"),
         ({"phase": Phase.BAKING, "percent": 95.0}, "95 %, bake of 300 s"),
         ({"phase": Phase.WITHDRAWN}, ""),
     ],

@@ -142,9 +142,22 @@ def _status_row(service: ServiceStatus) -> Iterator[RenderableType]:
     yield _stable(service)
     yield Text(candidate, "dim" if shown and shown.outcome != "under way" else "")
     yield _phase(release) if release else Text("at rest", "dim")
-    yield SplitBar(share_now) if service.address else Text("no address", "dim")
+    yield _split(service, shown, share_now)
     yield f"{release.requests:,}" if release else ""
     yield Text(f"{release.hurt:,}", "red" if release.hurt else "") if release else ""
+
+
+def _split(service: ServiceStatus, candidate: ReleaseView | None, share_now: float) -> RenderableType:
+    if not service.address:
+        return Text("no address", "dim")
+    if (
+        candidate is not None
+        and candidate.phase == "exposed"
+        and not share_now
+        and candidate.strategy.startswith("A/B")
+    ):
+        return Text("a chosen group", "cyan")
+    return SplitBar(share_now)
 
 
 def _stable(service: ServiceStatus) -> Text:

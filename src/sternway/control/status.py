@@ -357,8 +357,11 @@ def _exposure(release: Release) -> str:
     strategy = release.guard.strategy
     if isinstance(strategy, Canary):
         step = strategy.steps[release.index]
-        share = f" ({release.percent:g} %)" if step.users_hurt is not None else ""
-        return f"{release.index + 1} of {len(strategy.steps)}: {step}{share}"
+        kept = step.percent is not None and not release.second_look and release.percent > step.percent
+        more = f" ({release.percent:g} % kept from the step before)" if kept else ""
+        if step.users_hurt is not None:
+            more = f" ({release.percent:g} %)"
+        return f"{release.index + 1} of {len(strategy.steps)}: {step}{more}"
     if isinstance(strategy, ABTest):
         return f"requests with {_group(strategy)}"
     return f"a share of {release.percent:g} %"  # blue-green, looked at again beside stable

@@ -12,7 +12,7 @@ from sternway.domain.judgements import Verdict
 from sternway.domain.platform import WorkloadState
 from sternway.domain.releases import Observation, Phase, Progress, Release
 from sternway.engine.exposure import percent_of_step, ready, second_look_requests, standing_by
-from sternway.engine.lifecycle import enter, needless, promoted, retarget, settled, take_back
+from sternway.engine.lifecycle import PROMOTED_BY, enter, needless, promoted, retarget, settled, take_back
 from sternway.engine.transitions import Trigger
 
 MANY_WITHDRAWALS = 8
@@ -247,8 +247,16 @@ def _bake(progress: Progress, release: Release, seen: Observation) -> Progress:
         release = replace(release, baked_s=baked_s, looked_s=seen.now_s)
     release = _weigh(progress, release)
     if release.baked_s >= release.guard.bake_s and not release.paused:
-        return promoted(progress, release, seen.now_s)
+        return promoted(progress, replace(release, reason=_baked(release)), seen.now_s)
     return replace(progress, release=release)
+
+
+def _baked(release: Release) -> str:
+    """Why a release is promoted for good: no harm until the end of its bake, or a person's word."""
+    if release.reason.startswith(PROMOTED_BY):
+        return release.reason
+    none = f"no harm in {release.requests:,} requests" if release.requests else "no harm seen"
+    return f"{none}; its bake of {release.guard.bake_s:g} s is over" if release.guard.bake_s else none
 
 
 def _in_force(release: Release, seen: Observation) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sternway.domain.releases import Command, Mark, Observation, Phase, Progress, Release, Reply, Verb
 from sternway.domain.versions import Version
-from sternway.engine.lifecycle import enter, open_rollback, take_back
+from sternway.engine.lifecycle import PROMOTED_BY, enter, open_rollback, take_back
 from sternway.engine.transitions import Trigger
 
 
@@ -41,7 +41,7 @@ def _active(progress: Progress) -> Release:
 
 def _promote(progress: Progress, seen: Observation, command: Command) -> tuple[Progress, str]:
     release = _active(progress)
-    reason = f"promoted by {command.by}{_because(command)}"
+    reason = f"{PROMOTED_BY} {command.by}{_because(command)}"
     if release.phase is Phase.BAKING:
         release = replace(release, baked_s=max(release.baked_s, release.guard.bake_s), reason=reason, paused=False)
         return replace(progress, release=release), f"{release.name}: the bake ends now"

@@ -9,6 +9,9 @@ from sternway.domain.versions import Version
 from sternway.engine.exposure import ready
 from sternway.engine.lifecycle import begin, needless, superseded
 
+READ_AGAIN_WITHIN_S = 60.0
+"""A branch is read again within this time, unless its server is down."""
+
 
 def follow(progress: Progress, seen: Observation) -> Progress:
     """Bring the progress in line with what Git asks for, or note why that is not done."""
@@ -58,6 +61,8 @@ def _consider(progress: Progress, seen: Observation, wanted: Wanted) -> Progress
             return replace(progress, stable=version, stable_documents=wanted.documents, note="")
         return progress
     if _held(progress, seen, version):
+        if _just_reverted(progress.release, seen, wanted):
+            return progress
         note = f"{version.id} is held: it was taken back before; a new version or `sternway retry {progress.service}` goes on"
         return replace(progress, note=note)
     return begin(replace(progress, marks=(*progress.marks, *_first_mark(progress, seen))), wanted, seen.now_s)
@@ -83,6 +88,16 @@ def _first_mark(progress: Progress, seen: Observation) -> tuple[Mark, ...]:
             at_s=seen.now_s,
         ),
     )
+
+
+def _just_reverted(release: Release | None, seen: Observation, wanted: Wanted) -> bool:
+    """Whether Git asks for something else as soon as it is read again: the revert is there, nobody need be told."""
+    if release is None or release.revert is None or release.reverted is None or release.ended_s is None:
+        return False
+    if seen.now_s - release.ended_s > READ_AGAIN_WITHIN_S:
+        return False
+    landed = release.reverted.commit is not None and release.reverted.branch is None
+    return landed and wanted.commit == release.revert.bad
 
 
 def _held(progress: Progress, seen: Observation, version: Version) -> bool:

@@ -17,6 +17,8 @@ from sternway.engine.transitions import Trigger, next_phase
 
 KEEP_GOOD = 10
 KEEP_HELD = 100
+PROMOTED_BY = "promoted by"
+"""So begins the reason when a person promotes; it stays the reason in the end."""
 
 
 def begin(progress: Progress, wanted: Wanted, now_s: float) -> Progress:
