@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from sternway.clock import Clock, SystemClock
 from sternway.control.act import Actor
@@ -19,18 +20,21 @@ from sternway.control.queue import UNEXPECTED_RETRY_S, WorkQueue
 from sternway.control.reconcile import Reconciler
 from sternway.control.trail import condense
 from sternway.domain.images import Images
+from sternway.domain.releases import Progress
 from sternway.domain.versions import SecretKey
-from sternway.errors import InvalidInput, SternwayError, StoreUnavailable, Temporary
+from sternway.errors import HistoryUnavailable, InvalidInput, SternwayError, StoreUnavailable, Temporary
 from sternway.history.git import GitHistory
 from sternway.manifests.sources import secret_value
 from sternway.paths import Paths
 from sternway.platforms.local import LocalPlatform
-from sternway.ports import Entry
+from sternway.ports import Snapshot
 from sternway.signals.envoy_access_log import EnvoyAccessLog
 from sternway.store import SqlStore, StateLock
 from sternway.traffic.envoy import EnvoyRouter
 
 ROLL_UP_EVERY_S = 3600.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +56,29 @@ def programs_folder(settings: Settings) -> Path:
     return (folder / settings.path if folder.is_dir() and not bare else settings.home).resolve()
 
 
-async def recorded_release(paths: Paths, release: str) -> tuple[Entry, ...]:
-    """What the journal of a platform holds of a release; the platform need not be running."""
+class Kept:
+    """What a platform that does not run has left: its journal. Has the shape of `web.services.Recorded`."""
+
+    def __init__(self, journal: SqlStore) -> None:
+        self.journal = journal
+        self.clock = SystemClock()
+        self.reconciler = self.history = self
+
+    async def progress(self, service: str) -> Progress:
+        """Where a service stood."""
+        return await self.journal.progress(service) or Progress(service=service)
+
+    async def at(self, commit: str) -> Snapshot:
+        """Nobody asks Git: HistoryUnavailable."""
+        raise HistoryUnavailable(f"no platform is running, so Git was not asked about {commit[:9]}")
+
+
+async def from_journal(paths: Paths, read: Callable[[Kept], Awaitable[T]]) -> T:
+    """Read the journal of a platform that does not run."""
     store = SqlStore(paths.database)
     await store.open()
     try:
-        return await store.entries(release=release)
+        return await read(Kept(store))
     finally:
         await store.close()
 

@@ -1,4 +1,4 @@
-"""`sternway replay` without a running platform."""
+"""What can be read of a platform that is not running: its journal says what was, replay, history and stories."""
 
 import asyncio
 import json
@@ -61,7 +61,12 @@ def folder(tmp_path: Path) -> Path:
 
 def replay(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Type the command."""
-    command = [sys.executable, "-m", "sternway.cli", "-C", str(folder), "replay", *words]
+    return sternway(folder, "replay", *words)
+
+
+def sternway(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Type a command."""
+    command = [sys.executable, "-m", "sternway.cli", "-C", str(folder), *words]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
 
 
@@ -104,3 +109,33 @@ def test_the_evidence_of_a_stopped_platforms_release_is_plotted(folder: Path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "orders-1: evidence over time" in picture.read_text()
+
+
+def test_releases_are_listed_and_told_from_the_journal(folder: Path):
+    """As the platform would, with a word on where it comes from; of the commit, what the journal knows."""
+    listed = sternway(folder, "history", "orders", "--output", "json")
+    assert listed.returncode == 0, listed.stderr
+    assert [one["name"] for one in json.loads(listed.stdout)] == ["orders-1"]
+    assert "what its journal says" in listed.stderr
+    told = sternway(folder, "release", "show", "orders-1")
+    assert told.returncode == 0, told.stderr
+    assert "orders-1" in told.stdout
+    assert "Traceback" not in told.stdout + told.stderr
+
+
+def test_what_the_journal_does_not_know_is_refused_with_what_it_knows(folder: Path):
+    """The same words as a running platform has."""
+    unknown = sternway(folder, "history", "shop")
+    assert unknown.returncode == 1
+    assert "services: orders" in unknown.stderr
+    missing = sternway(folder, "release", "show", "orders-9")
+    assert missing.returncode == 1
+    assert "the journal holds no release orders-9" in missing.stderr
+
+
+def test_the_status_says_since_when_nothing_was_written(folder: Path):
+    """A status is of now, so there is none; what can be read is named."""
+    done = sternway(folder, "status")
+    assert done.returncode == 3
+    assert "the platform is not running; the last entry of its journal is from" in done.stderr
+    assert "sternway history SERVICE" in done.stderr

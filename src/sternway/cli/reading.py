@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from sternway.cli import render
 from sternway.cli.events import events
-from sternway.cli.session import Code, Output, ask, console, show, show_json, socket_of
+from sternway.cli.session import Code, Output, ask, console, show, show_json
+from sternway.cli.words import day_and_clock
 from sternway.control.status import CatalogueView, PlatformStatus, ReleaseView
 from sternway.domain.trails import Trail
 from sternway.errors import Refused
@@ -19,13 +22,21 @@ from sternway.web.faults import NotRunning
 from sternway.web.release_page import ReleasePage
 from sternway.web.wire import from_json, to_json
 
+if TYPE_CHECKING:
+    from sternway.bootstrap import Kept
+
+T = TypeVar("T")
+
 
 def status(folder: Path, service: str | None, *, watch: bool, output: Output) -> None:
     """Show the status, once or for as long as somebody looks."""
-    if watch:
-        ask(folder, lambda client: _watch(client, service, output))
-        return
-    text = ask(folder, lambda client: client.get("status", service=service))
+    try:
+        if watch:
+            ask(folder, lambda client: _watch(client, service, output))
+            return
+        text = ask(folder, lambda client: client.get("status", service=service))
+    except NotRunning as away:
+        raise _last_seen(folder, away) from None
     if output is Output.JSON:
         show_json(text)
     else:
@@ -34,7 +45,10 @@ def status(folder: Path, service: str | None, *, watch: bool, output: Output) ->
 
 def history(folder: Path, service: str, *, output: Output) -> None:
     """List releases."""
-    text = ask(folder, lambda client: client.get("services", service, "history"))
+    try:
+        text = ask(folder, lambda client: client.get("services", service, "history"))
+    except NotRunning as away:
+        text = _from_journal(folder, away, lambda kept: _kept_history(kept, service))
     if output is Output.JSON:
         show_json(text)
     else:
@@ -42,18 +56,16 @@ def history(folder: Path, service: str, *, output: Output) -> None:
 
 
 def release(folder: Path, name: str, *, plot: str | None, output: Output) -> None:
-    """Tell a release's story; with `plot`, draw its evidence over time, also where no platform is running."""
+    """Tell a release's story; with `plot`, draw its evidence over time."""
     try:
         text = ask(folder, lambda client: client.get("releases", name))
-    except NotRunning:
-        if plot is None:
-            raise
-        text = "{}"  # the story needs the platform, the evidence only the journal
+    except NotRunning as away:
+        text = _from_journal(folder, away, lambda kept: _kept_page(kept, name))
     found = None if plot is None else _trail(folder, name)
     if output is Output.JSON:
         told = json.loads(text)
         show_json(text if found is None else json.dumps({**told, "trail": json.loads(to_json(found))}))
-    elif text != "{}":
+    else:
         show(render.release_page(from_json(ReleasePage, text)))
     if found is None or plot is None:
         return
@@ -62,7 +74,7 @@ def release(folder: Path, name: str, *, plot: str | None, output: Output) -> Non
     if plot != plotting.TERMINAL:
         plotting.plot(found, plot)
     elif output is Output.TEXT:
-        show("" if text == "{}" else "\nEvidence over time")
+        show("\nEvidence over time")
         plotting.plot(found, plot)
 
 
@@ -119,26 +131,66 @@ def _entries(folder: Path, name: str) -> list[Entry]:
 
     try:
         return ask(folder, entries)
-    except NotRunning:
-        return _recorded(folder, name)
+    except NotRunning as away:
+        return _recorded(folder, name, away)
 
 
-def _recorded(folder: Path, name: str) -> list[Entry]:
-    """Read the journal itself, where no platform is running. Raises NotRunning where there never was one."""
-    import asyncio  # noqa: PLC0415  see the package
-
-    from sternway.bootstrap import recorded_release  # noqa: PLC0415  the whole platform
-
-    paths = find(folder)
-    if paths is None or not paths.database.exists():
-        socket_of(folder)  # says what to do
-        raise NotRunning(f"there is no journal in {folder.absolute()}")
-    found = list(asyncio.run(recorded_release(paths, name)))
+def _recorded(folder: Path, name: str, away: NotRunning) -> list[Entry]:
+    """Read the passes of a release where no platform is running."""
+    found = _read_journal(folder, away, lambda kept: kept.journal.entries(release=name))
     if not found:
         raise Refused(
             f"the journal holds no release {name}", hint="`sternway history SERVICE` lists a service's releases"
         )
-    return found
+    return list(found)
+
+
+def _last_seen(folder: Path, away: NotRunning) -> NotRunning:
+    """Say since when nobody writes the journal."""
+
+    async def latest(kept: Kept) -> list[float]:
+        entries = [await kept.journal.latest(service) for service in await kept.journal.services()]
+        return [entry.at_s for entry in entries if entry is not None]
+
+    times = _read_journal(folder, away, latest)
+    if not times:
+        return away
+    return NotRunning(
+        f"the platform is not running; the last entry of its journal is from {day_and_clock(max(times))}",
+        hint="`sternway up DIR` starts it; `sternway history SERVICE` and `sternway release show NAME` read its journal",
+    )
+
+
+async def _kept_history(kept: Kept, service: str) -> object:
+    from sternway.web import gather  # noqa: PLC0415  needs the whole engine
+
+    gather.one_of(service, await kept.journal.services())
+    return await gather.history(kept, service)
+
+
+async def _kept_page(kept: Kept, name: str) -> object:
+    from sternway.web import gather  # noqa: PLC0415  needs the whole engine
+
+    return await gather.page(kept, name)
+
+
+def _from_journal(folder: Path, away: NotRunning, read: Callable[[Kept], Awaitable[object]]) -> str:
+    """Answer from the journal as the platform would, and say so."""
+    text = to_json(_read_journal(folder, away, read)).decode()
+    console(stderr=True).print("the platform is not running; this is what its journal says", soft_wrap=True)
+    return text
+
+
+def _read_journal(folder: Path, away: NotRunning, read: Callable[[Kept], Awaitable[T]]) -> T:
+    """Read the journal itself, where no platform is running. Raises NotRunning where there never was one."""
+    import asyncio  # noqa: PLC0415  see the package
+
+    from sternway.bootstrap import from_journal  # noqa: PLC0415  the whole platform
+
+    paths = find(folder)
+    if paths is None or not paths.database.exists():
+        raise away
+    return asyncio.run(from_journal(paths, read))
 
 
 async def _watch(client: Client, service: str | None, output: Output) -> None:

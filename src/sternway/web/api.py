@@ -123,7 +123,9 @@ class Api:
         return web.json_response({"services": services, "releases": releases})
 
     async def _history(self, request: web.Request) -> web.StreamResponse:
-        views = await gather.history(self._services, request.match_info["service"])
+        service = request.match_info["service"]
+        await gather.known(self._services, service)
+        views = await gather.history(self._services, service)
         return _json(to_json(views, tuple[ReleaseView, ...]))
 
     async def _command(self, request: web.Request) -> web.StreamResponse:

@@ -1,12 +1,14 @@
 """Reads the running platform into views. Called by `web.api` and `web.watch`, and by `sternway up` for its own output.
 
+What needs a journal alone, the releases, is also called by the command line where no platform is running.
+
 Only reads: nothing here changes anything.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
 from itertools import pairwise
 
@@ -27,7 +29,7 @@ from sternway.errors import Temporary
 from sternway.ports import Entry
 from sternway.web.faults import NotFound
 from sternway.web.release_page import Change, Moment, ReleasePage, differences, taken_back_s, timeline
-from sternway.web.services import Services
+from sternway.web.services import Recorded, Services
 
 _PAGE = 500
 
@@ -43,7 +45,11 @@ async def names(services: Services) -> tuple[str, ...]:
 
 async def known(services: Services, service: str) -> None:
     """Raise NotFound for a service that neither Git nor the journal knows."""
-    everyone = {*await names(services), *await services.journal.services()}
+    one_of(service, {*await names(services), *await services.journal.services()})
+
+
+def one_of(service: str, everyone: Collection[str]) -> None:
+    """Raise NotFound for a service that is none of these."""
     if service not in everyone:
         listed = ", ".join(sorted(everyone)) or "none yet"
         raise NotFound(f"there is no service {service}", hint=f"services: {listed}")
@@ -98,27 +104,26 @@ async def catalogue(services: Services) -> CatalogueView:
     return catalogue_view(every, services.signals.edges(), services.signals.traffic())
 
 
-async def history(services: Services, service: str) -> tuple[ReleaseView, ...]:
+async def history(recorded: Recorded, service: str) -> tuple[ReleaseView, ...]:
     """Every release of a service that the journal still holds, latest first."""
-    await known(services, service)
-    releases = await _releases(services, service)
-    views = [release_view(release, services.clock.now()) for release in releases.values()]
+    releases = await _releases(recorded, service)
+    views = [release_view(release, recorded.clock.now()) for release in releases.values()]
     return tuple(sorted(views, key=lambda view: view.started_s, reverse=True))
 
 
-async def page(services: Services, name: str) -> ReleasePage:
+async def page(recorded: Recorded, name: str) -> ReleasePage:
     """Read everything about one release."""
     service = service_of(name)
-    release = (await _releases(services, service)).get(name)
+    release = (await _releases(recorded, service)).get(name)
     if release is None:
         raise NotFound(
             f"the journal holds no release {name}", hint="`sternway history SERVICE` lists a service's releases"
         )
-    progress = await services.reconciler.progress(service)
-    entries = [entry async for entry in pages(services, release=name)]
+    progress = await recorded.reconciler.progress(service)
+    entries = [entry async for entry in pages(recorded, release=name)]
     return ReleasePage(
-        release=release_view(release, services.clock.now()),
-        change=await _change(services, release),
+        release=release_view(release, recorded.clock.now()),
+        change=await _change(recorded, release),
         timeline=_with_end(timeline(entries), release),
         stable_now=progress.stable.id if progress.stable else None,
         held=release.candidate.id in progress.held,
@@ -128,12 +133,12 @@ async def page(services: Services, name: str) -> ReleasePage:
 
 
 async def pages(
-    services: Services, *, service: str | None = None, release: str | None = None, checkpoints: bool = False
+    recorded: Recorded, *, service: str | None = None, release: str | None = None, checkpoints: bool = False
 ) -> AsyncIterator[Entry]:
     """Read the journal piece by piece, so that a long one holds nothing up."""
     after = 0
     while True:
-        entries = await services.journal.entries(
+        entries = await recorded.journal.entries(
             service=service, release=release, after=after, limit=_PAGE, checkpoints=checkpoints
         )
         for entry in entries:
@@ -160,15 +165,15 @@ def _troubles_of(services: Services, service: str, progress: Progress) -> tuple[
     return troubles({about: text for about, text in found.items() if about in names_of_work})
 
 
-async def _releases(services: Services, service: str) -> dict[str, Release]:
+async def _releases(recorded: Recorded, service: str) -> dict[str, Release]:
     """Read every release of a service that the journal still holds as it was last, oldest first."""
     releases: dict[str, Release] = {}
-    async for entry in pages(services, service=service, checkpoints=True):
+    async for entry in pages(recorded, service=service, checkpoints=True):
         for progress in (entry.before, entry.progress):
             if progress is not None and progress.release is not None:
                 releases[progress.release.name] = progress.release
     if releases:
-        now = (await services.reconciler.progress(service)).release
+        now = (await recorded.reconciler.progress(service)).release
         releases |= {now.name: now} if now is not None else {}
     in_order = sorted(releases.values(), key=lambda release: release.started_s)
     ended = [_superseded(release, later) for release, later in pairwise(in_order)]
@@ -190,11 +195,11 @@ def _with_end(moments: tuple[Moment, ...], release: Release) -> tuple[Moment, ..
     return (*moments, Moment(at_s=release.ended_s, kind="decision", text=f"superseded: {release.reason}"))
 
 
-async def _change(services: Services, release: Release) -> Change:
+async def _change(recorded: Recorded, release: Release) -> Change:
     commit = release.candidate.commit
     found = differences(release.stable, release.candidate)
     try:
-        snapshot = await services.history.at(commit)
+        snapshot = await recorded.history.at(commit)
     except Temporary as trouble:
         return Change(commit=commit, author="", subject="", at_s=None, differences=found, unread=trouble.message)
     return Change(

@@ -13,6 +13,7 @@ from sternway.control.queue import WorkQueue
 from sternway.control.reconcile import Reconciler
 from sternway.domain.catalogue import Edge, VersionTraffic
 from sternway.domain.platform import WorkloadState
+from sternway.domain.releases import Progress
 from sternway.domain.traffic import TrafficPlan
 from sternway.ports import Entry, Snapshot
 
@@ -104,6 +105,46 @@ class Records(Protocol):
         checkpoints: bool = False,
     ) -> tuple[Entry, ...]:
         """See ports.Journal. `after`: only a higher seq. `checkpoints`: only lines that hold progress."""
+        ...
+
+
+class Places(Protocol):
+    """Where services stand."""
+
+    async def progress(self, service: str) -> Progress:
+        """Where a service stands."""
+        ...
+
+
+class Commits(Protocol):
+    """Commits, for reading about one."""
+
+    async def at(self, commit: str) -> Snapshot:
+        """See ports.History."""
+        ...
+
+
+class Recorded(Protocol):
+    """What is known of releases: by a running platform, or by the journal of one that does not run."""
+
+    @property
+    def clock(self) -> Clock:
+        """Time."""
+        ...
+
+    @property
+    def reconciler(self) -> Places:
+        """Where every service stands."""
+        ...
+
+    @property
+    def journal(self) -> Records:
+        """The journal."""
+        ...
+
+    @property
+    def history(self) -> Commits:
+        """Git."""
         ...
 
 
