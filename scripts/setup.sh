@@ -40,6 +40,12 @@ fi
 if [ "$kind" = dev ] && ! command -v ssh-keygen >/dev/null; then
     install openssh-client || { echo "sternway: the tests need ssh-keygen; install the package openssh-client" >&2; exit 1; }
 fi
+if [ "$kind" = dev ] && ! command -v prometheus >/dev/null; then
+    install prometheus || { echo "sternway: the tests need Prometheus; install the package prometheus" >&2; exit 1; }
+fi
+if [ "$kind" = dev ] && ! command -v prometheus-alertmanager >/dev/null; then
+    install prometheus-alertmanager || { echo "sternway: the tests need Alertmanager; install the package prometheus-alertmanager" >&2; exit 1; }
+fi
 
 echo "sternway: setting up .venv ($kind), once; about half a minute" >&2
 [ -x .venv/bin/python ] || "$python" -m venv .venv

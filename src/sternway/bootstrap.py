@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from sternway.control.queue import UNEXPECTED_RETRY_S, WorkQueue
 from sternway.control.reconcile import Reconciler
 from sternway.control.trail import condense
 from sternway.domain.images import Images
+from sternway.domain.monitoring import Endpoint, Monitoring
 from sternway.domain.releases import Progress
 from sternway.domain.versions import SecretKey
 from sternway.errors import HistoryUnavailable, InvalidInput, SternwayError, StoreUnavailable, Temporary
@@ -29,6 +30,8 @@ from sternway.paths import Paths
 from sternway.platforms.local import LocalPlatform
 from sternway.ports import Snapshot
 from sternway.signals.envoy_access_log import EnvoyAccessLog
+from sternway.signals.prometheus import Prometheus
+from sternway.signals.together import Together
 from sternway.store import SqlStore, StateLock
 from sternway.traffic.envoy import EnvoyRouter
 
@@ -39,7 +42,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What `sternway up` was told. source: a folder or a Git URL; home: where `.sternway/` stands."""
+    """What `sternway up` was told. source: a folder or a Git URL; home: where `.sternway/` stands.
+
+    prometheus, alertmanager: their addresses, when they differ from what monitoring.yaml says.
+    """
 
     source: str
     home: Path
@@ -47,6 +53,8 @@ class Settings:
     path: str = ""
     poll_s: float | None = None
     drain_s: float = 1.0
+    prometheus: str | None = None
+    alertmanager: str | None = None
 
 
 def programs_folder(settings: Settings) -> Path:
@@ -122,6 +130,10 @@ class Sternway:
             connected=lambda: self.router.connected,
             answered_itself=lambda *answer: self.router.answered_itself(*answer),  # noqa: PLW0108  the router comes after
         )
+        self.prometheus = Prometheus(
+            clock=self.clock, where=lambda: self._monitoring().prometheus, wake=self.queue.wake
+        )
+        self.observed = Together(self.signals, self.prometheus)
         self.router = EnvoyRouter(
             state_dir=self.paths.state / "envoy",
             run_dir=self.paths.run,
@@ -146,14 +158,14 @@ class Sternway:
             origin=str(programs_folder(self.settings)),
             wake=self.queue.wake,
         )
-        actor = Actor(platform=self.platform, router=self.router, signals=self.signals, outbox=self.outbox)
+        actor = Actor(platform=self.platform, router=self.router, signals=self.observed, outbox=self.outbox)
         self.commands = Commands(queue=self.journal, clock=self.clock, wake=self.queue.wake, known=self._known)
         observer = Observer(
             clock=self.clock,
             git=self.git,
             platform=self.platform,
             router=self.router,
-            signals=self.signals,
+            signals=self.observed,
             commands=self.journal,
             outbox=self.outbox,
         )
@@ -212,6 +224,7 @@ class Sternway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.queue.close()
         await self.outbox.close()
+        await self.prometheus.close()
         await self.platform.close(stop=stop)
         await self.router.close(stop=stop or stop_proxy)
         await self.journal.close()
@@ -305,6 +318,22 @@ class Sternway:
     def _images(self) -> Images:
         return self.git.catalogue.images if self.git.catalogue else Images()
 
+    def _monitoring(self) -> Monitoring:
+        """What Git says of the monitoring systems, and what `sternway up` was told in its place."""
+        found = self.git.catalogue.monitoring if self.git.catalogue else Monitoring()
+        return replace(
+            found,
+            prometheus=_told(found.prometheus, self.settings.prometheus),
+            alertmanager=_told(found.alertmanager, self.settings.alertmanager),
+        )
+
     async def _secret(self, commit: str, key: SecretKey) -> str:
         snapshot = await self.history.at(commit)
         return secret_value(dict(snapshot.files), key.name, key.key)
+
+
+def _told(known: Endpoint | None, url: str | None) -> Endpoint | None:
+    """An address from the command line, with the credentials of monitoring.yaml."""
+    if url is None:
+        return known
+    return replace(known, url=url) if known else Endpoint(url=url)

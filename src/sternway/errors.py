@@ -7,6 +7,7 @@ SternwayError
     ├── PlatformUnavailable   processes could not be started, stopped or described
     ├── NotApplied            the proxies did not take a configuration
     ├── HistoryUnavailable    the Git server or repository did not answer
+    ├── SignalUnavailable     a monitoring system did not answer, or not with what was asked for
     └── StoreUnavailable      the journal could not be written (a full disk, a lock)
 
 A vendor's exception stops at its adapter: `raise NotApplied(...) from exc`.
@@ -74,6 +75,10 @@ class NotApplied(Temporary):
 
 class HistoryUnavailable(Temporary):
     """The Git server or repository did not answer."""
+
+
+class SignalUnavailable(Temporary):
+    """A monitoring system did not answer, or not with what was asked for: blindness, never failure."""
 
 
 class StoreUnavailable(Temporary):

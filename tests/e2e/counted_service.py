@@ -1,7 +1,9 @@
 """The service that runs in the end-to-end tests, on the standard library alone: its tag says how it behaves.
 
-`bad…` fails every request, `exit…` ends at once, all others are healthy; with `late` in it, it takes five seconds to start. Every request but a health check is counted:
-one line `TAG METHOD PATH` in the file --count.
+`bad…` fails every request, `exit…` ends at once, all others answer well: `poor…` all the same turns every order down,
+and `deep…` has ten times as many orders waiting, which only /metrics tells; with
+`late` in it, it takes five seconds to start. Every request but a health check or a scrape
+is counted: one line `TAG METHOD PATH` in the file --count.
 """
 
 import argparse
@@ -18,6 +20,8 @@ class Counted(asyncio.Protocol):
     count = -1
     stopping = False
     busy = 0
+    orders = 0
+    refused = 0
 
     def connection_made(self, transport):
         """See asyncio.Protocol."""
@@ -40,14 +44,26 @@ class Counted(asyncio.Protocol):
 
     def answer(self, method, path):
         """Answer as the tag says."""
-        good = path == "/healthz" or not Counted.tag.startswith("bad")
-        if path != "/healthz":
+        seen = path not in ("/healthz", "/metrics")
+        good = not seen or not Counted.tag.startswith("bad")
+        if seen:
             os.write(Counted.count, f"{Counted.tag} {method} {path}\n".encode())
-        body = b"" if method == "HEAD" else f"{Counted.tag}\n".encode()
+            Counted.orders += 1
+            Counted.refused += Counted.tag.startswith("poor")
+        body = b"" if method == "HEAD" else metrics() if path == "/metrics" else f"{Counted.tag}\n".encode()
         close = "connection: close\r\n" if Counted.stopping else ""
         status = "200 OK" if good else "500 Internal Server Error"
         head = f"HTTP/1.1 {status}\r\nx-version: {Counted.tag}\r\ncontent-length: {len(body)}\r\n{close}\r\n"
         self.transport.write(head.encode() + body)
+
+
+def metrics():
+    """Tell of orders, as Prometheus reads it. A counter that has counted nothing is not there yet, as is usual."""
+    version = f'{{version="{Counted.tag}"}}'
+    waiting = 50 if Counted.tag.startswith("deep") else 5
+    lines = [f"orders_total{version} {Counted.orders}", f"orders_waiting{version} {waiting + Counted.orders % 3}"]
+    lines += [f"orders_refused_total{version} {Counted.refused}"] if Counted.refused else []
+    return ("\n".join(lines) + "\n").encode()
 
 
 async def main():

@@ -141,6 +141,77 @@ class Limited:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """A value of the candidate's beside stable's, by the sign of their difference in blocks.
+
+    length: readings in the open block; pairs, worse: readings in it so far, and those in which the candidate was worse.
+    blocks, blocks_worse: finished since the release began. candidate, stable: the last values.
+    readings, first, total, squares, products: of stable's own series, from which the length of a block follows.
+    """
+
+    name: str
+    length: int = 0
+    pairs: int = 0
+    worse: int = 0
+    blocks: int = 0
+    blocks_worse: int = 0
+    candidate: float | None = None
+    stable: float | None = None
+    readings: int = 0
+    first: float = 0.0
+    total: float = 0.0
+    squares: float = 0.0
+    products: float = 0.0
+    since_s: float | None = None
+    wealth: tuple[float, ...] = ()
+    exposure_wealth: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A value against limits, as other tools count. failed, inconclusive: measurements; common: failed for both alike.
+
+    errors: measurements without a value, one after the other. failure: the last value that failed.
+    """
+
+    name: str
+    measured: int = 0
+    failed: int = 0
+    inconclusive: int = 0
+    common: int = 0
+    errors: int = 0
+    last: float | None = None
+    failure: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alerted:
+    """An alert that began to fire while the candidate had traffic. exposures: in how many of them it did.
+
+    firing: it does so now. sure: its labels name the candidate. rule: which of the Guard's it falls under.
+    """
+
+    id: str
+    words: str
+    rule: int
+    since_s: float
+    sure: bool = False
+    firing: bool = True
+    exposures: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What metrics and alerts have shown. since_s: the first look at them in this exposure."""
+
+    since_s: float | None = None
+    ratios: tuple[Compared, ...] = ()
+    ranked: tuple[Ranked, ...] = ()
+    checked: tuple[Checked, ...] = ()
+    alerts: tuple[Alerted, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """All that the judge remembers of a release.
 
@@ -164,3 +235,4 @@ class Evidence:
     limited: tuple[Limited, ...] = ()
     bounded: Bounded = Bounded()
     crossover: Crossover = Crossover()
+    measured: Measured = Measured()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sternway.domain.metrics import AlertRule, Metric
 from sternway.domain.tallies import ClusterKey, ErrorClass
 
 
@@ -161,6 +162,7 @@ class JudgeSettings:
     alone: kinds of errors that count alone. By default 4xx answers, where the candidate gives very many more of them.
     healthy_times, healthy_and_percent: the candidate is called healthy once its error rate is surely below
         p * healthy_times + healthy_and_percent / 100.
+    metrics, alerts: further criteria, out of a monitoring system.
     """
 
     false_rollback_rate: float = 0.01
@@ -174,6 +176,8 @@ class JudgeSettings:
     alone: tuple[Alone, ...] = (Alone(kind=ErrorClass.CLIENT),)
     healthy_times: float = 3.0
     healthy_and_percent: float = 0.1
+    metrics: tuple[Metric, ...] = ()
+    alerts: tuple[AlertRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

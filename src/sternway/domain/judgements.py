@@ -61,6 +61,7 @@ class Judgement:
     rounds: exposures finished and those of them in which the candidate was first (placebo evidence).
     excess_percent: how many points above a tolerated multiple of stable's error rate the candidate's is at most.
     otherwise: what would have changed a decision to withdraw or to condemn, when it was taken.
+    hold: why the release stays where it is although nothing is proven against it; "" when it need not.
     """
 
     verdict: Verdict
@@ -71,3 +72,4 @@ class Judgement:
     common_trouble: str | None = None
     excess_percent: float = 100.0
     otherwise: Otherwise | None = None
+    hold: str = ""

@@ -134,6 +134,7 @@ class Release:
         looked_s.
     requests, hurt: the candidate's answers to callers, and the bad ones that the shield did not catch.
     second_look: exposed again with a small share after harm was suspected at (nearly) all traffic.
+    blind_since_s, blind_to: since when something cannot be seen that the judge needs, and which metric; "" means all.
     first_bad_s, first_slow_s, detected_s: the first bad answer, the first slow one, and the first decision that took
         traffic away. bad_answers: the candidate's, by what they look like. decided_s, last_candidate_s: the last such decision, and the start of the candidate's last request.
     """
@@ -172,6 +173,7 @@ class Release:
     revert: Revert | None = None
     reverted: Reverted | None = None
     bad_answers: tuple[BadAnswers, ...] = ()
+    blind_to: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sternway.domain.metrics import Alert, MetricQuestion, Sample, Unseen
+
 
 class Unit(StrEnum):
     """What one count of a tally stands for.
@@ -21,7 +23,7 @@ class Unit(StrEnum):
 class Tally:
     """How many requests a version answered in an interval and how many were bad by one criterion.
 
-    criterion: `errors`, `errors-client` (see ErrorClass), or `latency-p99` (slower than stable's p99).
+    criterion: `errors`, `errors-client` (see ErrorClass), `latency-p99` (slower than stable's p99), or a metric's name.
     arm: None for a version's whole traffic (placebo arms included); 0, 1, … for a placebo arm cut from stable's.
     start_s, end_s: seconds since the epoch.
     """
@@ -93,6 +95,7 @@ class Question:
     alone: tuple[ErrorClass, ...] = ()
     arms: int = 0
     arm_share: float = 0.0
+    metrics: MetricQuestion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +124,7 @@ class Reading:
     blind_since_s: since when nothing could be seen (not: since when nothing happened); None when sighted.
     first_bad_s: when the candidate's first bad answer of this reading was given.
     bad_answers: the candidate's bad and slow answers by what they look like.
+    samples: values of metrics since the last reading. unseen: metrics that cannot be seen now. alerts: those that fire now.
     """
 
     tallies: tuple[Tally, ...] = ()
@@ -130,3 +134,6 @@ class Reading:
     first_bad_s: float | None = None
     last_candidate_s: float | None = None
     bad_answers: tuple[BadAnswers, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    unseen: tuple[Unseen, ...] = ()
+    alerts: tuple[Alert, ...] = ()

@@ -143,7 +143,7 @@ def _mirror(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
         if often % MANY_WITHDRAWALS == 0:
             return Trigger.TOO_OFTEN, f"suspected {often} times without a verdict: {suspicion}"
         return Trigger.LOOK_AGAIN, f"suspected, looking on at copies of requests: {suspicion}"
-    if mirror is None or (release.step_requests >= mirror.min_requests and not release.paused):
+    if mirror is None or (release.step_requests >= mirror.min_requests and not _stays(release)):
         return _first_exposure(release)
     return None
 
@@ -151,7 +151,7 @@ def _mirror(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
 def _preview(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
     strategy = release.guard.strategy
     assert isinstance(strategy, BlueGreen)
-    waits = not strategy.automatic_switch or release.paused or seen.now_s - release.entered_s < strategy.hold_s
+    waits = not strategy.automatic_switch or _stays(release) or seen.now_s - release.entered_s < strategy.hold_s
     if waits or not ready(seen, release.candidate):
         return None
     return Trigger.SWITCH, f"all traffic to {release.candidate.id}; the bake begins"
@@ -162,7 +162,7 @@ def _expose(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
     if suspicion:
         return Trigger.SUSPECTED, suspicion
     min_requests, hold_s = _enough(release)
-    if release.paused or release.step_requests < min_requests or seen.now_s - release.step_s < hold_s:
+    if _stays(release) or release.step_requests < min_requests or seen.now_s - release.step_s < hold_s:
         return None
     sure = _sure(release, seen)
     if sure is None:
@@ -206,6 +206,11 @@ def _sure(release: Release, seen: Observation) -> str | None:
     return f" within {step.within_s:g} s, though {left:.2g} points more errors cannot be ruled out yet"
 
 
+def _stays(release: Release) -> bool:
+    """Whether a person or the judge keeps the release where it is."""
+    return release.paused or bool(release.judgement and release.judgement.hold)
+
+
 def _suspicion(release: Release, seen: Observation) -> str | None:
     if _unready(release, seen):
         return f"no replica of {release.candidate.id} is ready"
@@ -227,7 +232,7 @@ def _unready(release: Release, seen: Observation) -> bool:
 def _look_again(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
     # Who was only not ready (a restart of the machine, say) is looked at again as soon as it is; too often is too often.
     wait_s = 0.0 if _said(release, Verdict.SUSPECT) is None else release.guard.withdraw_s
-    if release.paused or seen.now_s - release.entered_s < wait_s or not ready(seen, release.candidate):
+    if _stays(release) or seen.now_s - release.entered_s < wait_s or not ready(seen, release.candidate):
         return None
     if release.withdrawals % MANY_WITHDRAWALS == 0:
         return (
@@ -246,7 +251,7 @@ def _bake(progress: Progress, release: Release, seen: Observation) -> Progress:
         baked_s = release.baked_s + (passed_s if _in_force(release, seen) else 0.0)
         release = replace(release, baked_s=baked_s, looked_s=seen.now_s)
     release = _weigh(progress, release)
-    if release.baked_s >= release.guard.bake_s and not release.paused:
+    if release.baked_s >= release.guard.bake_s and not _stays(release):
         return promoted(progress, replace(release, reason=_baked(release)), seen.now_s)
     return replace(progress, release=release)
 
@@ -274,8 +279,8 @@ def _weigh(progress: Progress, release: Release) -> Release:
 def _blind(progress: Progress, release: Release, seen: Observation) -> Progress:
     assert release.blind_since_s is not None
     blind_s = seen.now_s - release.blind_since_s
-    if release.phase in (Phase.EXPOSED, Phase.BAKING) and _unready(release, seen):
-        reason = f"no replica of {release.candidate.id} is ready"
+    reason = _suspicion(release, seen)  # what can still be seen still counts
+    if reason and release.phase in (Phase.EXPOSED, Phase.BAKING):
         return replace(progress, release=_weigh(progress, enter(release, Trigger.SUSPECTED, seen.now_s, reason)))
     if release.phase is Phase.BAKING:
         release = _weigh(progress, release)

@@ -23,6 +23,7 @@ from sternway.engine.commands import obey
 from sternway.engine.follow import follow
 from sternway.engine.world import decide
 
+_EXPOSED = (Phase.MIRRORING, Phase.EXPOSED, Phase.BAKING)
 REMEMBERED = 20_000
 """When so many of stable's answers are counted, each counts half as much as a new one."""
 
@@ -90,7 +91,12 @@ def judge(progress: Progress, seen: Observation) -> Progress:
     if release.phase not in (Phase.ROLLING_BACK, Phase.ASKING):
         evidence_before = release.evidence
         evidence, judged = judgement.judge(
-            release.guard.judge, release.evidence, reading, now_s=seen.now_s, concurrent=_concurrent(release)
+            release.guard.judge,
+            release.evidence,
+            reading,
+            now_s=seen.now_s,
+            concurrent=_concurrent(release),
+            exposed=release.phase in _EXPOSED,
         )
         judged = _explained(release, evidence_before, reading, judged, now_s=seen.now_s)
         if not reading.tallies and replace(evidence, now_s=release.evidence.now_s) == release.evidence:
@@ -123,7 +129,8 @@ def _count(release: Release, seen: Observation) -> Release:
         t.bad and t.version == release.candidate.id and t.criterion.startswith("latency") for t in reading.tallies
     )
     first_bad = release.first_bad_s if release.first_bad_s is not None else reading.first_bad_s
-    sighted_again = release.blind_since_s is not None and reading.blind_since_s is None
+    blind_since_s, blind_to = _blind_since(release, reading)
+    sighted_again = release.blind_since_s is not None and blind_since_s is None
     return replace(
         release,
         step_requests=release.step_requests + answered,
@@ -132,10 +139,28 @@ def _count(release: Release, seen: Observation) -> Release:
         first_bad_s=first_bad,
         first_slow_s=seen.now_s if slow and release.first_slow_s is None else release.first_slow_s,
         last_candidate_s=reading.last_candidate_s or release.last_candidate_s,
-        blind_since_s=reading.blind_since_s,
         bad_answers=merged(release.bad_answers, reading.bad_answers) if reading.bad_answers else release.bad_answers,
+        blind_since_s=blind_since_s,
+        blind_to=blind_to,
         looked_s=seen.now_s if sighted_again else release.looked_s,
     )
+
+
+def _blind_since(release: Release, reading: Reading) -> tuple[float | None, str]:
+    """Since when something that the judge needs is out of sight, and what; a metric counts from the exposure on."""
+    if reading.blind_since_s is not None:
+        return reading.blind_since_s, ""
+    missing = judgement.find_unseen(
+        release.guard.judge,
+        release.evidence,
+        reading,
+        exposed=release.phase in _EXPOSED,
+        concurrent=_concurrent(release),
+    )
+    if missing is None:
+        return None, ""
+    since_s = max(missing.since_s, release.entered_s) if missing.role else missing.since_s
+    return since_s, f"{missing.criterion}: {missing.why}"
 
 
 def _sum(tallies: tuple[Tally, ...], version: str, criterion: str) -> tuple[int, int]:

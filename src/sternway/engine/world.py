@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sternway import judgement
 from sternway.domain.guards import ABTest, Guard
 from sternway.domain.platform import WorkloadRun
@@ -9,6 +11,7 @@ from sternway.domain.releases import Decision, Observation, Phase, Progress, Rel
 from sternway.domain.tallies import Question
 from sternway.domain.traffic import MirrorTo, Pin, ShieldPlan, Split, TrafficPlan
 from sternway.domain.versions import Version
+from sternway.engine.asking import metric_question
 from sternway.engine.exposure import able, reachable, ready, split_back, standing_by
 
 TICK_S = 1.0
@@ -42,7 +45,7 @@ def decide(progress: Progress, seen: Observation) -> Decision:
         workloads=_workloads(progress, seen),
         revert=release.revert if release and release.reverted is None else None,
         marks=progress.marks,
-        question=_question(progress),
+        question=_question(progress, seen),
         look_at_s=_look_at(progress, seen),
         reason=_reason(progress),
     )
@@ -163,12 +166,17 @@ def _workloads(progress: Progress, seen: Observation) -> tuple[WorkloadRun, ...]
     return tuple(runs.values())
 
 
-def _question(progress: Progress) -> Question:
+def _question(progress: Progress, seen: Observation) -> Question:
     stable, release = progress.stable, _under_way(progress)
     assert stable is not None
-    if release is None or release.phase is Phase.STARTING:
+    if release is None:
         return Question(stable=stable.id)
-    return judgement.question(release.guard.judge, release.evidence, candidate_percent=release.percent)
+    namespace = seen.wanted.service.namespace if seen.wanted else ""
+    metrics = metric_question(release, namespace)
+    if release.phase is Phase.STARTING:  # what counters show before the release is no part of it: begin to read them
+        return Question(stable=stable.id, metrics=metrics)
+    asked = judgement.question(release.guard.judge, release.evidence, candidate_percent=release.percent)
+    return replace(asked, metrics=metrics)
 
 
 def _look_at(progress: Progress, seen: Observation) -> float:
@@ -196,5 +204,7 @@ def _reason(progress: Progress) -> str:
     if release is None:
         return f"{progress.stable.id} serves" if progress.stable else ""
     if release.blind_since_s is not None and release.phase in _CARRIES:
-        return "blind: no access log arrives; the split holds"
+        return f"blind to {release.blind_to or 'everything: no access log arrives'}; the split holds"
+    if release.judgement and release.judgement.hold and release.phase in (*_CARRIES, Phase.WITHDRAWN):
+        return f"{release.reason}; held: {release.judgement.hold}"
     return release.reason

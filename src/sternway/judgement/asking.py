@@ -16,6 +16,7 @@ from sternway.judgement.budget import HISTORY
 from sternway.judgement.comparison import ERRORS, new_comparison
 from sternway.judgement.crossover import new_crossover
 from sternway.judgement.limits import new_history, new_objective
+from sternway.judgement.metrics import begin_again
 from sternway.judgement.rounds import PLACEBO_ARMS, new_race
 
 # Below a millisecond, a difference between two processes says more about the machine than about a version.
@@ -139,7 +140,8 @@ def begin_exposure(evidence: Evidence) -> Evidence:
     Evidence that condemns goes on where it was, so a truly bad version is condemned by what it shows next.
     """
     after = columns.expose(columns.pack([evidence]), np.array([True]))
-    return replace(columns.unpack(after, evidence, 0), suspected="", suspicion="")
+    measured = begin_again(evidence.measured)
+    return replace(columns.unpack(after, evidence, 0), suspected="", suspicion="", measured=measured)
 
 
 def slow_name(quantile: float) -> str:

@@ -11,6 +11,7 @@ from sternway.domain.guards import JudgeSettings
 
 KEYED, ROUNDS, ALONE, LATENCY = "keyed", "rounds", "alone", "latency"
 OBJECTIVE, HISTORY, SHARED = "objective", "history", "shared"
+MEASURED = "measured"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,7 @@ class Budget:
     objective: float
     history: float
     shared: float
+    measured: float
     suspicion: float
 
 
@@ -34,6 +36,7 @@ def budget(settings: JudgeSettings, *, history: bool = True) -> Budget:
     """
     keyed = settings.cluster_key is not None
     objectives = count_objectives(settings)
+    measured = sum(metric.limits is None for metric in settings.metrics)
     weights = {
         KEYED: 45.0 if keyed else 0.0,
         ROUNDS: 10.0 if keyed else 55.0,
@@ -42,6 +45,7 @@ def budget(settings: JudgeSettings, *, history: bool = True) -> Budget:
         OBJECTIVE: 10.0 if objectives else 0.0,
         HISTORY: 10.0 if history else 0.0,
         SHARED: 5.0,
+        MEASURED: 25.0 if measured else 0.0,
     }
     members = {
         KEYED: 1,
@@ -50,6 +54,7 @@ def budget(settings: JudgeSettings, *, history: bool = True) -> Budget:
         LATENCY: max(1, len(settings.latency_quantiles)),
         OBJECTIVE: max(1, objectives),
         HISTORY: 1 + len(settings.latency_quantiles),
+        MEASURED: max(1, measured),
     }
     members[SHARED] = 1
     whole = sum(weights.values())
@@ -67,6 +72,7 @@ def budget(settings: JudgeSettings, *, history: bool = True) -> Budget:
         objective=needed(OBJECTIVE),
         history=needed(HISTORY),
         shared=needed(SHARED),
+        measured=needed(MEASURED),
         suspicion=settings.suspicion,
     )
 

@@ -14,18 +14,26 @@ from sternway.judgement import columns
 from sternway.judgement.asking import has_history, thresholds_missing, with_thresholds
 from sternway.judgement.budget import budget
 from sternway.judgement.counting import count
+from sternway.judgement.metrics import add_metrics, find_metric_suspicion, fold_metrics
 from sternway.judgement.verdict import find_suspicion, list_charges, say
 
 
 def judge(
-    settings: JudgeSettings, evidence: Evidence, reading: Reading, *, now_s: float, concurrent: bool = True
+    settings: JudgeSettings,
+    evidence: Evidence,
+    reading: Reading,
+    *,
+    now_s: float,
+    concurrent: bool = True,
+    exposed: bool = True,
 ) -> tuple[Evidence, Judgement]:
     """Fold a reading into the evidence, and say what the evidence means now.
 
     concurrent False: stable has no traffic beside the candidate, so that only absolute objectives and stable's
-    recorded history are left to judge by.
+    recorded history are left to judge by. exposed False: the candidate has no traffic, so metrics do not blame it.
     """
     spent = budget(settings, history=has_history(evidence))
+    before_s = evidence.now_s
     if reading.tallies or _any_open(evidence):
         after = columns.fold(
             settings,
@@ -40,12 +48,15 @@ def judge(
         evidence = replace(evidence, now_s=now_s)
     if reading.stable_ms and thresholds_missing(settings, evidence):
         evidence = with_thresholds(settings, evidence, reading.stable_ms)
+    evidence = fold_metrics(settings, evidence, reading, now_s=now_s, before_s=before_s, exposed=exposed)
     charges = list_charges(spent, evidence, concurrent=concurrent)
     if not evidence.suspected:
         name, sentence = find_suspicion(spent, evidence, charges)
+        if not name and exposed:
+            name, sentence = find_metric_suspicion(settings, spent, evidence)
         if name:
             evidence = replace(evidence, suspected=name, suspicion=sentence)
-    return evidence, say(settings, spent, evidence, charges)
+    return evidence, add_metrics(settings, spent, evidence, say(settings, spent, evidence, charges))
 
 
 def _any_open(evidence: Evidence) -> bool:

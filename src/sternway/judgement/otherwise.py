@@ -19,6 +19,7 @@ from sternway.domain.guards import JudgeSettings
 from sternway.domain.judgements import Judgement, Otherwise, Verdict
 from sternway.domain.tallies import Reading
 from sternway.judgement import columns
+from sternway.judgement.alerts import ALERTS
 from sternway.judgement.asking import has_history, question
 from sternway.judgement.blocks import CANDIDATE_BAD, CANDIDATE_TOTAL, MAX_BLOCK_S, STABLE_TOTAL, Bools
 from sternway.judgement.budget import budget
@@ -44,6 +45,8 @@ def spared(
     """Ask again about a decision that was just taken; `before` and `reading` are what it was taken from."""
     if judged.verdict not in (Verdict.HARMFUL, Verdict.SUSPECT) or judged.criterion is None:
         return None
+    if judged.criterion in (ALERTS, *(metric.name for metric in settings.metrics)):
+        return None  # what metrics have shown is no count of answers
     name = judged.criterion.removesuffix("-history").removesuffix("-objective")
     told = count(before, reading, now_s=now_s)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sternway.domain.images import Images
+from sternway.domain.monitoring import Monitoring
 from sternway.domain.releases import Wanted
 
 
@@ -31,6 +32,7 @@ class Catalogue:
     images: Images = field(default_factory=Images)
     notices: tuple[str, ...] = ()
     guards: tuple[Source, ...] = ()
+    monitoring: Monitoring = field(default_factory=Monitoring)
 
     def find(self, service: str) -> Wanted | None:
         """Find what is wanted of one service."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sternway.domain.images import Images
+from sternway.domain.monitoring import Monitoring
 from sternway.manifests.assemble import assemble
 from sternway.manifests.catalogue import Catalogue
 from sternway.manifests.read import read
@@ -24,6 +25,7 @@ def load(files: Mapping[str, str], *, commit: str = "", origin: str = "") -> Cat
     report = Report()
     found = read(files, report)
     images = found.images[1].to_domain(origin) if found.images else Images()
+    monitoring = found.monitoring[1].to_domain(origin) if found.monitoring else Monitoring()
     wanted, sources = assemble(found, images, commit, report)
     report.check()
     return Catalogue(
@@ -32,4 +34,5 @@ def load(files: Mapping[str, str], *, commit: str = "", origin: str = "") -> Cat
         images=images,
         notices=tuple(dict.fromkeys(report.notices)),
         guards=sources,
+        monitoring=monitoring,
     )

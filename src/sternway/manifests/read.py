@@ -20,11 +20,13 @@ from sternway.manifests.models.deployment import Deployment
 from sternway.manifests.models.guard import Guard
 from sternway.manifests.models.images import ImagesFile
 from sternway.manifests.models.mesh import MeshPolicy
+from sternway.manifests.models.monitoring import MonitoringFile
 from sternway.manifests.models.route import HTTPRoute
 from sternway.manifests.report import Report, explain_errors, suggest
 from sternway.manifests.yamltext import Document, read_text
 
 IMAGES_FILES = ("images.yaml", "images.yml")
+MONITORING_FILES = ("monitoring.yaml", "monitoring.yml")
 API_VERSIONS = {
     "Deployment": "apps/v1",
     "Service": "v1",
@@ -57,6 +59,7 @@ class Read:
     manifests: tuple[tuple[Document, Manifest], ...] = ()
     others: tuple[Document, ...] = ()
     images: tuple[Document, ImagesFile] | None = None
+    monitoring: tuple[Document, MonitoringFile] | None = None
 
     def of(self, model: type[M]) -> Iterator[tuple[Document, M]]:
         """Return the manifests of one kind, in the order of their files."""
@@ -70,13 +73,17 @@ def read(files: Mapping[str, str], report: Report) -> Read:
     manifests: list[tuple[Document, Manifest]] = []
     others: list[Document] = []
     images: tuple[Document, ImagesFile] | None = None
+    monitoring: tuple[Document, MonitoringFile] | None = None
     for path in sorted(files):
         if not is_manifest_file(path):
             continue
         documents, problems = read_text(path, files[path])
         report.problems += problems
         if path in IMAGES_FILES:
-            images = _images(path, documents, report) or images
+            images = _settings(path, documents, ImagesFile, report) or images
+            continue
+        if path in MONITORING_FILES:
+            monitoring = _settings(path, documents, MonitoringFile, report) or monitoring
             continue
         for document in _flat(documents, report):
             model = _model_of(document, report)
@@ -88,7 +95,7 @@ def read(files: Mapping[str, str], report: Report) -> Read:
                 manifests.append((document, manifest))
     _refuse_twins(manifests, report)
     report.incomplete = bool(report.problems)
-    return Read(manifests=tuple(manifests), others=tuple(others), images=images)
+    return Read(manifests=tuple(manifests), others=tuple(others), images=images, monitoring=monitoring)
 
 
 def is_manifest_file(path: str) -> bool:
@@ -106,15 +113,17 @@ def validate(document: Document, model: type[P], report: Report) -> P | None:
         return None
 
 
-def _images(path: str, documents: tuple[Document, ...], report: Report) -> tuple[Document, ImagesFile] | None:
+def _settings(path: str, documents: tuple[Document, ...], model: type[P], report: Report) -> tuple[Document, P] | None:
+    """Read a file that is no manifest, but says what things mean on this machine."""
+    first = next(iter(model.model_fields))
     if len(documents) != 1:
         if documents:
-            report.wrong(documents[1], (), "a second document", "keep one `images:` mapping in this file")
+            report.wrong(documents[1], (), "a second document", f"keep one `{first}:` mapping in this file")
         return None
     if not isinstance(documents[0].value, dict):
-        report.wrong(documents[0], (), "this is no mapping", f"{path} begins with `images:`")
+        report.wrong(documents[0], (), "this is no mapping", f"{path} begins with `{first}:`")
         return None
-    found = validate(documents[0], ImagesFile, report)
+    found = validate(documents[0], model, report)
     return (documents[0], found) if found else None
 
 

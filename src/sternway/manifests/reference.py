@@ -17,6 +17,7 @@ from sternway.manifests.models.base import Kube, Words
 from sternway.manifests.models.guard import Alone, Guard
 from sternway.manifests.models.images import PLACEHOLDERS, Image, ImagesFile
 from sternway.manifests.models.mesh import MeshPolicy
+from sternway.manifests.models.monitoring import MonitoringFile
 from sternway.manifests.report import unwrap
 
 _INTRO = """\
@@ -24,10 +25,10 @@ _INTRO = """\
 
 <!-- Made from the models by `python -m sternway.manifests.reference`; a test compares. Do not edit by hand. -->
 
-Sternway reads ordinary Kubernetes manifests (`Deployment`, `Service`, `ConfigMap`, `Secret`, `HTTPRoute`) and three
-things of its own: `Guard`, `MeshPolicy` and the file `images.yaml`. Every `*.yaml` and `*.yml` file of the watched
-folder is read, but for those in hidden folders. Unknown fields are refused, in all of them; kinds that Sternway
-does not use are accepted with a notice.
+Sternway reads ordinary Kubernetes manifests (`Deployment`, `Service`, `ConfigMap`, `Secret`, `HTTPRoute`) and four
+things of its own: `Guard`, `MeshPolicy` and the files `images.yaml` and `monitoring.yaml`. Every `*.yaml` and `*.yml` file
+of the watched folder is read, but for those in hidden folders. Unknown fields are refused, in all of them; kinds that
+Sternway does not use are accepted with a notice.
 
 Durations are written `250ms`, `30s`, `5m`, `1h30m`; percentages `10` or `10%`.
 """
@@ -59,6 +60,7 @@ def reference() -> str:
         _section("Guard", Guard),
         _section("MeshPolicy", MeshPolicy),
         _images(),
+        _section("monitoring.yaml", MonitoringFile),
         _DEPLOYMENTS,
     ]
     return "\n".join(parts)
@@ -113,7 +115,7 @@ def _default(field: FieldInfo) -> str:
         return _default_of_many(default)
     if default is PydanticUndefined:
         return "*required*"
-    if default is None or default == "":
+    if default is None or default in ("", ()):
         return "none"
     if isinstance(default, tuple):
         return ", ".join(f"`{item:g}`" if isinstance(item, float) else f"`{item}`" for item in default)

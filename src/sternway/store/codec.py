@@ -20,13 +20,14 @@ from typing import Any, TypeVar, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from sternway.domain.guards import Guard, Strategy
+from sternway.domain.metrics import MetricQuestion
 from sternway.domain.releases import Wanted
 from sternway.domain.versions import Version, Workload
 from sternway.errors import StoreUnavailable
 
 T = TypeVar("T")
 
-INTERNED: Mapping[str, type] = {kind.__name__: kind for kind in (Guard, Version, Wanted, Workload)}
+INTERNED: Mapping[str, type] = {kind.__name__: kind for kind in (Guard, MetricQuestion, Version, Wanted, Workload)}
 TAGGED: Mapping[str, type] = {kind.__name__: kind for kind in get_args(Strategy)}
 
 _INTERNED = frozenset(INTERNED.values())

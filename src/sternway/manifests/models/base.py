@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sized
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, Strict, WithJsonSchema, model_validator
 from pydantic.alias_generators import to_camel
@@ -19,6 +20,7 @@ _DURATION = r"(\d+(\.\d+)?(ms|s|m|h|d))+"
 _TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 
 Where = tuple[str | int, ...]
+T = TypeVar("T", bound=Sized)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def spelled(seconds: float) -> Any:
     return duration(seconds)
 
 
-def not_empty(items: tuple[Any, ...]) -> tuple[Any, ...]:
+def not_empty(items: T) -> T:
     """Refuse an empty list."""
     if not items:
         raise wrong("must not be empty", "write at least one item, or take the field out")
@@ -106,6 +108,21 @@ def parse_chance(value: Any) -> float:
     if not 0 < chance < 1:
         raise wrong(f"{value} is no chance between 0 and 1", "write for example `0.01` or `1%`")
     return chance
+
+
+def parse_quantile(value: Any) -> float:
+    """`p99` or 0.99 -> 0.99."""
+    number = value
+    if isinstance(value, str) and re.fullmatch(r"p\d+(\.\d+)?", value):
+        number = float(Decimal(value[1:]) / 100)
+    if isinstance(number, bool) or not isinstance(number, float) or not 0 < number < 1:
+        raise wrong(f"{value!r} is no quantile", "write for example `p99` or `0.99`")
+    return number
+
+
+def quantile_schema() -> WithJsonSchema:
+    """Say the form of a quantile."""
+    return WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"^p\d+(\.\d+)?$"}, {"type": "number"}]})
 
 
 def parse_int_or_name(value: Any) -> int | str:

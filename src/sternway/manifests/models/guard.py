@@ -7,11 +7,12 @@ reference pages and the schema.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from sternway.domain import guards, tallies
 from sternway.manifests.models.base import (
@@ -30,10 +31,13 @@ from sternway.manifests.models.base import (
     Words,
     duration,
     not_empty,
+    parse_quantile,
+    quantile_schema,
     spelled,
     wrong,
 )
 from sternway.manifests.models.core import Metadata
+from sternway.manifests.models.metrics import AlertRule, Metric, refuse_equal_names
 
 _GUARD = guards.Guard(service="")
 _STEP = guards.CanaryStep(percent=1)
@@ -46,27 +50,12 @@ _ALONE = guards.Alone(kind=tallies.ErrorClass.CLIENT)
 Then = Literal["rollback", "hold", "promote"]
 
 
-def parse_quantile(value: Any) -> float:
-    """`p99` or 0.99 -> 0.99."""
-    number = value
-    if isinstance(value, str) and re.fullmatch(r"p\d+(\.\d+)?", value):
-        number = float(Decimal(value[1:]) / 100)
-    if isinstance(number, bool) or not isinstance(number, float) or not 0 < number < 1:
-        raise wrong(f"{value!r} is no quantile", "write for example `p99` or `0.99`")
-    return number
-
-
 def spell_quantile(quantile: float) -> str:
     """0.99 -> `p99`."""
     return f"p{(Decimal(str(quantile)) * 100).normalize():f}"
 
 
-Quantile = Annotated[
-    float,
-    BeforeValidator(parse_quantile),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"^p\d+(\.\d+)?$"}, {"type": "number"}]}),
-    Words("quantile"),
-]
+Quantile = Annotated[float, BeforeValidator(parse_quantile), quantile_schema(), Words("quantile")]
 
 
 class HeaderValue(Ours):
@@ -470,6 +459,10 @@ class GuardSpec(Ours):
     """Safe requests that fail on the candidate are answered by stable."""
     judge: Judge = Field(default_factory=Judge)
     """What counts as harm, and how sure the judge must be."""
+    metrics: Annotated[tuple[Metric, ...], AfterValidator(refuse_equal_names)] = ()
+    """Further criteria, out of Prometheus."""
+    alerts: tuple[AlertRule, ...] = ()
+    """Which alerts of Alertmanager count, and what they do. The first that fits an alert is followed."""
     withdraw: Withdraw = Field(default_factory=Withdraw)
     """How long a suspected candidate gets no traffic."""
     blind: Blind = Field(default_factory=Blind)
@@ -508,7 +501,11 @@ class Guard(Ours):
             bake_control_percent=spec.bake.control,
             keep_s=spec.keep,
             shield=guards.Shield(enabled=spec.shield.enabled, budget_percent=spec.shield.budget),
-            judge=spec.judge.to_domain(),
+            judge=replace(
+                spec.judge.to_domain(),
+                metrics=tuple(metric.to_domain() for metric in spec.metrics),
+                alerts=tuple(rule.to_domain() for rule in spec.alerts),
+            ),
             withdraw_s=spec.withdraw.for_,
             blind_s=spec.blind.bear_for,
             blind_then=guards.Then(spec.blind.then),

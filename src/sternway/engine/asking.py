@@ -1,0 +1,78 @@
+"""What a release asks of metrics: the Guard's queries, filled in for both versions. Pure; used by `engine.world`."""
+
+from __future__ import annotations
+
+from sternway.domain.metrics import Metric, MetricAsk, MetricQuestion, escape, fill
+from sternway.domain.releases import Release
+from sternway.domain.versions import Version
+
+STABLE, CANDIDATE = "stable", "candidate"
+
+
+def metric_question(release: Release, namespace: str) -> MetricQuestion | None:
+    """Fill the queries in; None when the Guard states neither metrics nor alerts."""
+    judge = release.guard.judge
+    if not judge.metrics and not judge.alerts:
+        return None
+    return MetricQuestion(
+        stable=release.stable.id,
+        candidate=release.candidate.id,
+        asks=tuple(_ask(metric, release, namespace) for metric in judge.metrics),
+        alerts=bool(judge.alerts),
+    )
+
+
+def arguments(version: Version, *, namespace: str, deployment: str, role: str, window_s: float) -> dict[str, str]:
+    """What stands for `$(NAME)` in a query about a version.
+
+    workload: on Kubernetes stable runs as DEPLOYMENT-stable. canary: a pattern for a label that only a canary has.
+    """
+    values = {
+        "service": version.service,
+        "namespace": namespace,
+        "deployment": deployment,
+        "workload": f"{deployment}-stable" if role == STABLE else deployment,
+        "version": version.id,
+        "tag": version.workload.tag,
+        "role": role,
+        "canary": "" if role == STABLE else ".+",
+        "window": f"{round(window_s * 1000)}ms",
+    }
+    return {name: escape(value) for name, value in values.items()}
+
+
+def _ask(metric: Metric, release: Release, namespace: str) -> MetricAsk:
+    kind, templates = templates_of(metric)
+    deployment = release.guard.deployment or next(
+        (name for _, kind, name in release.documents if kind == "Deployment"), release.guard.service
+    )
+    filled = {
+        role: tuple(
+            fill(
+                template,
+                arguments(version, namespace=namespace, deployment=deployment, role=role, window_s=metric.window_s),
+            )
+            for template in templates
+        )
+        for role, version in ((STABLE, release.stable), (CANDIDATE, release.candidate))
+    }
+    return MetricAsk(
+        name=metric.name,
+        kind=kind,
+        interval_s=metric.interval_s,
+        stable=filled[STABLE],
+        candidate=filled[CANDIDATE],
+        quantile=metric.slower.quantile if metric.slower else 0.0,
+    )
+
+
+def templates_of(metric: Metric) -> tuple[str, tuple[str, ...]]:
+    """Return the kind of a metric, and its queries before they are filled in."""
+    if metric.ratio:
+        return "ratio", (metric.ratio.bad, metric.ratio.total)
+    if metric.slower:
+        return "slower", (metric.slower.histogram,)
+    if metric.versus:
+        return "versus", (metric.versus.query,)
+    assert metric.limits is not None
+    return "limits", (metric.limits.query,)

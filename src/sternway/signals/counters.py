@@ -1,0 +1,111 @@
+"""Counters to counts: how much series have grown, from the samples as they were scraped. Pure; used by `prometheus`.
+
+- A counter that falls was reset: what it shows then is what has come since.
+- A missing scrape costs nothing: the next one shows the sum. A sample that comes late counts when it comes.
+- A series that appears at a target that is known was born at 0, so its first value counts (the first error of a version, which
+  increase() would not see). At a new target it counts from its first value on: nobody knows how old that counter is.
+- The same series from two Prometheus servers is one series: labels that tell only the servers apart are left out, and only one
+  of the two is followed at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+SERVER_LABELS = frozenset({"prometheus", "prometheus_replica", "thanos_replica", "receive_replica", "__replica__"})
+_TARGET = ("job", "instance", "pod", "namespace", "cluster")
+
+Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Samples of one series: (seconds by Prometheus's clock, value), oldest first."""
+
+    labels: Mapping[str, str]
+    samples: Sequence[tuple[float, float]]
+
+
+@dataclass(slots=True)
+class _Known:
+    """Where a series stands. source: the server that it is read from."""
+
+    at_s: float
+    value: float
+    source: Labels
+
+
+@dataclass(slots=True)
+class Growth:
+    """Follows every series of one selector. targets: those known to it and to whom it shares them with."""
+
+    targets: set[Labels] = field(default_factory=set)
+    newest_s: float | None = None
+    spacing_s: float | None = None
+    _series: dict[Labels, _Known] = field(default_factory=dict)
+    _began: bool = False
+
+    def take(self, found: Iterable[Series]) -> dict[Labels, float]:
+        """How much each series has grown since it was last taken; by its labels without the server's."""
+        grown: dict[Labels, float] = {}
+        targets: set[Labels] = set()
+        for labels, source, series in _one_source_each(found, {key: one.source for key, one in self._series.items()}):
+            targets.add(_target(series.labels))
+            self._look(series)
+            grown[labels] = self._follow(labels, source, series)
+        self.targets |= targets
+        self._began = True
+        return grown
+
+    def values(self) -> dict[Labels, float]:
+        """The last value of each series."""
+        return {labels: one.value for labels, one in self._series.items()}
+
+    def _follow(self, labels: Labels, source: Labels, series: Series) -> float:
+        known = self._series.get(labels)
+        samples = list(series.samples)
+        delta = 0.0
+        if known is None or known.source != source:
+            born = known is None and self._began and _target(series.labels) in self.targets
+            first_s, first = samples.pop(0)
+            known = self._series[labels] = _Known(at_s=first_s, value=first, source=source)
+            delta = first if born else 0.0
+        for at_s, value in samples:
+            if at_s <= known.at_s:
+                continue
+            delta += value - known.value if value >= known.value else value
+            known.at_s, known.value = at_s, value
+        return delta
+
+    def _look(self, series: Series) -> None:
+        times = [at_s for at_s, _ in series.samples]
+        self.newest_s = max(self.newest_s or 0.0, times[-1])
+        for before, after in pairwise(times):
+            if after > before:
+                self.spacing_s = min(self.spacing_s or after - before, after - before)
+
+
+def _one_source_each(
+    found: Iterable[Series], followed: Mapping[Labels, Labels]
+) -> Iterable[tuple[Labels, Labels, Series]]:
+    """Each series once: from the server that was followed before, as long as it has it."""
+    chosen: dict[Labels, tuple[Labels, Series]] = {}
+    for series in found:
+        if not series.samples:
+            continue
+        labels = tuple(sorted(item for item in series.labels.items() if item[0] not in SERVER_LABELS))
+        source = tuple(sorted(item for item in series.labels.items() if item[0] in SERVER_LABELS))
+        before = chosen.get(labels)
+        if (
+            before is None
+            or source == followed.get(labels)
+            or (before[0] != followed.get(labels) and source < before[0])
+        ):
+            chosen[labels] = (source, series)
+    return ((labels, source, series) for labels, (source, series) in sorted(chosen.items(), key=lambda item: item[0]))
+
+
+def _target(labels: Mapping[str, str]) -> Labels:
+    return tuple((name, labels[name]) for name in _TARGET if name in labels)

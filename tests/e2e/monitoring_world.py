@@ -1,0 +1,154 @@
+"""Real monitoring for the end-to-end tests: Prometheus and Alertmanager, and who tells Prometheus what to scrape."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from whole_world import Platform
+
+SCRAPE = "500ms"
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+class Program:
+    """A monitoring program: started, killed, started again on the same port."""
+
+    def __init__(self, name: str, folder: Path, port: int) -> None:
+        self.folder = folder
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self._name = name
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def arguments(self) -> list[str]:
+        """What it is started with."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Start it, and wait until it is ready."""
+        program = shutil.which(self._name)
+        assert program, f"{self._name} is needed: scripts/setup.sh dev installs it"
+        log = (self.folder / "log").open("ab")
+        self._process = subprocess.Popen([program, *self.arguments()], stdout=log, stderr=log, cwd=self.folder)
+        log.close()
+        deadline = time.monotonic() + 60
+        while self.get("/-/ready") is None:
+            said = (self.folder / "log").read_text(errors="replace")
+            assert self._process.poll() is None, f"{self._name} ended: {said}"
+            assert time.monotonic() < deadline, f"{self._name} is not ready: {said}"
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """Kill it as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def get(self, path: str) -> bytes | None:
+        """GET a path; None when there is no good answer."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+                return bytes(answer.read())
+        except OSError:
+            return None
+
+    def post(self, path: str, body: Any, **headers: str) -> tuple[int, str]:
+        """POST JSON; gives the status and the text."""
+        request = urllib.request.Request(
+            self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json", **headers}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+
+class Prometheus(Program):
+    """A Prometheus that scrapes what its file of targets names."""
+
+    def __init__(self, folder: Path, *, rules: dict[str, Any] | None = None, alertmanager: str | None = None) -> None:
+        super().__init__("prometheus", folder, free_port())
+        self.targets: set[str] = set()
+        config: dict[str, Any] = {
+            "global": {"scrape_interval": SCRAPE, "evaluation_interval": SCRAPE},
+            "scrape_configs": [
+                {"job_name": "services", "file_sd_configs": [{"files": [str(folder / "targets.json")]}]}
+            ],
+        }
+        if rules:
+            (folder / "rules.yaml").write_text(yaml.safe_dump(rules))
+            config["rule_files"] = [str(folder / "rules.yaml")]
+        if alertmanager:
+            config["alerting"] = {
+                "alertmanagers": [{"static_configs": [{"targets": [alertmanager.removeprefix("http://")]}]}]
+            }
+        self.scrape(set())
+        (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
+
+    def arguments(self) -> list[str]:
+        """See Program."""
+        return [
+            f"--config.file={self.folder / 'prometheus.yaml'}",
+            f"--storage.tsdb.path={self.folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            "--log.level=warn",
+        ]
+
+    def forget(self) -> None:
+        """Lose everything that was measured."""
+        shutil.rmtree(self.folder / "data", ignore_errors=True)
+
+    def scrape(self, targets: set[str]) -> None:
+        """From now on scrape these."""
+        self.targets = targets
+        draft = self.folder / "targets.new"
+        draft.write_text(json.dumps([{"targets": sorted(targets)}]))
+        draft.replace(self.folder / "targets.json")
+
+    def value(self, query: str) -> float | None:
+        """Ask for one value."""
+        answer = self.get("/api/v1/query?" + urllib.parse.urlencode({"query": query}))
+        found = json.loads(answer)["data"]["result"] if answer else []
+        return float(found[0]["value"][1]) if found else None
+
+
+@contextlib.asynccontextmanager
+async def scraping(prometheus: Prometheus, platform: Platform, *services: str) -> AsyncIterator[None]:
+    """Tell Prometheus of the replicas that there are, as service discovery would."""
+
+    async def follow() -> None:
+        while True:
+            states = [state for name in services for state in await platform.sternway.platform.describe(name)]
+            found = {f"127.0.0.1:{one.port}" for state in states for one in state.replicas if one.port}
+            if found != prometheus.targets:
+                prometheus.scrape(found)
+            await asyncio.sleep(0.1)
+
+    task = asyncio.create_task(follow())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
