@@ -20,7 +20,7 @@ from sternway.control.queue import UNEXPECTED_RETRY_S, WorkQueue
 from sternway.control.reconcile import Reconciler
 from sternway.control.trail import condense
 from sternway.domain.images import Images
-from sternway.domain.monitoring import Endpoint, Monitoring
+from sternway.domain.monitoring import Endpoint, Monitoring, Webhook
 from sternway.domain.releases import Progress
 from sternway.domain.versions import SecretKey
 from sternway.errors import HistoryUnavailable, InvalidInput, SternwayError, StoreUnavailable, Temporary
@@ -29,6 +29,8 @@ from sternway.manifests.sources import secret_value
 from sternway.paths import Paths
 from sternway.platforms.local import LocalPlatform
 from sternway.ports import Snapshot
+from sternway.signals.alertmanager import Alertmanager
+from sternway.signals.attribution import Mesh
 from sternway.signals.envoy_access_log import EnvoyAccessLog
 from sternway.signals.prometheus import Prometheus
 from sternway.signals.together import Together
@@ -133,7 +135,14 @@ class Sternway:
         self.prometheus = Prometheus(
             clock=self.clock, where=lambda: self._monitoring().prometheus, wake=self.queue.wake
         )
-        self.observed = Together(self.signals, self.prometheus)
+        self.alertmanager = Alertmanager(
+            clock=self.clock,
+            where=lambda: self._monitoring().alertmanager,
+            mesh=Mesh(services=self._services, edges=self.signals.edges, traffic=self.signals.traffic),
+            listens=lambda: self.webhook() is not None,
+            wake=self.queue.wake,
+        )
+        self.observed = Together(self.signals, self.prometheus, self.alertmanager)
         self.router = EnvoyRouter(
             state_dir=self.paths.state / "envoy",
             run_dir=self.paths.run,
@@ -225,6 +234,7 @@ class Sternway:
         await self.queue.close()
         await self.outbox.close()
         await self.prometheus.close()
+        await self.alertmanager.close()
         await self.platform.close(stop=stop)
         await self.router.close(stop=stop or stop_proxy)
         await self.journal.close()
@@ -317,6 +327,13 @@ class Sternway:
 
     def _images(self) -> Images:
         return self.git.catalogue.images if self.git.catalogue else Images()
+
+    def webhook(self) -> Webhook | None:
+        """Where alerts are listened for."""
+        return self._monitoring().webhook
+
+    def _services(self) -> tuple[str, ...]:
+        return tuple(w.service.name for w in self.git.catalogue.wanted) if self.git.catalogue else ()
 
     def _monitoring(self) -> Monitoring:
         """What Git says of the monitoring systems, and what `sternway up` was told in its place."""

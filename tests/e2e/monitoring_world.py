@@ -13,10 +13,13 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import yaml
+from aiohttp import web
 from whole_world import Platform
 
 SCRAPE = "500ms"
@@ -132,6 +135,95 @@ class Prometheus(Program):
         answer = self.get("/api/v1/query?" + urllib.parse.urlencode({"query": query}))
         found = json.loads(answer)["data"]["result"] if answer else []
         return float(found[0]["value"][1]) if found else None
+
+
+class Alertmanager(Program):
+    """An Alertmanager that tells a webhook of everything at once."""
+
+    def __init__(self, folder: Path, *, webhook: str = "", token: str = "") -> None:
+        super().__init__("prometheus-alertmanager", folder, free_port())
+        hook: dict[str, Any] = {"url": webhook, "send_resolved": True}
+        hook["http_config"] = {"authorization": {"credentials": token}}
+        config = {
+            "route": {
+                "receiver": "sternway",
+                "group_by": ["..."],
+                "group_wait": "0s",
+                "group_interval": "1s",
+                "repeat_interval": "1h",
+            },
+            "receivers": [{"name": "sternway", **({"webhook_configs": [hook]} if webhook else {})}],
+        }
+        (folder / "alertmanager.yaml").write_text(yaml.safe_dump(config))
+
+    def arguments(self) -> list[str]:
+        """See Program."""
+        return [
+            f"--config.file={self.folder / 'alertmanager.yaml'}",
+            f"--storage.path={self.folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            "--cluster.listen-address=",
+            "--log.level=debug",
+        ]
+
+    def silence(self, **labels: str) -> None:
+        """Silence every alert that has these labels."""
+        matchers = [{"name": name, "value": value, "isRegex": False, "isEqual": True} for name, value in labels.items()]
+        now = datetime.now(UTC)
+        ends = now + timedelta(hours=1)
+        body = {
+            "matchers": matchers,
+            "startsAt": now.isoformat(),
+            "endsAt": ends.isoformat(),
+            "createdBy": "ada",
+            "comment": "known",
+        }
+        status, said = self.post("/api/v2/silences", body)
+        assert status == 200, said
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """What it knows of."""
+        return list(json.loads(self.get("/api/v2/alerts") or b"[]"))
+
+
+class Faulty:
+    """Stands before a monitoring system and plays its troubles: `fault` is None, a status, or `slow`."""
+
+    def __init__(self, behind: str) -> None:
+        self.fault: int | str | None = None
+        self.asked = 0
+        self.url = ""
+        self._behind = behind
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen."""
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._pass)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        port = free_port()
+        await web.TCPSite(self._runner, "127.0.0.1", port).start()
+        self.url = f"http://127.0.0.1:{port}"
+
+    async def close(self) -> None:
+        """Listen no more."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _pass(self, request: web.Request) -> web.Response:
+        self.asked += 1
+        if self.fault == "slow":
+            await asyncio.sleep(60)
+        if isinstance(self.fault, int):
+            return web.json_response({"status": "error", "error": "made to fail"}, status=self.fault)
+        body = await request.read()
+        headers = {"Content-Type": request.headers.get("Content-Type", "")}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(request.method, self._behind + request.path_qs, data=body, headers=headers) as answer,
+        ):
+            return web.Response(body=await answer.read(), status=answer.status, content_type=answer.content_type)
 
 
 @contextlib.asynccontextmanager

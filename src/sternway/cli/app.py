@@ -99,6 +99,18 @@ def up(
         Path | None,
         typer.Option("--state", "-s", help="Where .sternway/ is kept.", show_default="DIR, or here for an address"),
     ] = None,
+    prometheus: Annotated[
+        str | None,
+        typer.Option(
+            "--prometheus", metavar="URL", help="Where Prometheus is.", show_default="what monitoring.yaml says"
+        ),
+    ] = None,
+    alertmanager: Annotated[
+        str | None,
+        typer.Option(
+            "--alertmanager", metavar="URL", help="Where Alertmanager is.", show_default="what monitoring.yaml says"
+        ),
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Go on in the background; return when ready.")] = False,  # noqa: FBT002  typer's way to write a flag
 ) -> None:
     """Start the platform: services, proxy, and watching the branch.
@@ -107,7 +119,16 @@ def up(
     """
     from sternway.cli import running  # noqa: PLC0415  see the package
 
-    raise typer.Exit(running.up(source, branch=branch, path=path, state=state, detach=detach))
+    code = running.up(
+        source,
+        path=path,
+        state=state,
+        detach=detach,
+        branch=branch,
+        prometheus=prometheus,
+        alertmanager=alertmanager,
+    )
+    raise typer.Exit(code)
 
 
 @app.command(

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import os
 import signal
-from pathlib import Path
 
 from sternway.bootstrap import Settings, Sternway
 from sternway.cli import render
@@ -19,6 +18,7 @@ from sternway.cli.words import duration
 from sternway.control.status import PlatformStatus
 from sternway.web.api import Api
 from sternway.web.watch import watch
+from sternway.web.webhook import WebhookServer
 
 _TELL_AT_LEAST_EVERY_S = 30.0
 
@@ -26,9 +26,8 @@ _TELL_AT_LEAST_EVERY_S = 30.0
 class Foreground:
     """One run of `sternway up`."""
 
-    def __init__(self, *, source: str, home: Path, branch: str | None, path: str) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._out = console()
-        settings = Settings(source=source, home=home, branch=branch, path=path)
         self._sternway = Sternway(settings, say=self._say)
         self._api = Api(self._sternway, stop=self._stop)
         self._keep = False
@@ -53,12 +52,15 @@ class Foreground:
             return Code.INTERRUPTED
         await starting
         await self._api.start(self._sternway.paths.api_socket)
+        webhook = WebhookServer(self._sternway.alertmanager, where=self._sternway.webhook, tell=self._trouble)
+        listening = asyncio.create_task(webhook.run(), name="listen for webhooks")
         telling = asyncio.create_task(self._tell(began_s))
         telling.add_done_callback(self._told)
         await ended
         self._say("stopping; press Ctrl-C again to stop at once")
-        telling.cancel()
-        await asyncio.gather(telling, return_exceptions=True)
+        for task in (telling, listening):
+            task.cancel()
+        await asyncio.gather(telling, listening, return_exceptions=True)
         await self._api.close()
         await self._sternway.close(stop=not self._keep)
         return Code.OK
@@ -82,6 +84,13 @@ class Foreground:
         if error is not None:
             with contextlib.suppress(OSError):
                 self._say(f"no more events are shown ({error!r}); `sternway status --watch` shows them")
+
+    def _trouble(self, text: str) -> None:
+        """Show in `status` what keeps webhooks away."""
+        if text:
+            self._sternway.queue.troubles["webhook"] = text
+        else:
+            self._sternway.queue.troubles.pop("webhook", None)
 
     def _say(self, text: str) -> None:
         self._out.print(text, soft_wrap=True)

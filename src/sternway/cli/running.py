@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,16 @@ _LOOK_EVERY_S = 0.1
 _TAIL_LINES = 20
 
 
-def up(source: str, *, branch: str | None, path: str, state: Path | None, detach: bool) -> Code:
-    """Start the platform, here or in the background."""
+def up(source: str, *, path: str, state: Path | None, detach: bool, **told: str | None) -> Code:
+    """Start the platform, here or in the background. told: other settings, by the names that `bootstrap.Settings` has."""
     home = state or _home_of(source)
     _refuse_a_second(Paths.of(home))
     if detach:
-        return _detach(source, branch=branch, path=path, home=home)
-    from sternway.cli.foreground import Foreground  # noqa: PLC0415  the whole platform
+        return _detach(source, path=path, home=home, told=told)
+    from sternway.bootstrap import Settings  # noqa: PLC0415  the whole platform
+    from sternway.cli.foreground import Foreground  # noqa: PLC0415  the same
 
-    return Foreground(source=source, home=home, branch=branch, path=path).run()
+    return Foreground(Settings(source=source, home=home, path=path, **told)).run()  # type: ignore[arg-type]  # its texts
 
 
 def down(folder: Path, *, keep: bool) -> None:
@@ -71,12 +73,12 @@ def _refuse_a_second(paths: Paths) -> None:
     )
 
 
-def _detach(source: str, *, branch: str | None, path: str, home: Path) -> Code:
+def _detach(source: str, *, path: str, home: Path, told: Mapping[str, str | None]) -> Code:
     paths = Paths.of(home)
     paths.make()
     command = [sys.executable, "-m", "sternway.cli", "up", source, "--state", str(home)]
-    command += ["--branch", branch] if branch else []
-    command += ["--path", path] if path else []
+    for name, value in (("path", path), *told.items()):
+        command += [f"--{name}", value] if value else []
     log = paths.state / "up.log"
     with log.open("wb") as out:
         process = subprocess.Popen(

@@ -202,7 +202,7 @@ class Alerted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What metrics and alerts have shown. since_s: the first look at them in this exposure."""
+    """What metrics and alerts have shown. since_s: when the exposure began."""
 
     since_s: float | None = None
     ratios: tuple[Compared, ...] = ()

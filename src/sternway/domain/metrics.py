@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatchcase
 
 ARGUMENTS = ("service", "namespace", "deployment", "workload", "version", "tag", "role", "canary", "window")
 """What `$(NAME)` may stand for in a query."""
@@ -111,6 +112,10 @@ class AlertRule:
     match: tuple[tuple[str, str], ...]
     then: OnAlert = OnAlert.WITHDRAW
 
+    def fits(self, labels: Mapping[str, str]) -> bool:
+        """Whether an alert with these labels falls under the rule."""
+        return all(fnmatchcase(labels.get(label, ""), pattern) for label, pattern in self.match)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricAsk:
@@ -129,12 +134,12 @@ class MetricAsk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricQuestion:
-    """All that is asked of metrics and alerts about two versions. alerts: whether firing alerts are wanted."""
+    """All that is asked of metrics and alerts about two versions. alerts: under which rules those fall that are wanted."""
 
     stable: str = ""
     candidate: str = ""
     asks: tuple[MetricAsk, ...] = ()
-    alerts: bool = False
+    alerts: tuple[AlertRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

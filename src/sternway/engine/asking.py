@@ -18,7 +18,7 @@ def metric_question(release: Release, namespace: str) -> MetricQuestion | None:
         stable=release.stable.id,
         candidate=release.candidate.id,
         asks=tuple(_ask(metric, release, namespace) for metric in judge.metrics),
-        alerts=bool(judge.alerts),
+        alerts=judge.alerts,
     )
 
 

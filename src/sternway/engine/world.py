@@ -204,7 +204,9 @@ def _reason(progress: Progress) -> str:
     if release is None:
         return f"{progress.stable.id} serves" if progress.stable else ""
     if release.blind_since_s is not None and release.phase in _CARRIES:
-        return f"blind to {release.blind_to or 'everything: no access log arrives'}; the split holds"
+        if release.blind_to:
+            return f"blind to {release.blind_to}; the split holds"
+        return "blind: no access log arrives; the split holds"
     if release.judgement and release.judgement.hold and release.phase in (*_CARRIES, Phase.WITHDRAWN):
         return f"{release.reason}; held: {release.judgement.hold}"
     return release.reason

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from fnmatch import fnmatchcase
 
 from sternway.domain.evidence import Alerted, Evidence
 from sternway.domain.guards import JudgeSettings
-from sternway.domain.metrics import Alert, AlertRule, OnAlert
+from sternway.domain.metrics import Alert, OnAlert
 from sternway.domain.tallies import Reading
 
 ALERTS = "alerts"
@@ -60,16 +59,9 @@ def suspecting(settings: JudgeSettings, evidence: Evidence) -> Alerted | None:
     )
 
 
-def holding(settings: JudgeSettings, evidence: Evidence) -> Alerted | None:
-    """An alert that keeps the release where it is, or, from an earlier exposure, withdrawn until it is silent."""
-    return next(
-        (
-            one
-            for one in _firing(evidence)
-            if _then(settings, one) is OnAlert.HOLD or not _of_this_exposure(evidence, one.since_s)
-        ),
-        None,
-    )
+def holding(evidence: Evidence) -> Alerted | None:
+    """An alert that keeps the release where it is; a withdrawn one, withdrawn until it is silent."""
+    return next(_firing(evidence), None)
 
 
 def words(one: Alerted) -> str:
@@ -78,15 +70,6 @@ def words(one: Alerted) -> str:
         return one.words
     times = f", in {one.exposures} exposures" if one.exposures > 1 else ""
     return f"{one.words}; it names no version, but began while the candidate had traffic{times}"
-
-
-def rule_of(rules: tuple[AlertRule, ...], alert: Alert) -> int | None:
-    """Find the first rule that an alert falls under."""
-    labels = dict(alert.labels)
-    for number, rule in enumerate(rules):
-        if all(fnmatchcase(labels.get(label, ""), pattern) for label, pattern in rule.match):
-            return number
-    return None
 
 
 def names(alert: Alert, version: str, other: str) -> bool:
@@ -106,7 +89,8 @@ def _blaming(settings: JudgeSettings, evidence: Evidence, reading: Reading) -> I
     stable, candidate = evidence.stable, evidence.candidate
     of_stable = {alert.name for alert in reading.alerts if names(alert, stable, candidate)}
     for alert in reading.alerts:
-        rule = rule_of(settings.alerts, alert)
+        labels = dict(alert.labels)
+        rule = next((number for number, one in enumerate(settings.alerts) if one.fits(labels)), None)
         sure = names(alert, candidate, stable)
         if rule is None or names(alert, stable, candidate) or (sure and alert.name in of_stable):
             continue
@@ -121,7 +105,7 @@ def _describe(alert: Alert) -> str:
 
 
 def _known(evidence: Evidence, alert: Alert) -> bool:
-    return any(one.id == alert.id and one.since_s == alert.since_s for one in evidence.measured.alerts)
+    return any(one.id == alert.id for one in evidence.measured.alerts)
 
 
 def _again(evidence: Evidence, known: Alerted | None, seen: Alerted | None, either: Alerted) -> Alerted:

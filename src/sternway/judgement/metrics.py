@@ -43,7 +43,7 @@ def fold_metrics(
         return evidence
     measured = evidence.measured
     if exposed and measured.since_s is None:
-        measured = replace(measured, since_s=now_s)
+        measured = replace(measured, since_s=min(before_s, now_s) or now_s)  # traffic was given then
     evidence = replace(evidence, measured=measured)
     return replace(
         evidence,
@@ -188,7 +188,7 @@ def _hold(settings: JudgeSettings, evidence: Evidence) -> str:
         if metric.limits and known and holds(metric.limits, known):
             many = f"{known.inconclusive} measurements of {metric.name} were inconclusive"
             return f"{many} ({metric.limits.inconclusive_limit} may be)"
-    alert = alerts.holding(settings, evidence)
+    alert = alerts.holding(evidence)
     return alerts.words(alert) if alert else ""
 
 

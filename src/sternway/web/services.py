@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from typing import Protocol
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, Protocol
 
 from sternway.clock import Clock
 from sternway.control.commands import Commands
@@ -145,6 +145,14 @@ class Recorded(Protocol):
     @property
     def history(self) -> Commits:
         """Git."""
+        ...
+
+
+class Alarmed(Protocol):
+    """Whoever takes alerts."""
+
+    def take(self, alerts: Iterable[Mapping[str, Any]]) -> int:
+        """Take in a webhook's alerts; gives how many were news. Raises ValueError, LookupError, TypeError."""
         ...
 
 
