@@ -20,11 +20,14 @@ from sternway.control.queue import UNEXPECTED_RETRY_S, WorkQueue
 from sternway.control.reconcile import Reconciler
 from sternway.control.trail import condense
 from sternway.domain.images import Images
+from sternway.domain.metrics import fill
 from sternway.domain.monitoring import Endpoint, Monitoring, Webhook
 from sternway.domain.releases import Progress
 from sternway.domain.versions import SecretKey
+from sternway.engine.asking import STABLE, arguments, deployment_of, templates_of
 from sternway.errors import HistoryUnavailable, InvalidInput, SternwayError, StoreUnavailable, Temporary
 from sternway.history.git import GitHistory
+from sternway.manifests.catalogue import Catalogue
 from sternway.manifests.sources import secret_value
 from sternway.paths import Paths
 from sternway.platforms.local import LocalPlatform
@@ -34,6 +37,7 @@ from sternway.signals.attribution import Mesh
 from sternway.signals.envoy_access_log import EnvoyAccessLog
 from sternway.signals.prometheus import Prometheus
 from sternway.signals.together import Together
+from sternway.signals.trying import Query, Tried, try_queries
 from sternway.store import SqlStore, StateLock
 from sternway.traffic.envoy import EnvoyRouter
 
@@ -91,6 +95,31 @@ async def from_journal(paths: Paths, read: Callable[[Kept], Awaitable[T]]) -> T:
         return await read(Kept(store))
     finally:
         await store.close()
+
+
+async def tried_metrics(catalogue: Catalogue, endpoint: Endpoint) -> tuple[Tried, ...]:
+    """Ask Prometheus every query of the Guards, about the versions that the manifests state."""
+    queries: list[Query] = []
+    for wanted in catalogue.wanted:
+        for metric in wanted.guard.judge.metrics:
+            kind, templates = templates_of(metric)
+            values = arguments(
+                wanted.version,
+                namespace=wanted.service.namespace,
+                deployment=deployment_of(wanted.guard, wanted.documents),
+                role=STABLE,
+                window_s=metric.window_s,
+            )
+            queries += [
+                Query(
+                    service=wanted.service.name,
+                    metric=metric.name,
+                    text=fill(template, values),
+                    counter=kind in ("ratio", "slower"),
+                )
+                for template in templates
+            ]
+    return await try_queries(endpoint, queries)
 
 
 class Sternway:
@@ -340,8 +369,8 @@ class Sternway:
         found = self.git.catalogue.monitoring if self.git.catalogue else Monitoring()
         return replace(
             found,
-            prometheus=_told(found.prometheus, self.settings.prometheus),
-            alertmanager=_told(found.alertmanager, self.settings.alertmanager),
+            prometheus=told(found.prometheus, self.settings.prometheus),
+            alertmanager=told(found.alertmanager, self.settings.alertmanager),
         )
 
     async def _secret(self, commit: str, key: SecretKey) -> str:
@@ -349,7 +378,7 @@ class Sternway:
         return secret_value(dict(snapshot.files), key.name, key.key)
 
 
-def _told(known: Endpoint | None, url: str | None) -> Endpoint | None:
+def told(known: Endpoint | None, url: str | None) -> Endpoint | None:
     """An address from the command line, with the credentials of monitoring.yaml."""
     if url is None:
         return known

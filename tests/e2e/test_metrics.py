@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from monitoring_world import Prometheus, scraping
-from whole_world import Repository
+from monitoring_world import Faulty, Prometheus, scraping
+from whole_world import Repository, until
 
 from sternway.domain.releases import Phase
 
@@ -82,3 +82,141 @@ async def test_a_healthy_release_is_promoted_with_its_metrics_seen(repository, p
     seen = {one.name: one for one in release.judgement.criteria}["orders-refused"]
     assert seen.candidate_total > 0
     assert release.evidence.measured.checked[0].measured > 0
+
+
+async def exposed_and_measured(platform, service: str, more: int = 0) -> None:
+    """Wait until the candidate has traffic and its ratio has been counted, `more` orders beyond what it has now."""
+    await platform.reaches(service, Phase.EXPOSED)
+    first = (await platform.last(service)).evidence.measured.ratios
+    enough = (first[0].release.candidate_total if first else 0) + max(1, more)
+
+    async def counted() -> bool:
+        ratios = (await platform.last(service)).evidence.measured.ratios
+        return bool(ratios) and ratios[0].release.candidate_total >= enough
+
+    await platform.until(counted, "the candidate's orders are counted", within_s=60)
+
+
+async def blind(platform, service: str, why: str) -> None:
+    """Wait until the release is blind for that reason."""
+
+    async def there() -> bool:
+        release = await platform.last(service)
+        return release is not None and release.blind_since_s is not None and why in release.blind_to
+
+    await platform.until(there, f"{service} is blind: {why}", within_s=60)
+
+
+async def sighted(platform, service: str) -> None:
+    """Wait until the release sees again."""
+
+    async def there() -> bool:
+        return (await platform.last(service)).blind_since_s is None
+
+    await platform.until(there, f"{service} sees again", within_s=60)
+
+
+LONG = {"canary": {"steps": [{"percent": 50, "minRequests": 100_000}]}}
+
+
+async def test_prometheus_killed_and_back_with_an_empty_database_blinds_and_does_not_fail(
+    repository, prometheus, started
+):
+    """Gone, it makes the release blind and the split holds; back without its past, it is counted on, and nothing twice."""
+    repository.write("shop", "1", metrics=[REFUSED, WAITING], strategy=LONG)
+    watch(repository, prometheus)
+    repository.commit()
+    platform = await started()
+    async with scraping(prometheus, platform, "shop"), platform.load("shop"):
+        repository.release("shop", "2")
+        await exposed_and_measured(platform, "shop")
+        prometheus.kill()
+        await blind(platform, "shop", "Prometheus cannot be asked")
+        release = await platform.last("shop")
+        assert (release.phase, release.percent) == (Phase.EXPOSED, 50.0)
+        prometheus.forget()
+        prometheus.start()
+        await sighted(platform, "shop")
+        await exposed_and_measured(platform, "shop", more=20)
+        release = await platform.last("shop")
+    counts = release.evidence.measured.ratios[0].release
+    assert counts.candidate_total <= sum(many for line, many in repository.counted().items() if line.startswith("2 "))
+    assert counts.candidate_bad == counts.stable_bad == 0
+    assert release.withdrawals == 0
+
+
+@pytest.mark.parametrize(("fault", "why"), [(500, "answered 500"), ("slow", "did not answer within 2 s")])
+async def test_a_prometheus_that_fails_or_hangs_blinds_and_harm_in_the_log_still_counts(
+    repository, prometheus, started, fault, why
+):
+    """500, or no answer for a minute: blind, not bad. A version that fails its callers meanwhile is taken back all the same."""
+    proxy = Faulty(prometheus.url)
+    await proxy.start()
+    repository.write("shop", "1", metrics=[REFUSED], strategy=LONG)
+    (repository.folder / "monitoring.yaml").write_text(
+        yaml.safe_dump({"prometheus": {"url": proxy.url, "timeout": "2s"}})
+    )
+    repository.commit()
+    platform = await started()
+    try:
+        async with scraping(prometheus, platform, "shop"), platform.load("shop"):
+            repository.release("shop", "2")
+            await exposed_and_measured(platform, "shop")
+            proxy.fault = fault
+            await blind(platform, "shop", why)
+            release = await platform.last("shop")
+            assert (release.phase, release.withdrawals) == (Phase.EXPOSED, 0)
+            repository.release("shop", "bad3")
+            bad = await platform.over("shop", after=release.name, within_s=90)
+            assert bad.phase is Phase.ROLLED_BACK
+            assert bad.judgement.criterion == "errors"
+    finally:
+        await proxy.close()
+
+
+async def test_a_metric_that_is_nowhere_keeps_the_release_from_going_on(repository, prometheus, started):
+    """A label that never matches: nothing is seen of it, so no step is passed, and the reason says which query."""
+    lost = {**REFUSED, "ratio": {"bad": 'refused{v="$(version)"}', "total": 'orders{v="$(version)"}'}}
+    repository.write("shop", "1", metrics=[lost])
+    watch(repository, prometheus)
+    repository.commit()
+    platform = await started()
+    async with scraping(prometheus, platform, "shop"), platform.load("shop"):
+        repository.release("shop", "2")
+        await blind(platform, "shop", "no series for 2-")
+
+        async def served() -> bool:
+            return (await platform.last("shop")).step_requests > 100
+
+        await platform.until(served, "the candidate has answered four times what the step needs", within_s=60)
+        release = await platform.last("shop")
+    assert (release.phase, release.index) == (Phase.EXPOSED, 0)
+    assert 'orders{v="2-' in release.blind_to
+
+
+def test_check_runs_every_query_and_shows_what_comes_of_it(repository, prometheus, shell):
+    """Counters are counted, a value is shown, a query with many series is a problem; nobody there is only noted."""
+    prometheus.scrape({f"127.0.0.1:{prometheus.port}"})
+    until(lambda: prometheus.value("prometheus_http_requests_total"), "it scrapes itself", within_s=60)
+    counted = {"bad": 'nothing_total{v="$(tag)"}', "total": 'prometheus_http_requests_total{job=~"services|$(tag)"}'}
+    metrics = [
+        {**REFUSED, "ratio": counted},
+        {"name": "up", "query": "sum(up)", "threshold": {"min": 1}},
+    ]
+    repository.write("shop", "1", metrics=metrics)
+    found = shell.read("check", ".", "--prometheus", prometheus.url)
+    tried = {one["query"]: one["found"] for one in found["metrics"]}
+    assert tried["sum(up)"] == "1"
+    assert tried['nothing_total{v="1"}'] == "no series yet"
+    assert " series, " in tried['prometheus_http_requests_total{job=~"services|1"}']
+    assert "harm is also up below 1 at once, looked at every 5s" in " ".join(found["explanation"])
+
+    metrics[1]["query"] = "prometheus_http_requests_total"
+    repository.write("shop", "1", metrics=metrics)
+    done = shell.sternway("check", ".", "--prometheus", prometheus.url)
+    assert done.returncode == 1
+    assert "series instead of one: aggregate them" in done.stdout
+    prometheus.kill()
+    done = shell.sternway("check", ".", "--prometheus", prometheus.url)
+    assert done.returncode == 0
+    assert "the metrics were not tried: Prometheus cannot be asked" in done.stdout

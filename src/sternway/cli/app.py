@@ -252,6 +252,12 @@ def check(
         float | None,
         typer.Option("--rps", min=0.01, help="Requests per second.", show_default="what a running platform sees"),
     ] = None,
+    prometheus: Annotated[
+        str | None,
+        typer.Option(
+            "--prometheus", metavar="URL", help="Where Prometheus is.", show_default="what monitoring.yaml says"
+        ),
+    ] = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Validate the manifests as they stand in a folder and explain what would happen; change nothing.
@@ -259,10 +265,11 @@ def check(
     Needs no running platform and no commit. Every problem is printed, not only the first. Where the traffic is known
     (--rps, or a platform that runs for the folder), each Guard's releases are simulated with the judge: how many requests
     and how long it takes to find faults of 0.5 %, 1 %, 5 % and total failure, and what to change where one is missed.
+    Where it is known where Prometheus is, every query of a Guard's metrics is run, and its result shown.
     """
     from sternway.cli import checking  # noqa: PLC0415  see the package
 
-    raise typer.Exit(checking.check(folder, rps=rps, output=output))
+    raise typer.Exit(checking.check(folder, rps=rps, prometheus=prometheus, output=output))
 
 
 @app.command(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from sternway.cli import foreseeing
 from sternway.cli.session import Code, Output, console, show_error
 from sternway.errors import InvalidInput, Problem
+from sternway.manifests.catalogue import Catalogue
 from sternway.manifests.explain import explain
 from sternway.manifests.load import load
 from sternway.paths import find
@@ -18,7 +22,7 @@ from sternway.web.wire import error_json
 _SUFFIXES = (".yaml", ".yml")
 
 
-def check(folder: Path, *, rps: float | None, output: Output) -> Code:
+def check(folder: Path, *, rps: float | None, prometheus: str | None, output: Output) -> Code:
     """Print every problem, or what would happen on the next change and how soon a fault in it would be found."""
     try:
         catalogue = load(files_of(folder), origin=str(folder.absolute()))
@@ -31,22 +35,48 @@ def check(folder: Path, *, rps: float | None, output: Output) -> Code:
     foreseen = foreseeing.foresee(
         catalogue.wanted, rps=rps, seen=foreseeing.traffic_seen(folder) if find(folder) is not None else {}
     )
+    tried = _try(catalogue, prometheus)
+    code = Code.OK if all(one["ok"] for one in tried) else Code.PROBLEM
     if output is Output.JSON:
-        found = {"ok": True, "problems": [], "notices": list(catalogue.notices), "explanation": list(lines)}
-        found["forecasts"] = [foreseeing.as_json(one) for one in foreseen]
+        found = {
+            "ok": code is Code.OK,
+            "problems": [],
+            "notices": list(catalogue.notices),
+            "explanation": list(lines),
+            "forecasts": [foreseeing.as_json(one) for one in foreseen],
+            "metrics": tried,
+        }
         print(json.dumps(found, indent=2, ensure_ascii=False))
-        return Code.OK
+        return code
     out = console()
     for line in lines:
         out.print(line, soft_wrap=True)
-    for one in foreseen:
+    for forecast in foreseen:
         out.print()
-        out.print(foreseeing.render(one))
+        out.print(foreseeing.render(forecast))
     if not foreseen and catalogue.wanted:
         out.print("how soon a fault is found: the traffic is not known here; state it with --rps", style="dim")
     for notice in catalogue.notices:
         out.print(f"note: {notice}", style="yellow", soft_wrap=True)
-    return Code.OK
+    for one in tried:
+        if not one["query"]:
+            out.print(f"note: the metrics were not tried: {one['found']}", style="yellow", soft_wrap=True, markup=False)
+            continue
+        said = f"{one['service']}, metric {one['metric']}: {one['query']}\n  {one['found']}"
+        out.print(said, style=None if one["ok"] else "red", soft_wrap=True, markup=False)
+    return code
+
+
+def _try(catalogue: Catalogue, prometheus: str | None) -> list[dict[str, Any]]:
+    """Run every query, when it is known where; nothing is asked when there is no metric."""
+    known = catalogue.monitoring.prometheus
+    if not any(wanted.guard.judge.metrics for wanted in catalogue.wanted) or not (known or prometheus):
+        return []
+    from sternway.bootstrap import told, tried_metrics  # noqa: PLC0415  the whole platform
+
+    endpoint = told(known, prometheus)
+    assert endpoint is not None
+    return [asdict(one) for one in asyncio.run(tried_metrics(catalogue, endpoint))]
 
 
 def files_of(folder: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sternway.domain.guards import Guard
 from sternway.domain.metrics import Metric, MetricAsk, MetricQuestion, escape, fill
 from sternway.domain.releases import Release
 from sternway.domain.versions import Version
@@ -43,9 +44,7 @@ def arguments(version: Version, *, namespace: str, deployment: str, role: str, w
 
 def _ask(metric: Metric, release: Release, namespace: str) -> MetricAsk:
     kind, templates = templates_of(metric)
-    deployment = release.guard.deployment or next(
-        (name for _, kind, name in release.documents if kind == "Deployment"), release.guard.service
-    )
+    deployment = deployment_of(release.guard, release.documents)
     filled = {
         role: tuple(
             fill(
@@ -64,6 +63,11 @@ def _ask(metric: Metric, release: Release, namespace: str) -> MetricAsk:
         candidate=filled[CANDIDATE],
         quantile=metric.slower.quantile if metric.slower else 0.0,
     )
+
+
+def deployment_of(guard: Guard, documents: tuple[tuple[str, str, str], ...]) -> str:
+    """Name the Deployment that is released."""
+    return guard.deployment or next((name for _, kind, name in documents if kind == "Deployment"), guard.service)
 
 
 def templates_of(metric: Metric) -> tuple[str, tuple[str, ...]]:

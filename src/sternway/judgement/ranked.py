@@ -5,8 +5,9 @@ with a chance of at most one half, whatever the values are and whatever happens 
 
 Values that follow each other are not news: what was high a second ago is high now. So readings are gathered in blocks,
 and a block has one sign, that of most of its readings. It is as long as the autocorrelation of stable's own series
-says, (1 + r) / (1 - r) readings with r that of neighbours, and never shorter than what one value looks back. The length
-is fixed before the block begins.
+says, twice (1 + r) / (1 - r) readings with r that of neighbours (once, and neighbouring blocks still resemble each
+other too much: measured, 3 % instead of 1 %), and never shorter than what one value looks back. Few readings show too
+small an r, by (1 + 3 r) / n on average, which is added. The length is fixed before the block begins.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ from sternway.stats.wealth import grow, new_wealth
 
 STAKES = np.array((0.3, 0.6, 0.9))
 """What each bet stakes on the candidate being worse in the next block."""
-ENOUGH = 8
+ENOUGH = 20
 """So many readings of stable say how long its values last."""
-UNKNOWN_LENGTH = 4
-LONGEST = 30
+UNKNOWN_LENGTH = 12
+LONGEST = 80
+
+
+SMALL = 0.1
+"""Below this, readings count one by one: it is what independent ones show by chance."""
 
 
 def new_ranked(metric: Metric) -> Ranked:
@@ -69,8 +74,9 @@ def _lasting(known: Ranked) -> int:
     if variance <= 1e-12 * max(1.0, mean * mean):
         return 1
     neighbours = known.products / (known.readings - 1) - mean * mean
-    r = min(max(neighbours / variance, 0.0), 0.95)
-    return ceil((1.0 + r) / (1.0 - r) - 1e-9)
+    r = neighbours / variance
+    r = min(max(r + (1.0 + 3.0 * r) / known.readings, 0.0), 0.95)
+    return 1 if r < SMALL else ceil(2.0 * (1.0 + r) / (1.0 - r) - 1e-9)
 
 
 def _learn(known: Ranked, stable: float) -> Ranked:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sternway.domain.guards import ABTest, BlueGreen, Canary, CanaryStep, Guard, Mode, Then
+from sternway.domain.metrics import Metric, OnAlert
 from sternway.domain.releases import Wanted
 from sternway.manifests.catalogue import Catalogue
 from sternway.manifests.models.base import duration
@@ -12,6 +13,12 @@ _THEN = {
     Then.ROLLBACK: "it is rolled back",
     Then.HOLD: "everything stays as it is until somebody decides",
     Then.PROMOTE: "it is promoted",
+}
+
+_ON_ALERT = {
+    OnAlert.ROLLBACK: "takes it back",
+    OnAlert.WITHDRAW: "withdraws its traffic while it fires",
+    OnAlert.HOLD: "holds it while it fires",
 }
 
 
@@ -110,7 +117,30 @@ def _judging(guard: Guard) -> list[str]:
         key = judge.cluster_key
         source = f"header {key.header}" if key.header else f"cookie {key.cookie}"
         lines.append(f"errors of one {source} within {duration(key.mute_s)} count once")
+    lines += [f"harm is also {_measured(metric)}" for metric in judge.metrics]
+    for rule in judge.alerts:
+        labels = ", ".join(f"{label}={value}" for label, value in rule.match)
+        lines.append(f"an alert with {labels} {_ON_ALERT[rule.then]}")
     return lines
+
+
+def _measured(metric: Metric) -> str:
+    every = f"looked at every {duration(metric.interval_s)}"
+    if metric.ratio:
+        margin = f"{metric.ratio.worse_than_percent:g} % and {metric.ratio.and_percent:g} points"
+        return f"a larger share in {metric.name} than the old version's by {margin}, {every}"
+    if metric.slower:
+        return f"slowness in {metric.name} beyond the old version's {spell_quantile(metric.slower.quantile)}, {every}"
+    if metric.versus:
+        margin = f"{metric.versus.worse_than_percent:g} %"
+        margin += f" and {metric.versus.and_value:g}" if metric.versus.and_value else ""
+        return f"a {metric.versus.worse.value} {metric.name} than the old version's by {margin}, {every}"
+    limits = metric.limits
+    assert limits is not None
+    bounds = [f"below {limits.min:g}"] if limits.min is not None else []
+    bounds += [f"above {limits.max:g}"] if limits.max is not None else []
+    often = "at once" if not limits.failure_limit else f"more than {limits.failure_limit} times"
+    return f"{metric.name} {' or '.join(bounds)} {often}, {every}"
 
 
 def _shield(guard: Guard) -> list[str]:

@@ -230,7 +230,7 @@ class _Side:
     async def take(self, now: _Round, range_s: str) -> None:
         """Read the counters. The bad ones first: the targets that they are at are told by all of them."""
         for at, query in enumerate(self._queries):
-            found = _series(await now.query(f"{query}[{range_s}]"))
+            found = raw_series(await now.query(f"{query}[{range_s}]"))
             grown = self._growth[at].take(found)
             self._seen = bool(found)
             self._open[at] += sum(grown.values())
@@ -320,7 +320,8 @@ async def _values(now: _Round, ask: MetricAsk, our_s: float) -> tuple[Sample, Mi
     return sample, None
 
 
-def _series(data: Mapping[str, Any]) -> list[Series]:
+def raw_series(data: Mapping[str, Any]) -> list[Series]:
+    """The samples of a selector with a range. Raises SignalUnavailable."""
     if data["resultType"] != "matrix":
         raise SignalUnavailable(f"a selector gave a {data['resultType']} instead of samples")
     return [

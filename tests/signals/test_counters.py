@@ -1,0 +1,106 @@
+"""What counters have counted, out of raw samples: resets, gaps, births, two servers."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sternway.signals.counters import Growth, Series
+
+A = {"__name__": "orders_total", "job": "shop", "instance": "a:1"}
+
+
+def series(*samples, **labels):
+    """Write samples of one series."""
+    return Series({**A, **labels}, list(samples))
+
+
+def grown(growth, *found):
+    """How much all series have grown together."""
+    return sum(growth.take(found).values())
+
+
+def test_what_was_there_before_is_no_growth():
+    """A counter's first value is as old as its process."""
+    assert grown(Growth(), series((1, 500), (2, 510))) == 10
+
+
+def test_samples_that_were_taken_once_are_not_taken_again():
+    """Ranges overlap; only what is newer counts."""
+    growth = Growth()
+    grown(growth, series((1, 5)))
+    assert grown(growth, series((1, 5), (2, 8))) == 3
+    assert grown(growth, series((1, 5), (2, 8))) == 0
+
+
+def test_a_reset_counts_what_has_come_since():
+    """100 -> 7 is 7 more, wherever in the range it stands."""
+    growth = Growth()
+    grown(growth, series((1, 90)))
+    assert grown(growth, series((2, 100), (3, 7), (4, 9))) == 10 + 7 + 2
+
+
+def test_a_missing_scrape_costs_nothing():
+    """The next value holds what was missed; a series that was away comes back where it was."""
+    growth = Growth()
+    grown(growth, series((1, 10)))
+    assert grown(growth) == 0
+    assert grown(growth, series((60, 25))) == 15
+
+
+def test_a_series_that_is_born_at_a_known_target_counts_from_nothing():
+    """The first error of a version is its counter's first value, which increase() never sees."""
+    growth = Growth()
+    grown(growth, series((1, 10), code="200"))
+    assert grown(growth, series((2, 20), code="200"), series((2, 4), code="500")) == 14
+
+
+def test_a_series_of_a_new_target_counts_from_its_first_value():
+    """A target that was not scraped before may have counted for years."""
+    growth = Growth()
+    grown(growth, series((1, 10)))
+    assert grown(growth, series((2, 10)), series((2, 9_000), (3, 9_001), instance="b:1")) == 1
+
+
+def test_the_bad_ones_know_a_target_by_the_total():
+    """The counter of errors has no series yet, but its sibling has shown the target."""
+    targets: set = set()
+    bad, total = Growth(targets=targets), Growth(targets=targets)
+    assert grown(bad) == 0
+    grown(total, series((1, 10)))
+    assert grown(bad, series((2, 3), code="500")) == 3
+
+
+def test_two_servers_that_scrape_the_same_are_one():
+    """A pair of Prometheus servers behind Thanos: the same series, twice, is counted once."""
+    growth = Growth()
+    pair = [series((1, 10), prometheus_replica="0"), series((1.4, 11), prometheus_replica="1")]
+    grown(growth, *pair)
+    later = [series((2, 20), prometheus_replica="0"), series((2.4, 21), prometheus_replica="1")]
+    assert grown(growth, *later) == 10
+
+
+def test_when_one_of_two_servers_goes_nothing_is_counted_twice():
+    """The other one's value is lower by a scrape: that is no reset."""
+    growth = Growth()
+    grown(growth, series((2, 20), prometheus_replica="0"), series((1.9, 19), prometheus_replica="1"))
+    assert grown(growth, series((2.2, 19), prometheus_replica="1")) == 0
+    assert grown(growth, series((3.2, 25), prometheus_replica="1")) == 6
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 50), st.booleans()), min_size=1, max_size=30),
+    st.lists(st.integers(1, 5), min_size=1),
+)
+def test_any_cutting_into_ranges_counts_the_same(steps, cuts):
+    """Whatever was missed, repeated or reset: the sum is what the process counted after the first sample."""
+    value, truth, samples = 100, 0, [(0.0, 100.0)]
+    for at, (more, reset) in enumerate(steps, start=1):
+        value = more if reset and more < value else value + more
+        truth += more
+        samples.append((float(at), float(value)))
+    growth, at, total = Growth(), 0, 0.0
+    grown(growth, series(samples[0]))
+    while at < len(samples):
+        size = cuts[at % len(cuts)]
+        total += grown(growth, series(*samples[max(0, at - 2) : at + size]))
+        at += size
+    assert total == truth
