@@ -120,7 +120,7 @@ class Alertmanager:
         over = self._over.get(id_)
         if alert["status"] != "firing" or (over is not None and starts_s <= _seconds(over)):
             return False
-        if known is not None and (known.starts == starts or len(self._firing) >= REMEMBERED):
+        if (known is not None and starts_s <= _seconds(known.starts)) or len(self._firing) >= REMEMBERED:
             return False
         since_s = min(max(starts_s, self._asked_s or starts_s), now_s)
         self._firing[id_] = _Firing(labels=labels, starts=starts, since_s=since_s, active=True, told_s=now_s)
