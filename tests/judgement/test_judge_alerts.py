@@ -44,7 +44,7 @@ TAG, OTHER = CANDIDATE.rpartition("-")[0], STABLE.rpartition("-")[0]
 NAMED = [
     (
         "its id in any label",
-        {"envoy_cluster_name": f"orders|{CANDIDATE}"},
+        {"envoy_cluster_name": f"orders|{CANDIDATE}".replace(".", "_")},
         {OnAlert.ROLLBACK: H, OnAlert.WITHDRAW: S, OnAlert.HOLD: U},
     ),
     ("its tag as a version", {"version": TAG}, {OnAlert.ROLLBACK: H, OnAlert.WITHDRAW: S, OnAlert.HOLD: U}),

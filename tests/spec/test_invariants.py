@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, note, settings
 from hypothesis import Phase as Step
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from world import World, guard, version
+from world import MEASURED, World, guard, version
 
 from sternway.control.replay import replay
 from sternway.domain.guards import ABTest, BlueGreen, MirrorFirst, Mode, Then
+from sternway.domain.metrics import Alert, Unseen
 from sternway.domain.releases import Decision, Observation, Phase, Progress, Verb
 from sternway.domain.traffic import TrafficPlan
 from sternway.domain.versions import Version
@@ -34,6 +35,8 @@ GUARDS = {
     "ask in blue-green": guard(mode=Mode.ASK, ask_timeout_s=30.0, strategy=BlueGreen(hold_s=3.0)),
     "blind": guard(blind_s=5.0, blind_then=Then.ROLLBACK),
     "blind, promote": guard(blind_s=5.0, blind_then=Then.PROMOTE),
+    "measured": guard(judge=MEASURED, blind_s=5.0, blind_then=Then.ROLLBACK),
+    "measured, hold": guard(judge=MEASURED),
 }
 
 
@@ -145,6 +148,19 @@ class Service(RuleBasedStateMachine):
     def lose_the_access_log(self, blind: bool) -> None:
         """Nothing can be seen, or everything again."""
         self.world.signals.blind_since_s = self.world.clock.now() if blind else None
+
+    @rule(gone=st.booleans())
+    def lose_prometheus(self, gone: bool) -> None:
+        """Metrics are missing, or there again."""
+        since_s = self.world.clock.now()
+        self.world.signals.unseen = (Unseen(criterion="refused", since_s=since_s, why="gone"),) if gone else ()
+
+    @rule(fires=st.booleans(), named=st.booleans())
+    def an_alert(self, fires: bool, named: bool) -> None:
+        """An alert begins to fire, or falls silent; it may name the version that is bad."""
+        labels = (("alertname", "Refused"), *((("version", BAD),) if named else ()))
+        since_s = self.world.clock.now()
+        self.world.signals.alerts = (Alert(id="a", labels=labels, since_s=since_s),) if fires else ()
 
     @rule(
         tag=st.sampled_from(("0.9.9", "1.0.0", "1.1.0", BAD)),
@@ -267,6 +283,7 @@ class Service(RuleBasedStateMachine):
         world = self.world
         world.crash_in, world.router.refuse, world.history.down, world.signals.blind_since_s = None, 0, False, None
         world.platform.ready_at_most.clear()
+        world.signals.unseen, world.signals.alerts = (), ()
         self.run(world.restart())
         self.run(world.run(60))
         self.run(world.run(500, tick_s=5.0))

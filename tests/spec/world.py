@@ -14,6 +14,7 @@ from sternway.control.outbox import Outbox
 from sternway.control.reconcile import Reconciler
 from sternway.domain.guards import Canary, CanaryStep, Guard, JudgeSettings
 from sternway.domain.mesh import MeshPolicy
+from sternway.domain.metrics import AlertRule, Limits, Metric, OnAlert, Ratio, Sample
 from sternway.domain.releases import Phase, Progress, Release, Reply, Revert, Verb, Wanted
 from sternway.domain.tallies import ClusterKey, Question, Reading, Tally, Unit
 from sternway.domain.traffic import TrafficPlan
@@ -53,6 +54,17 @@ def guard(**changes: object) -> Guard:
         "progress_deadline_s": 30.0,
     }
     return Guard(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+MEASURED = replace(
+    JudgeSettings(cluster_key=ClusterKey(header="x-user"), latency_quantiles=()),
+    metrics=(
+        Metric(name="refused", interval_s=1.0, ratio=Ratio(bad='bad{v="$(version)"}', total='all{v="$(version)"}')),
+        Metric(name="depth", interval_s=1.0, limits=Limits(query='depth{v="$(version)"}', max=20.0, fail_max=50.0)),
+    ),
+    alerts=(AlertRule(match=(("alertname", "Refused"),), then=OnAlert.ROLLBACK),),
+)
+"""A judge with two metrics, `refused` and `depth`, and an alert."""
 
 
 class Store(MemoryStore):
@@ -108,6 +120,8 @@ class World:
     base_error: float = 0.001
     seed: int = 0
     error: dict[str, float] = field(default_factory=dict)
+    refused: dict[str, float] = field(default_factory=dict)
+    depth: dict[str, float] = field(default_factory=dict)
     store: Store = field(default_factory=Store)
     clock: FakeClock = field(default_factory=FakeClock)
     crash_in: int | None = None
@@ -264,7 +278,42 @@ class World:
                 tallies += self._arms(id_, total, bad, question, span)
             elif bad:
                 first_bad = now
-        return Reading(tallies=tuple(tallies), rate_per_s=self.rate_per_s, first_bad_s=first_bad)
+        tallies += self._refusals(plan, question, seconds, span)
+        return Reading(
+            tallies=tuple(tallies),
+            rate_per_s=self.rate_per_s,
+            first_bad_s=first_bad,
+            samples=self._samples(question, now),
+        )
+
+    def _refusals(self, plan: TrafficPlan, question: Question, seconds: float, span: dict[str, float]) -> list[Tally]:
+        """Count what the metric `refused` counts, for both versions."""
+        if question.metrics is None or self.signals.unseen:
+            return []
+        totals = {
+            id_: int(self.rate_per_s * seconds * plan.split.percent(id_) / 100)
+            for id_ in (question.metrics.stable, question.metrics.candidate)
+        }
+        return [
+            Tally(
+                version=id_,
+                criterion="refused",
+                total=total,
+                bad=self._binomial(total, self.refused.get(id_, 0.01)),
+                **span,
+            )
+            for id_, total in totals.items()
+            if total
+        ]
+
+    def _samples(self, question: Question, now_s: float) -> tuple[Sample, ...]:
+        """Measure what the metric `depth` does."""
+        asked = question.metrics
+        if asked is None:
+            return ()
+        gone = bool(self.signals.unseen)
+        values = [None if gone else self.depth.get(id_, 5.0) for id_ in (asked.candidate, asked.stable)]
+        return (Sample(criterion="depth", at_s=now_s, candidate=values[0], stable=values[1]),)
 
     def _arms(self, id_: str, total: int, bad: int, question: Question, span: dict[str, float]) -> list[Tally]:
         arms, left, left_bad = [], total, bad

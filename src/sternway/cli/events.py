@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from sternway.cli.words import clock, duration
 from sternway.control.status import PlatformStatus, ReleaseView, ServiceStatus, Trouble
 
+METRIC_MISSED_S = 10.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
@@ -91,8 +93,11 @@ def _of_release(at_s: float, before: ReleaseView | None, after: ReleaseView) -> 
         yield Event(at_s=at_s, about=name, text=text, kind=kind)
     if before is not None and before.paused != after.paused:
         yield Event(at_s=at_s, about=name, text="paused" if after.paused else "goes on")
-    if after.blind_s is not None and (before is None or before.blind_s is None):
-        yield Event(at_s=at_s, about=name, text="nothing can be seen; the split holds", kind="warn")
+    if _blind(after) and (before is None or not _blind(before)):
+        what = f"blind to {after.blind_to}" if after.blind_to else "nothing can be seen"
+        yield Event(at_s=at_s, about=name, text=f"{what}; the split holds", kind="warn")
+    if after.hold and (before is None or not before.hold):
+        yield Event(at_s=at_s, about=name, text=f"held: {after.hold}", kind="warn")
     reverted = (after.revert_commit, after.revert_branch)
     if reverted != (None, None) and (before is None or reverted != (before.revert_commit, before.revert_branch)):
         yield Event(at_s=at_s, about=name, text=revert_words(after))
@@ -138,6 +143,11 @@ def revert_words(release: ReleaseView) -> str:
     else:
         words = "nothing was committed"
     return f"{words}: {release.revert_message}" if release.revert_message else words
+
+
+def _blind(release: ReleaseView) -> bool:
+    """Whether blindness is worth a line: a metric is always missing for a moment when an exposure begins."""
+    return release.blind_s is not None and (not release.blind_to or release.blind_s >= METRIC_MISSED_S)
 
 
 def _end_words(release: ReleaseView) -> str:

@@ -70,7 +70,10 @@ def _seen(release: ReleaseView) -> list[str]:
         times = {1: "once", 2: "twice"}.get(release.withdrawals, f"{release.withdrawals} times")
         found.append(f"Its traffic was withdrawn on suspicion {times}.")
     if release.blind_s is not None:
-        found.append(f"Nothing can be seen for {duration(release.blind_s)}: the split holds.")
+        what = f"{sentence(release.blind_to)} Not seen" if release.blind_to else "Nothing can be seen"
+        found.append(f"{what} for {duration(release.blind_s)}: the split holds.")
+    if release.hold:
+        found.append(sentence(f"held: {release.hold}"))
     return found
 
 

@@ -93,6 +93,8 @@ class ReleaseView:
     unanswered: str | None = None
     awaits_promote: bool = False
     blind_s: float | None = None
+    blind_to: str = ""
+    hold: str = ""
     paused: bool = False
     bake_percent: float | None = None
     requests: int = 0
@@ -313,6 +315,8 @@ def release_view(release: Release, now_s: float) -> ReleaseView:
         unanswered=release.guard.ask_then.value if release.phase is Phase.ASKING else None,
         awaits_promote=_awaits_promote(release),
         blind_s=None if over or release.blind_since_s is None else max(0.0, now_s - release.blind_since_s),
+        blind_to="" if over else release.blind_to,
+        hold=judged.hold if judged and not over else "",
         paused=release.paused,
         bake_percent=_bake_percent(release),
         requests=release.requests,

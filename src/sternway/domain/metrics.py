@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-ARGUMENTS = ("service", "namespace", "deployment", "workload", "version", "tag", "role", "canary", "window")
+ARGUMENTS = ("service", "namespace", "deployment", "workload", "version", "tag", "role", "canary", "cluster", "window")
 """What `$(NAME)` may stand for in a query."""
 _PLACE = re.compile(r"\$\(([^()]*)\)")
 

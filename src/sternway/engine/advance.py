@@ -294,7 +294,8 @@ def _impatient(progress: Progress, release: Release, seen: Observation, blind_s:
     """Blindness has lasted longer than the guard bears."""
     if release.guard.blind_then is Then.HOLD:
         return progress
-    reason = f"nothing could be seen for {blind_s:.0f} s, and the guard says {release.guard.blind_then.value}"
+    what = f"{release.blind_to}: not seen" if release.blind_to else "nothing could be seen"
+    reason = f"{what} for {blind_s:.0f} s, and the guard says {release.guard.blind_then.value}"
     if release.guard.blind_then is Then.ROLLBACK:
         return take_back(progress, release, seen.now_s, reason, revert=True, verdict="unproven")
     if release.phase is Phase.WITHDRAWN or release.paused or not ready(seen, release.candidate):

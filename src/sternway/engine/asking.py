@@ -26,7 +26,8 @@ def metric_question(release: Release, namespace: str) -> MetricQuestion | None:
 def arguments(version: Version, *, namespace: str, deployment: str, role: str, window_s: float) -> dict[str, str]:
     """What stands for `$(NAME)` in a query about a version.
 
-    workload: on Kubernetes stable runs as DEPLOYMENT-stable. canary: a pattern for a label that only a canary has.
+    workload: on Kubernetes stable runs as DEPLOYMENT-stable. canary: a pattern for a label that only a
+    canary has. cluster: the name of the version in the statistics of Sternway's own Envoy.
     """
     values = {
         "service": version.service,
@@ -36,6 +37,7 @@ def arguments(version: Version, *, namespace: str, deployment: str, role: str, w
         "version": version.id,
         "tag": version.workload.tag,
         "role": role,
+        "cluster": f"{version.service}|{version.id}".replace(".", "_"),
         "canary": "" if role == STABLE else ".+",
         "window": f"{round(window_s * 1000)}ms",
     }

@@ -78,7 +78,7 @@ def names(alert: Alert, version: str, other: str) -> bool:
         return bool(version) and alert.version == version
     tag, other_tag = version.rpartition("-")[0], other.rpartition("-")[0]
     for label, value in alert.labels:
-        if version in value.split("|"):
+        if {version, version.replace(".", "_")} & set(value.split("|")):  # Envoy's statistics have no dots in names
             return True
         if label in VERSION_LABELS and tag and tag != other_tag and value == tag:
             return True

@@ -49,7 +49,7 @@ SOURCES = {
     ),
     "envoy": Source(
         requests="envoy_cluster_upstream_rq_xx",
-        labels='envoy_cluster_name="$(service)|$(version)"',
+        labels='envoy_cluster_name="$(cluster)"',
         bad='envoy_response_code_class="5"',
         buckets="envoy_cluster_upstream_rq_time_bucket",
     ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from sternway.domain.metrics import Alert, Unseen
 from sternway.domain.platform import WorkloadRun, WorkloadState
 from sternway.domain.releases import Mark, Revert, Reverted
 from sternway.domain.tallies import Question, Reading
@@ -114,15 +115,23 @@ class FakeRouter:
 
 @dataclass
 class FakeSignals:
-    """Readings that a test has put in; `blind_since_s` plays a stream that is down."""
+    """Readings that a test has put in; `blind_since_s` plays a stream that is down, `unseen` metrics that are missing.
+
+    alerts: those that fire, for a service that asks for any.
+    """
 
     blind_since_s: float | None = None
+    unseen: tuple[Unseen, ...] = ()
+    alerts: tuple[Alert, ...] = ()
     questions: dict[str, Question | None] = field(default_factory=dict)
     readings: dict[str, Reading] = field(default_factory=dict)
 
     async def read(self, service: str) -> Reading:
         """See ports.SignalSource."""
         reading = self.readings.pop(service, Reading())
+        question = self.questions.get(service)
+        if question is not None and question.metrics is not None:
+            reading = replace(reading, unseen=self.unseen, alerts=self.alerts)
         return replace(reading, blind_since_s=self.blind_since_s)
 
     def ask(self, service: str, question: Question | None) -> None:
