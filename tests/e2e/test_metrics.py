@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from monitoring_world import Faulty, Prometheus, scraping
@@ -220,3 +221,49 @@ def test_check_runs_every_query_and_shows_what_comes_of_it(repository, prometheu
     done = shell.sternway("check", ".", "--prometheus", prometheus.url)
     assert done.returncode == 0
     assert "the metrics were not tried: Prometheus cannot be asked" in done.stdout
+
+
+async def test_a_gauge_beside_stables_takes_the_release_back(repository, prometheus, started):
+    """Ten times as many orders wait as at the old version, at the same moment: reading after reading, until it is sure."""
+    compared = {
+        "name": "orders-waiting",
+        "interval": "500ms",
+        "query": 'avg(orders_waiting{version="$(tag)"})',
+        "compare": {"worse": "higher", "worseThan": "50%"},
+    }
+    repository.write("shop", "1", metrics=[compared], strategy=LONG)
+    watch(repository, prometheus)
+    repository.commit()
+    platform = await started()
+    async with scraping(prometheus, platform, "shop"), platform.load("shop"):
+        repository.release("shop", "deep2")
+        release = await platform.over("shop", within_s=100)
+    assert release.phase is Phase.ROLLED_BACK
+    assert release.judgement.criterion == "orders-waiting"
+    assert "was above that of" in release.reason
+
+
+async def test_a_counter_that_is_reset_counts_on(repository, prometheus, started):
+    """Both versions' processes are killed: their counters begin at 0 again, and no order is counted twice or as refused."""
+    repository.write("shop", "1", metrics=[REFUSED], strategy=LONG)
+    watch(repository, prometheus)
+    repository.commit()
+    platform = await started()
+    async with scraping(prometheus, platform, "shop"), platform.load("shop"):
+        repository.release("shop", "2")
+        await exposed_and_measured(platform, "shop", more=50)
+        before = (await platform.last("shop")).evidence.measured.ratios[0].release
+        for state in await platform.sternway.platform.describe("shop"):
+            for replica in state.replicas:
+                psutil.Process(replica.pid).kill()
+
+        async def counted_on() -> bool:
+            now = (await platform.last("shop")).evidence.measured.ratios[0].release
+            return now.candidate_total > before.candidate_total + 20 and now.stable_total > before.stable_total + 20
+
+        await platform.until(counted_on, "both are counted again", within_s=90)
+        counts = (await platform.last("shop")).evidence.measured.ratios[0].release
+    served = repository.counted()
+    for total, tag in ((counts.candidate_total, "2 "), (counts.stable_total, "1 ")):
+        assert total <= sum(many for line, many in served.items() if line.startswith(tag))
+    assert counts.candidate_bad == counts.stable_bad == 0
