@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import socket
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import aiohttp
 import pytest
 import yaml
 from monitoring_world import Alertmanager, Prometheus, free_port, scraping
-from whole_world import Repository
+from whole_world import Repository, until
 
 from sternway.domain.releases import Phase
 from sternway.web.webhook import WebhookServer
@@ -183,3 +186,38 @@ async def test_who_has_no_token_moves_nothing(repository, monitoring, started):
         assert (await platform.sternway.alertmanager.read("shop")).alerts == ()
         assert await post(url, {"alerts": [alert]}) == 200
         assert (await platform.over("shop")).phase is Phase.ROLLED_BACK
+
+
+def test_sternway_up_listens_for_webhooks_and_shows_what_is_in_the_way(repository, monitoring, shell):
+    """The command serves the webhook alone on its port; a port that is taken is told in the status, and taken up later."""
+    host, _, port = monitoring.hook.rpartition(":")
+    taken = socket.socket()
+    taken.bind((host, int(port)))
+    taken.listen()
+    shop(
+        repository,
+        on_alert="hold",
+        strategy=LONG,
+        webhook={"listen": monitoring.hook, "tokenFile": str(monitoring.token_file)},
+    )
+    shell.up()
+    until(lambda: "cannot be listened on for webhooks" in str(shell.status()), "the status tells of the port")
+    taken.close()
+
+    def answers(path: str, token: str) -> int:
+        request = urllib.request.Request(
+            f"http://{monitoring.hook}{path}", b'{"alerts": []}', {"Authorization": f"Bearer {token}"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    until(lambda: answers("/v1/alerts", TOKEN) == 200, "the webhook answers")
+    assert answers("/v1/alerts", "guessed") == 401
+    assert answers("/v1/status", TOKEN) == 404
+    assert answers("/v1/stop", TOKEN) == 404
+    until(lambda: "cannot be listened on" not in str(shell.status()), "the trouble is over")

@@ -31,6 +31,7 @@ class Server:
         self.now_s = 1000.0
         self.values: dict[str, object] = {}
         self.raw: dict[str, list[tuple[dict, float]]] = {}
+        self.native: dict[str, dict] = {}
         self.headers: list[dict[str, str]] = []
         self.asked: list[str] = []
         self.url = ""
@@ -50,6 +51,8 @@ class Server:
             found = [
                 {"metric": labels, "values": [[self.now_s, str(value)]]} for labels, value in self.raw.get(name, [])
             ]
+            if name in self.native:
+                found = [{"metric": {"instance": name}, "histograms": [[self.now_s, self.native[name]]]}]
             return self._say("matrix", found)
         value = self.values.get(name, [])
         if isinstance(value, web.Response):
@@ -244,6 +247,24 @@ async def test_ten_thousand_series_are_one_count(server, source):
     server.raw["all_s"] = [({"instance": str(n)}, 3) for n in range(10_000)]
     tallies, *_ = await read_until(source, lambda tallies, *_: total(tallies, "v1")[0] >= 20_000, within_s=60)
     assert total(tallies, "v1") == (20_000, 0)
+
+
+async def test_a_native_histogram_is_read_like_a_classic_one(server, source):
+    """Its buckets are sparse: one that the candidate has never filled is empty, not missing."""
+
+    def native(*buckets):
+        count = sum(n for _, n in buckets)
+        listed = [[0, "0", high, str(n)] for high, n in buckets]
+        return {"count": str(count), "sum": "1", "buckets": listed}
+
+    server.native = {"h_s": native(("0.05", 500), ("0.1", 450), ("1", 50)), "h_c": native(("1", 2))}
+    ask(source, SLOWER)
+    await read_until(source, lambda *_: server.asked.count("h_c[10000ms]") >= 2)
+    server.native = {"h_s": native(("0.05", 550), ("0.1", 490), ("1", 60)), "h_c": native(("0.05", 20), ("1", 82))}
+    tallies, _, reading = await read_until(source, lambda tallies, *_: total(tallies, "v2")[0] >= 100)
+    assert total(tallies, "v1") == (100, 10)
+    assert total(tallies, "v2") == (100, 80)
+    assert reading.unseen == ()
 
 
 def where(server, tmp_path, **more):

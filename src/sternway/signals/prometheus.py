@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -189,7 +189,7 @@ class _Counted:
         if self._ask.stable == self._ask.candidate:
             return [], ("", "the queries are the same for both versions: use $(version) or a label that differs")
         range_s = f"{math.ceil(self._range_s * 1000)}ms"
-        await asyncio.gather(*(side.take(now, range_s) for side in self._sides.values()))
+        await asyncio.gather(*(side.take(now, range_s, self._edge) for side in self._sides.values()))
         missing = self._missing(now)
         if self._ask.kind == "slower" and not self._edge:
             self._edge = self._sides["stable"].edge(self._ask.quantile)
@@ -227,10 +227,10 @@ class _Side:
         self._open = [0.0] * len(queries)
         self._buckets: dict[str, float] = {}
 
-    async def take(self, now: _Round, range_s: str) -> None:
+    async def take(self, now: _Round, range_s: str, edge: str) -> None:
         """Read the counters. The bad ones first: the targets that they are at are told by all of them."""
         for at, query in enumerate(self._queries):
-            found = raw_series(await now.query(f"{query}[{range_s}]"))
+            found = raw_series(await now.query(f"{query}[{range_s}]"), edge=edge)
             grown = self._growth[at].take(found)
             self._seen = bool(found)
             self._open[at] += sum(grown.values())
@@ -320,17 +320,34 @@ async def _values(now: _Round, ask: MetricAsk, our_s: float) -> tuple[Sample, Mi
     return sample, None
 
 
-def raw_series(data: Mapping[str, Any]) -> list[Series]:
-    """The samples of a selector with a range. Raises SignalUnavailable."""
+def raw_series(data: Mapping[str, Any], *, edge: str = "") -> list[Series]:
+    """The samples of a selector with a range. Raises SignalUnavailable.
+
+    A native histogram becomes the series of a classic one, with every edge that has a bucket, and with `edge`.
+    """
     if data["resultType"] != "matrix":
         raise SignalUnavailable(f"a selector gave a {data['resultType']} instead of samples")
-    return [
-        Series(
-            one["metric"], [(float(at_s), float(value)) for at_s, value in one["values"] if math.isfinite(float(value))]
-        )
-        for one in data["result"]
-        if one.get("values")
-    ]
+    found: list[Series] = []
+    for one in data["result"]:
+        samples = [(float(at_s), float(value)) for at_s, value in one.get("values", ())]
+        samples = [(at_s, value) for at_s, value in samples if math.isfinite(value)]
+        if samples:
+            found.append(Series(one["metric"], samples))
+        found += _classic(one["metric"], one.get("histograms", ()), edge)
+    return found
+
+
+def _classic(labels: Mapping[str, str], histograms: Sequence[Any], edge: str) -> list[Series]:
+    """Buckets are [which ends belong to it, low, high, count]; empty ones are left out."""
+    edges = {str(bucket[2]) for _, one in histograms for bucket in one.get("buckets", ())} | ({edge} if edge else set())
+    series: dict[str, list[tuple[float, float]]] = {text: [] for text in ("+Inf", *sorted(edges))}
+    for at_s, one in histograms:
+        buckets = [(_number(str(bucket[2])), float(bucket[3])) for bucket in one.get("buckets", ())]
+        series["+Inf"].append((float(at_s), float(one["count"])))
+        for text in edges - {"+Inf"}:
+            below = sum(count for high, count in buckets if high <= _number(text))
+            series[text].append((float(at_s), below))
+    return [Series({**labels, "le": text}, samples) for text, samples in series.items() if samples]
 
 
 def _number(edge: str) -> float:
