@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sternway.bootstrap import Sternway
+from sternway.bootstrap import Settings, Sternway
 from sternway.cli.foreground import Foreground
 from sternway.paths import Paths
 
@@ -157,7 +157,7 @@ def test_ctrl_c_while_it_starts_stops_what_has_begun(shop: Path, monkeypatch: py
 
     monkeypatch.setattr(Sternway, "start", start)
     monkeypatch.setattr(Sternway, "close", close)
-    assert Foreground(source=str(shop), home=shop, branch=None, path="").run() == 130
+    assert Foreground(Settings(source=str(shop), home=shop)).run() == 130
     assert closed == [True]
 
 

@@ -1,8 +1,8 @@
 """Ratios of two counters, and slow answers of a histogram: the candidate's beside stable's. Called by `metrics`.
 
 Counters tell nothing of which events belong together: one caller's storm looks like many events. So the evidence
-weighs in the intervals between two readings. It suspects as it is, since a withdrawal is cheap; what condemns counts one
-interval at most CAP times, so that no single interval, however bad, and no three of them can condemn.
+weighs in the intervals between two readings, and an interval counts at most so many times, however bad it is: two bad ones
+suspect, and no three of them condemn.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sternway.stats.shares import WORSE, share_factors
 from sternway.stats.wealth import grow, new_wealth
 
 CAP = 4.0
+SUSPECT_CAP = 8.0
 INTERVAL = "interval"
 
 
@@ -53,7 +54,7 @@ def weigh_ratio(metric: Metric, known: Compared, counts: Counts, *, start_s: flo
         block=Counts(),
         release=release,
         wealth=_grown(known.wealth, np.minimum(factors, CAP), passed_s),
-        exposure_wealth=_grown(known.exposure_wealth, factors, passed_s),
+        exposure_wealth=_grown(known.exposure_wealth, np.minimum(factors, SUSPECT_CAP), passed_s),
     )
 
 
