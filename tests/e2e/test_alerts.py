@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 import yaml
 from monitoring_world import Alertmanager, Prometheus, free_port, scraping
-from whole_world import Repository, until
+from whole_world import Repository
 
 from sternway.domain.releases import Phase
 from sternway.web.webhook import WebhookServer
@@ -201,7 +201,7 @@ def test_sternway_up_listens_for_webhooks_and_shows_what_is_in_the_way(repositor
         webhook={"listen": monitoring.hook, "tokenFile": str(monitoring.token_file)},
     )
     shell.up()
-    until(lambda: "cannot be listened on for webhooks" in str(shell.status()), "the status tells of the port")
+    shell.until(lambda: "cannot be listened on for webhooks" in str(shell.status()), "the status tells of the port")
     taken.close()
 
     def answers(path: str, token: str) -> int:
@@ -216,8 +216,8 @@ def test_sternway_up_listens_for_webhooks_and_shows_what_is_in_the_way(repositor
         except OSError:
             return 0
 
-    until(lambda: answers("/v1/alerts", TOKEN) == 200, "the webhook answers")
+    shell.until(lambda: answers("/v1/alerts", TOKEN) == 200, "the webhook answers")
     assert answers("/v1/alerts", "guessed") == 401
     assert answers("/v1/status", TOKEN) == 404
     assert answers("/v1/stop", TOKEN) == 404
-    until(lambda: "cannot be listened on" not in str(shell.status()), "the trouble is over")
+    shell.until(lambda: "cannot be listened on" not in str(shell.status()), "the trouble is over")

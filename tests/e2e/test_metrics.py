@@ -7,7 +7,7 @@ import psutil
 import pytest
 import yaml
 from monitoring_world import Faulty, Prometheus, scraping
-from whole_world import Repository, until
+from whole_world import Repository
 
 from sternway.domain.releases import Phase
 
@@ -198,7 +198,7 @@ async def test_a_metric_that_is_nowhere_keeps_the_release_from_going_on(reposito
 def test_check_runs_every_query_and_shows_what_comes_of_it(repository, prometheus, shell):
     """Counters are counted, a value is shown, a query with many series is a problem; nobody there is only noted."""
     prometheus.scrape({f"127.0.0.1:{prometheus.port}"})
-    until(lambda: prometheus.value("prometheus_http_requests_total"), "it scrapes itself", within_s=60)
+    shell.until(lambda: prometheus.value("prometheus_http_requests_total"), "it scrapes itself", within_s=60)
     counted = {"bad": 'nothing_total{v="$(tag)"}', "total": 'prometheus_http_requests_total{job=~"services|$(tag)"}'}
     metrics = [
         {**REFUSED, "ratio": counted},

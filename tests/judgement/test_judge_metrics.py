@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from judge_traffic import CANDIDATE, KEYLESS, STABLE, binomial_limit, start, tally
 
-from sternway.domain.evidence import Checked, Counts
+from sternway.domain.evidence import Checked, Counts, Shared
 from sternway.domain.judgements import Verdict
 from sternway.domain.metrics import Limits, Metric, Ratio, Sample, Slower, Unseen, Versus, Worse
 from sternway.domain.tallies import Reading
@@ -15,6 +15,7 @@ from sternway.judgement import begin_exposure, find_unseen, judge
 from sternway.judgement.budget import budget
 from sternway.judgement.checked import check_sample, condemns, holds
 from sternway.judgement.ranked import block_length, new_ranked, weigh_sample
+from sternway.judgement.ratios import cluster_size, new_ratio, weigh_ratio
 from sternway.stats.wealth import added
 
 REFUSED = Metric(name="refused", interval_s=5.0, ratio=Ratio(bad="", total=""))
@@ -62,12 +63,12 @@ def ratio_run(rng: random.Random, *, candidate: float, stable: float, intervals:
 
 
 def test_a_ratio_that_is_worse_is_condemned_with_its_numbers():
-    """Half of the candidate's orders are refused, 1 % of stable's: suspected at once, condemned after five intervals."""
-    judged, intervals = ratio_run(random.Random(1), candidate=0.5, stable=0.01, intervals=50)
+    """Half of the candidate's orders are refused, one in a thousand of stable's: condemned, and it says how it counted."""
+    judged, intervals = ratio_run(random.Random(1), candidate=0.5, stable=0.001, intervals=50)
     assert judged.verdict is Verdict.HARMFUL
     assert judged.criterion == "refused"
-    assert "an interval of 5 s counting at most 4 to 1" in judged.sentence
-    assert 4 <= intervals <= 8
+    assert "counting an interval as one" in judged.sentence
+    assert 5 <= intervals <= 25
 
 
 def test_healthy_ratios_are_condemned_no_more_often_than_promised():
@@ -104,8 +105,58 @@ def test_one_interval_however_bad_does_nothing_and_a_second_suspects():
     assert judged.verdict is Verdict.SUSPECT
 
 
-def test_storms_that_fall_on_either_version_neither_withdraw_often_nor_condemn():
-    """Ten refusals at once, every minute, on half of the traffic each: at most two withdrawals an hour, in three."""
+HEALTHY = [
+    ("storms, half of the traffic", 0.5, 1.0, 10, 0.0),
+    ("storms, a tenth", 0.1, 6.0, 10, 0.0),
+    ("storms over errors of their own", 0.3, 2.0, 20, 0.01),
+    ("single errors, very many", 0.1, 0.0, 1, 0.5),
+    ("single errors, most of the traffic", 0.9, 0.0, 1, 0.01),
+]
+
+
+def shared_run(
+    rng: random.Random, share: float, per_min: float, size: int, base: float, *, times: float = 1.0
+) -> Shared:
+    """Weigh 20 min of 60 orders/s in intervals of 5 s; gives the evidence at its highest."""
+    known = highest = new_ratio(REFUSED)
+
+    def bad(total: int, part: float, more: float) -> int:
+        storms = sum(rng.random() < per_min / 12 * part * more / 4 for _ in range(4))
+        mean = total * min(1.0, base * more)
+        single = sum(rng.random() < mean / total for _ in range(total)) if mean else 0
+        return min(total, storms * size + single)
+
+    for number in range(240):
+        ours = int(300 * share)
+        counts = Counts(
+            candidate_total=ours,
+            candidate_bad=bad(ours, share, times),
+            stable_total=300 - ours,
+            stable_bad=bad(300 - ours, 1.0 - share, 1.0),
+        )
+        known = weigh_ratio(REFUSED, known, counts, start_s=T0 + 5.0 * number, now_s=T0 + 5.0 * (number + 1))
+        highest = known if added(known.wealth) > added(highest.wealth) else highest
+    return highest
+
+
+@pytest.mark.parametrize("shape", [row[1:] for row in HEALTHY], ids=[row[0] for row in HEALTHY])
+def test_bad_events_that_come_together_condemn_no_healthy_release(shape):
+    """30 healthy releases of each shape: evidence of 100 to 1 in no more of them than one in a hundred would give."""
+    rng = random.Random(17)
+    wrong = sum(added(shared_run(rng, *shape).wealth) >= 100.0 for _ in range(30))
+    assert wrong <= binomial_limit(30, 0.01)
+
+
+def test_how_bad_events_come_together_is_learnt_from_stable():
+    """Storms of ten are about ten; single errors are about one; with nothing to learn from, an interval is one."""
+    rng = random.Random(2)
+    assert 6.0 < cluster_size(shared_run(rng, 0.3, 6.0, 10, 0.0, times=50.0)) < 14.0
+    assert cluster_size(shared_run(rng, 0.3, 0.0, 1, 0.05, times=10.0)) < 2.0
+    assert cluster_size(new_ratio(REFUSED)) is None
+
+
+def test_storms_withdraw_a_healthy_candidate_seldom():
+    """Ten refusals at once, each minute, on half of the traffic each: at most two withdrawals an hour, in three."""
     rng = random.Random(17)
     settings = replace(KEYLESS, metrics=(REFUSED,))
     evidence, withdrawals = start(settings), 0
@@ -282,7 +333,8 @@ def test_every_measured_criterion_takes_its_part_of_the_one_budget():
         settings = replace(KEYLESS, metrics=metrics)
         spent = budget(settings)
         e_processes = sum(metric.limits is None for metric in metrics)
-        whole = 1 / spent.rounds + 1 / spent.history + (e_processes / spent.measured if e_processes else 0.0)
+        others = 1 / spent.rounds + 1 / spent.history + 1 / spent.alone + 1 / spent.shared
+        whole = others + (e_processes / spent.measured if e_processes else 0.0)
         assert whole == pytest.approx(settings.false_rollback_rate)
 
 

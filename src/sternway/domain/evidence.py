@@ -141,6 +141,24 @@ class Limited:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """A share of bad events, candidate beside stable, weighed in intervals.
+
+    since_s, block, release, wealth, exposure_wealth: as in Compared. intervals, squares: of stable's, since the release
+    began: how many, and the sum of bad * bad / total, from which it follows how its events cluster.
+    """
+
+    name: str
+    since_s: float | None = None
+    block: Counts = Counts()
+    release: Counts = Counts()
+    wealth: tuple[float, ...] = ()
+    exposure_wealth: tuple[float, ...] = ()
+    intervals: int = 0
+    squares: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ranked:
     """A value of the candidate's beside stable's, by the sign of their difference in blocks.
 
@@ -205,7 +223,7 @@ class Measured:
     """What metrics and alerts have shown. since_s: when the exposure began."""
 
     since_s: float | None = None
-    ratios: tuple[Compared, ...] = ()
+    ratios: tuple[Shared, ...] = ()
     ranked: tuple[Ranked, ...] = ()
     checked: tuple[Checked, ...] = ()
     alerts: tuple[Alerted, ...] = ()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sternway.domain.evidence import Checked, Compared, Counts, Evidence, Measured, Ranked
+from sternway.domain.evidence import Checked, Counts, Evidence, Measured, Ranked, Shared
 from sternway.domain.guards import JudgeSettings
 from sternway.domain.judgements import Criterion, Judgement, Verdict
 from sternway.domain.metrics import Metric, Unseen, Worse
@@ -20,7 +20,7 @@ from sternway.judgement.budget import Budget
 from sternway.judgement.checked import check_sample, condemns, holds
 from sternway.judgement.checked import words as check_words
 from sternway.judgement.ranked import STAKES, new_ranked, weigh_sample
-from sternway.judgement.ratios import CAP, new_ratio, weigh_ratio
+from sternway.judgement.ratios import cluster_size, new_ratio, weigh_ratio
 from sternway.judgement.words import times
 from sternway.stats.shares import WORSE
 from sternway.stats.wealth import added, new_wealth
@@ -120,7 +120,7 @@ def find_unseen(
 
 def _ratios(
     settings: JudgeSettings, evidence: Evidence, reading: Reading, *, now_s: float, before_s: float
-) -> Iterator[Compared]:
+) -> Iterator[Shared]:
     for metric in settings.metrics:
         if metric.ratio or metric.slower:
             known = _named(evidence.measured.ratios, metric.name, new_ratio(metric))
@@ -204,11 +204,11 @@ def _weighed(settings: JudgeSettings, spent: Budget, evidence: Evidence) -> Iter
             yield _weigh(ranked, counts, spent, _ranked_words(metric, ranked, evidence))
 
 
-def _weigh(one: Compared | Ranked, counts: Counts, spent: Budget, words: str) -> _Weighed:
+def _weigh(one: Shared | Ranked, counts: Counts, spent: Budget, words: str) -> _Weighed:
     return _Weighed(
         criterion=Criterion(
             name=one.name,
-            unit=one.unit if isinstance(one, Compared) else "block",
+            unit="interval" if isinstance(one, Shared) else "block",
             candidate_total=counts.candidate_total,
             candidate_bad=counts.candidate_bad,
             stable_total=counts.stable_total,
@@ -221,12 +221,12 @@ def _weigh(one: Compared | Ranked, counts: Counts, spent: Budget, words: str) ->
     )
 
 
-def _ratio_words(metric: Metric, ratio: Compared, evidence: Evidence) -> str:
-    counts = ratio.release
+def _ratio_words(metric: Metric, ratio: Shared, evidence: Evidence) -> str:
+    counts, size = ratio.release, cluster_size(ratio)
+    unit = "an interval as one" if size is None else f"{size:.2g} of them as one, as stable's come together"
     return (
         f"{metric.name}: {counts.candidate_bad:,} of {counts.candidate_total:,} of {evidence.candidate} against"
-        f" {counts.stable_bad:,} of {counts.stable_total:,} of {evidence.stable}, an interval of {metric.interval_s:g} s"
-        f" counting at most {CAP:g} to 1"
+        f" {counts.stable_bad:,} of {counts.stable_total:,} of {evidence.stable}, counting {unit}"
     )
 
 
