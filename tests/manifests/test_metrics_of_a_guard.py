@@ -188,7 +188,7 @@ def test_a_metric_that_makes_no_sense_is_refused_with_the_fix(text, said):
 
 def test_sternways_own_names_are_taken():
     """A metric called `errors` would be another criterion in sentences and in the journal."""
-    for name in ("errors", "latency-p99", "alerts"):
+    for name in ("errors", "errors-client", "latency-p99", "alerts"):
         with pytest.raises(InvalidInput, match="Sternway's own"):
             guarded(f"metrics: [{{name: {name}, builtIn: istio-errors}}]")
 

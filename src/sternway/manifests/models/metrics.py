@@ -147,7 +147,7 @@ class Metric(Ours):
     @field_validator("name")
     @classmethod
     def _free(cls, name: str) -> str:
-        if name in _RESERVED or name.startswith(("latency-", "objective-")):
+        if name in _RESERVED or name.startswith(("errors-", "latency-", "objective-")):
             raise wrong(f"the name {name} is Sternway's own", "choose another one")
         return name
 
