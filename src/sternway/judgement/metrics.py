@@ -105,17 +105,20 @@ def find_unseen(
     The candidate's values are missed only while it has traffic, stable's only while it has some beside it. A metric with
     limits bears `consecutiveErrorLimit` measurements without a value.
     """
-    borne = {
+    matters = {"": True, "candidate": exposed, "stable": concurrent}
+    missing = [one for one in reading.unseen if matters[one.role] and one.criterion not in _borne(settings, evidence)]
+    return min(missing, key=lambda one: one.since_s, default=None)
+
+
+def _borne(settings: JudgeSettings, evidence: Evidence) -> tuple[str, ...]:
+    """Name the metrics with limits that have been measured, and have not been without a value too often since."""
+    known = {one.name: one for one in evidence.measured.checked if one.measured}
+    return tuple(
         metric.name
         for metric in settings.metrics
-        if metric.limits
-        and _named(evidence.measured.checked, metric.name, Checked(name="")).errors
-        <= metric.limits.consecutive_error_limit
-        and _named(evidence.measured.checked, metric.name, Checked(name="")).measured
-    }
-    matters = {"": True, "candidate": exposed, "stable": concurrent}
-    missing = [one for one in reading.unseen if matters[one.role] and one.criterion not in borne]
-    return min(missing, key=lambda one: one.since_s, default=None)
+        if metric.limits and metric.name in known
+        if known[metric.name].errors <= metric.limits.consecutive_error_limit
+    )
 
 
 def _ratios(
