@@ -121,5 +121,5 @@ def _words(exc: Exception) -> str:
     if isinstance(exc, aiohttp.ClientResponseError):
         return f"{exc.status}"
     if isinstance(exc, FileNotFoundError):
-        return f"{exc.filename} is not there"
+        return f"{exc.filename or 'a certificate or its key'} is not there"
     return (str(exc) or type(exc).__name__)[:_SHOWN]
