@@ -17,6 +17,7 @@ from whole_world import Repository
 from sternway.domain.releases import Phase
 from sternway.web.webhook import WebhookServer
 
+pytestmark = pytest.mark.timeout(300)
 TOKEN = "a-token-for-the-webhook"
 NAMED = {
     "alert": "OrdersRefused",

@@ -11,6 +11,7 @@ from whole_world import Repository
 
 from sternway.domain.releases import Phase
 
+pytestmark = pytest.mark.timeout(300)
 REFUSED = {
     "name": "orders-refused",
     "interval": "500ms",
