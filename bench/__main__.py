@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import page
+from bench.arena import page as arena_page
 from bench.registry import BENCHES, Bench
 from bench.results import FOLDER, Result, table, write
 
@@ -32,6 +33,7 @@ def main(words: Sequence[str] | None = None, *, benches: Mapping[str, Bench] = B
         found += [(name, result) for result in results]
     if folder == FOLDER:
         page.update(benches)
+        arena_page.update()
     console.print(table(found))
     missed = [result for _, result in found if not result.ok]
     if missed:

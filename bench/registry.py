@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench import cpu, detect, fleet, hurt, judge, start, switch
+from bench.arena import bench as arena
 from bench.results import Result
 
 Bench = Callable[[bool], list[Result]]
 
 BENCHES: dict[str, Bench] = {
+    "arena": arena.run,
     "judge": judge.run,
     "fleet": fleet.run,
     "start": start.run,

@@ -27,6 +27,11 @@ class Result:
         """Whether the goal is reached."""
         return self.goal is None or self.value <= self.goal
 
+    @property
+    def detail(self) -> bool:
+        """Whether it is one cell of a bench's own tables, `…; …; …`, and stands there alone."""
+        return "; " in self.name
+
     def to_json(self) -> dict[str, Any]:
         """Give the form in which results are kept."""
         return {"name": self.name, "value": self.value, "unit": self.unit, "goal": self.goal, "ok": self.ok}
@@ -50,6 +55,8 @@ def table(found: Sequence[tuple[str, Result]]) -> Table:
     shown.add_column("")
     last = ""
     for bench, result in found:
+        if result.detail:
+            continue
         style = "green" if result.ok else "red"
         goal = f"≤ {result.goal:g} {result.unit}" if result.goal is not None else ""
         word = ("ok" if result.ok else "MISSED") if result.goal is not None else ""

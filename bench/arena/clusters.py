@@ -54,8 +54,8 @@ class Events:
         )
 
 
-def begun(kind: Cluster, seed: int, first: int, means: Floats, *, only_candidate: bool, tick_s: float) -> Events:
-    """Clusters that begin in the ticks from `first` on, whole; means [ticks, R]: bad answers of all clusters a tick."""
+def begun(kind: Cluster, seed: int, first: int, means: Floats, *, only_candidate: bool) -> Events:
+    """Clusters that begin in the seconds from `first` on, whole; means [seconds, R]: bad answers of all clusters."""
     rng = generator(seed, _OURS if only_candidate else _BOTH, first)
     counts = rng.poisson(means / MEAN[kind])
     cell = np.repeat(np.arange(counts.size), counts.ravel())
@@ -64,9 +64,9 @@ def begun(kind: Cluster, seed: int, first: int, means: Floats, *, only_candidate
     cluster = np.repeat(np.arange(cell.size), sizes)
     number = np.arange(cluster.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     after_s = _after(kind, rng, number)
-    began_s = rng.random(cell.size) * tick_s
+    began_s = rng.random(cell.size)
     size = means.shape[1]
-    tick = first + cell[cluster] // size + np.floor((began_s[cluster] + after_s) / tick_s).astype(np.int64)
+    tick = first + cell[cluster] // size + np.floor(began_s[cluster] + after_s).astype(np.int64)
     return Events(
         tick=tick,
         release=(cell[cluster] % size).astype(np.int32),

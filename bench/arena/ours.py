@@ -122,7 +122,7 @@ class Sternway:
 
     def start(self, setup: Setup) -> Floats:
         """Expose every candidate for the first time."""
-        size, self._tick_s = setup.size, setup.tick_s
+        size = setup.size
         timed = self._guard.judge.latency_quantiles
         stable_ms = tuple((share, quantile_ms(share)) for share in QUANTILES) if timed else ()
         self.judged = Judged(self._guard.judge, size, stable_ms=stable_ms)
@@ -147,9 +147,10 @@ class Sternway:
     def step(self, seen: Seen) -> Said:
         """As `engine.step`: judge, then move."""
         at, now_s = self._at, seen.end_s
-        part = min(1.0, self._tick_s / RATE_S)
+        tick_s = now_s - seen.start_s
+        part = min(1.0, tick_s / RATE_S)
         answered = seen.errors[:, 0] + seen.errors[:, 2]
-        self._rate_per_s = (1.0 - part) * self._rate_per_s + part * answered / self._tick_s
+        self._rate_per_s = (1.0 - part) * self._rate_per_s + part * answered / tick_s
         at.requests += seen.errors[:, CANDIDATE_TOTAL]
         harmful, suspected = self.judged.fold(seen)
         live = at.phase != OVER
@@ -165,7 +166,7 @@ class Sternway:
         if again.any():
             self._look_again(again, now_s)
         self._go_on(onward, now_s)
-        at.baked_s = np.where(bakes, at.baked_s + self._tick_s, at.baked_s)
+        at.baked_s = np.where(bakes, at.baked_s + tick_s, at.baked_s)
         self._shipped |= bakes & (at.baked_s >= self._guard.bake_s - 1e-6)
         at.phase = np.where(asked | self._shipped, OVER, at.phase)
         self._weigh()

@@ -53,7 +53,7 @@ class _Game:
         live = ~self.over
         self.hurt += np.where(live, answered.hurt, 0)
         self.requests += np.where(live, answered.seen.errors[:, 0], 0)
-        self.exposed_s += np.where(live & (self.share > 0.0), world.tick_s, 0.0)
+        self.exposed_s += np.where(live & (self.share > 0.0), world.lasts_s[tick], 0.0)
         said = self.rule.step(answered.seen)
         self._take(said, live, answered.seen.end_s)
         shipped = live & said.shipped
@@ -86,12 +86,7 @@ class _Game:
 
 def play(world: World, rules: Mapping[str, Rule]) -> dict[str, Outcome]:
     """Let every rule judge the same releases, until all are decided or time is up."""
-    setup = Setup(
-        size=world.size,
-        rate_per_s=world.shape.rate_per_s,
-        tick_s=world.tick_s,
-        horizon_s=world.ticks * world.tick_s,
-    )
+    setup = Setup(size=world.size, rate_per_s=world.shape.rate_per_s)
     games = {name: _Game(rule, setup) for name, rule in rules.items()}
     for tick in range(world.ticks):
         going = [game for game in games.values() if not game.over.all()]

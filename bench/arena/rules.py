@@ -17,12 +17,10 @@ CANDIDATE_TOTAL, CANDIDATE_BAD, STABLE_TOTAL, STABLE_BAD = range(4)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What a rule may know before: how many releases, the service's traffic, the length of a tick, when all ends."""
+    """What a rule may know before: how many releases, and the service's traffic."""
 
     size: int
     rate_per_s: float
-    tick_s: float
-    horizon_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from bench.arena.rates import rates
 from bench.arena.rules import PLACEBO_ARMS, Seen
 from bench.arena.shapes import Cluster, Shape
 
+FINE_S = 0.1
 MOST_EVENTS, MOST_TICKS = 1e6, 256
 OUR_ARM, REST = 0, 1 + PLACEBO_ARMS
 _GOOD, _BAD, _EXTRA, _TIMED = range(10, 14)
@@ -31,14 +32,19 @@ class Tick:
 
 
 class World:
-    """R releases of a shape."""
+    """R releases of a shape. The first `fine_s` seconds come in ticks of `FINE_S`, the rest in ticks of a second."""
 
-    def __init__(self, shape: Shape, *, seed: int, size: int, horizon_s: float, tick_s: float = 1.0) -> None:
-        self.shape, self.size, self.tick_s = shape, size, tick_s
-        self.ticks = round(horizon_s / tick_s)
+    def __init__(self, shape: Shape, *, seed: int, size: int, horizon_s: float, fine_s: float = 0.0) -> None:
+        self.shape, self.size, self.horizon_s = shape, size, horizon_s
+        fine = np.full(round(min(fine_s, horizon_s) / FINE_S), FINE_S)
+        self.lasts_s = np.concatenate((fine, np.ones(round(horizon_s - fine.size * FINE_S))))
+        self.ends_s = np.round(np.cumsum(self.lasts_s), 6)
+        self.begins_s = np.concatenate(([0.0], self.ends_s[:-1]))
+        self.ticks = len(self.lasts_s)
         self._seed = seed
         self._rates = rates(shape, seed, size, horizon_s)
         self._clustered = shape.cluster is not Cluster.NONE
+        assert not (self._clustered and fine_s), "clusters come in ticks of a second"
         self._durations = Durations(shape, seed, size, horizon_s) if shape.timed else None
         self._drawn_at = -1
         self._good: Drawn | None = None
@@ -61,10 +67,9 @@ class World:
 
     def hurt_after(self, tick: int) -> Floats:
         """[R] What all traffic on the candidate costs on average from a tick to the end."""
-        began = int(tick * self.tick_s)
-        rates_, last = self._rates, int(self.ticks * self.tick_s)
-        more = np.maximum(rates_.candidate - rates_.stable, 0.0)[began:last]
-        result: Floats = (rates_.load[began:last] * more).sum(axis=0)
+        left = slice(int(self.begins_s[tick]) if tick < self.ticks else int(self.horizon_s), int(self.horizon_s))
+        rates_ = self._rates
+        result: Floats = (rates_.load * np.maximum(rates_.candidate - rates_.stable, 0.0))[left].sum(axis=0)
         return result
 
     def _draw(self, tick: int) -> None:
@@ -84,27 +89,25 @@ class World:
 
     def _cluster(self, tick: int) -> None:
         """Lay out the clusters of the next ticks."""
-        at = slice(int(tick * self.tick_s), int((tick + MOST_TICKS) * self.tick_s) + 1)
+        seconds = self.begins_s[tick : tick + MOST_TICKS].astype(np.int64)
         rates_ = self._rates
-        most = float((rates_.load[at] * (rates_.stable + rates_.candidate)[at]).sum(axis=1).max()) * self.tick_s
-        count = int(np.clip(MOST_EVENTS / max(most, 1.0), 1, MOST_TICKS))
-        second = np.minimum((np.arange(tick, tick + count) * self.tick_s).astype(np.int64), len(rates_.load) - 1)
-        load, stable, candidate = rates_.load[second], rates_.stable[second], rates_.candidate[second]
+        load, stable, candidate = rates_.load[seconds], rates_.stable[seconds], rates_.candidate[seconds]
+        most = (load * (stable + candidate)).sum(axis=1).max()
+        count = int(np.clip(MOST_EVENTS / max(float(most), 1.0), 1, len(seconds)))
+        load, stable, candidate = load[:count], stable[:count], candidate[:count]
         parts = [*self._late]
         for rate, only in ((stable, False), (np.maximum(candidate - stable, 0.0), True)):
             if rate.any():
-                means = load * rate * self.tick_s
-                kind = self.shape.cluster
-                parts.append(begun(kind, self._seed, tick, means, only_candidate=only, tick_s=self.tick_s))
+                parts.append(begun(self.shape.cluster, self._seed, tick, load * rate, only_candidate=only))
         self._until = tick + count
         self._ready, late = in_order(parts, self._until)
         self._late = [late]
 
     def _answer(self, tick: int, share: Floats) -> Tick:
-        second = int(tick * self.tick_s)
+        second = int(self.begins_s[tick])
         rates_ = self._rates
         load, stable, candidate = rates_.load[second], rates_.stable[second], rates_.candidate[second]
-        requests = load * self.tick_s
+        requests = load * self.lasts_s[tick]
         fit = arms_that_fit(share)
         means = _widths(share, fit) * requests[:, None]
         rate = np.repeat(stable[:, None], means.shape[1], axis=1)
@@ -126,8 +129,8 @@ class World:
         if self._durations is not None:
             (slower, good), arms = self._slower(second, requests, share), np.zeros_like(arms)
         seen = Seen(
-            start_s=tick * self.tick_s,
-            end_s=(tick + 1) * self.tick_s,
+            start_s=float(self.begins_s[tick]),
+            end_s=float(self.ends_s[tick]),
             share=share,
             errors=_by_version(good, bad),
             keyed=_by_version(good, first),

@@ -84,7 +84,7 @@ def scalar(make, seconds: tuple[Second, ...]) -> float | None:
 def arrays(make, seen: list[Seen]) -> list[float | None]:
     """Run the rule over all releases at once: when it took each back."""
     rule = make(steady(10.0))
-    rule.start(Setup(size=SIZE, rate_per_s=1.0, tick_s=1.0, horizon_s=HORIZON_S))
+    rule.start(Setup(size=SIZE, rate_per_s=1.0))
     decided: list[float | None] = [None] * SIZE
     for tick in seen:
         for release in np.nonzero(rule.step(tick).condemned)[0].tolist():
