@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import exp, lgamma, log
 
 import numpy as np
@@ -46,9 +47,9 @@ def _below(hits: int, of: int, p: float) -> float:
     )
 
 
-def _solve(rising: object) -> float:
+def _solve(rising: Callable[[float], float]) -> float:
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2.0
-        low, high = (low, middle) if rising(middle) > 0.0 else (middle, high)  # type: ignore[operator]
+        low, high = (low, middle) if rising(middle) > 0.0 else (middle, high)
     return (low + high) / 2.0

@@ -6,6 +6,7 @@ tests hold them equal. A peer looks at whole seconds. Its weight is fixed, or ri
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +73,7 @@ KAYENTA_PATH = Path(percents=(10.0,), ends=True)
 """One weight for its lifetime, then promoted."""
 
 
-class _Peer:
+class _Peer(ABC):
     """What peers have in common: seconds, when checks are due, the weight, the last word."""
 
     def __init__(self, path: Path) -> None:
@@ -107,14 +108,17 @@ class _Peer:
 
     _seconds: Seconds
 
+    @abstractmethod
     def _begin(self, size: int) -> None:
-        raise NotImplementedError
+        """Make `_seconds`, and what the rule remembers."""
 
+    @abstractmethod
     def _fields(self, seen: Seen) -> Ints:
-        raise NotImplementedError
+        """[R, fields] What the rule counts; the candidate's answers first."""
 
+    @abstractmethod
     def _look(self, now_s: float) -> None:
-        raise NotImplementedError
+        """See what is due at the end of a second."""
 
     def _starts(self, now_s: float) -> Bools:
         """[R] Whose analysis begins with the second that ends now: the candidate answers, at a weight that is analysed."""

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
+from typing import Any
 
 import numpy as np
 
 from bench.arena import ranks
-from bench.arena.chance import Floats, Ints
+from bench.arena.chance import Bools, Floats, Ints
 from bench.arena.shapes import Cluster, Load, Shape
 from bench.arena.streams import World
 from sternway.backtest.peers.argo import ArgoSettings
@@ -74,8 +76,8 @@ def tune(service: Shape, *, seed: int, size: int) -> dict[str, Best]:
     small = [record(shape, seed=seed + at, size=size, percent=SMALL, looks_s=LOOKS_S) for at, shape in tried]
     told = {USUAL: [one.short() for one in usual], SMALL: small}
     return {
-        "flagger": _choose(told, ((one, lambda told, one=one: ends_of_flagger(one, told)) for one in _flagger())),
-        "argo": _choose(told, ((one, lambda told, one=one: ends_of_argo(one, told)) for one in _argo())),
+        "flagger": _choose(told, ((one, partial(ends_of_flagger, one)) for one in _flagger())),
+        "argo": _choose(told, ((one, partial(ends_of_argo, one)) for one in _argo())),
         "kayenta": _choose({USUAL: usual}, _kayenta(usual)),
     }
 
@@ -125,7 +127,11 @@ def _kayenta(recordings: list[Recording]) -> Iterator[Tried]:
     found = [ends_of_kayenta(one) for one in recordings]
     for group in zip(*found, strict=True):
         ends = {id(told): one for told, (_, one) in zip(recordings, group, strict=True)}
-        yield group[0][0], lambda told, ends=ends: ends[id(told)]
+        yield group[0][0], partial(_known, ends)
+
+
+def _known(ends: Mapping[int, Floats], told: Recording) -> Floats:
+    return ends[id(told)]
 
 
 def _choose(recordings: Mapping[float, list[Recording]], tried: Iterable[Tried]) -> Best:
@@ -136,7 +142,7 @@ def _choose(recordings: Mapping[float, list[Recording]], tried: Iterable[Tried])
             ends = [ends_of(one) for one in told]
             quiet = [~np.isnan(end) for end, one in zip(ends, told, strict=True) if one.healthy]
             wrong = float(np.mean(np.concatenate(quiet)))
-            costs = [np.median(cost(end, one)) for end, one in zip(ends, told, strict=True) if not one.healthy]
+            costs = [np.median(cost_of(end, one)) for end, one in zip(ends, told, strict=True) if not one.healthy]
             hurt = float(np.exp(np.mean(np.log1p(costs))) - 1.0)
             this = (max(wrong, ALLOWED), hurt)
             if this < key:
@@ -145,11 +151,12 @@ def _choose(recordings: Mapping[float, list[Recording]], tried: Iterable[Tried])
     return best
 
 
-def cost(ends: Floats, told: Recording) -> Floats:
+def cost_of(ends: Floats, told: Recording) -> Floats:
     """[R] Users hurt until then; of those that are promoted unseen, until the hour is over."""
     last = len(told.hurt) - 1
     at = np.where(np.isnan(ends), last, ends).astype(np.int64)
-    return told.hurt[at, np.arange(told.hurt.shape[1])] + np.where(np.isnan(ends), told.after, 0.0)
+    cost: Floats = told.hurt[at, np.arange(told.hurt.shape[1])] + np.where(np.isnan(ends), told.after, 0.0)
+    return cost
 
 
 def _window(told: Recording, at: Ints, window_s: float) -> tuple[Ints, Ints]:
@@ -205,7 +212,7 @@ def ends_of_kayenta(told: Recording) -> list[tuple[KayentaSettings, Floats]]:
     return found
 
 
-def _look(percent: Floats, confidence: float) -> tuple[Floats, Floats, Floats, Floats]:
+def _look(percent: Floats, confidence: float) -> tuple[Bools, Floats, Floats, Floats]:
     """[R] Whether there is something to test, the lower limit, the estimate, the ratio of the means."""
     experiment, control = np.ascontiguousarray(percent[..., 0].T), np.ascontiguousarray(percent[..., 1].T)
     empty = np.isnan(experiment).all(axis=1) | np.isnan(control).all(axis=1)
@@ -220,7 +227,7 @@ def _look(percent: Floats, confidence: float) -> tuple[Floats, Floats, Floats, F
     return alive, low, near, ratio
 
 
-def _first(reached: Floats, at: Floats, last: int) -> Floats:
+def _first(reached: Bools, at: Any, last: int) -> Floats:
     """[R] The first of these times at which it was reached, if that is not too late."""
     when = np.where(reached.any(axis=0), np.asarray(at, dtype=np.float64)[reached.argmax(axis=0)], np.nan)
     return np.where(when <= last, when, np.nan)

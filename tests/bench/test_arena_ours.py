@@ -34,7 +34,7 @@ FIELDS = ("condemned_s", "back_s", "shipped_s", "asked", "withdrawals", "hurt", 
 @pytest.mark.parametrize("guard", GUARDS.values(), ids=GUARDS.keys())
 def test_the_arrays_do_what_the_engine_does(guard: Guard, shape: Shape):
     """Same answers for three minutes: the same withdrawals, verdicts and promotions at the same time, the same cost."""
-    world = World(shape, seed=5, size=3, horizon_s=HORIZON_S)
+    world = World(shape, seed=5, size=2, horizon_s=HORIZON_S)
     found = play(world, {"arrays": Sternway(guard), "engine": OneByOne(guard)})
     for field in FIELDS:
         np.testing.assert_array_equal(getattr(found["arrays"], field), getattr(found["engine"], field), field)
@@ -44,8 +44,8 @@ def test_these_releases_come_to_every_end():
     """The comparison above holds something: some are withdrawn, condemned, promoted."""
     guard = GUARDS["no key, adaptive"]
     found = [
-        play(World(shape, seed=5, size=3, horizon_s=HORIZON_S), {"": Sternway(guard)})[""] for shape in SHAPES.values()
+        play(World(shape, seed=5, size=2, horizon_s=HORIZON_S), {"": Sternway(guard)})[""] for shape in SHAPES.values()
     ]
-    assert sum(one.withdrawals.sum() for one in found) > 10
-    assert sum(one.condemned.sum() for one in found) > 4
-    assert sum((~np.isnan(one.shipped_s)).sum() for one in found) > 2
+    assert sum(one.withdrawals.sum() for one in found) > 5
+    assert sum(one.condemned.sum() for one in found) > 2
+    assert sum((~np.isnan(one.shipped_s)).sum() for one in found) > 1
