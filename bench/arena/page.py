@@ -19,7 +19,7 @@ TITLES = {
     "common trouble": "Trouble common to both versions, an hour",
     "replicas": "Candidates that differ because of their replicas, 0.2 %, half an hour",
     "own path, healthy": "Healthy releases from the first request to the promotion",
-    "own path": "Bad releases from the first request to the end of the hour, promoted ones included",
+    "own path": "Bad releases from the first request on, 75 minutes, promoted ones included",
     "own path, clustered": "The same where bad answers come in clusters, half an hour",
     "fixed weight": "Bad releases at a fixed weight, 200 requests/s, half an hour",
     "latency, healthy": "Healthy releases whose durations are told, half an hour",
@@ -30,11 +30,15 @@ SHOWN = (
     "withdrawals",
     "promoted, median",
     "users hurt",
+    "users hurt, mean",
     "users hurt, p95",
     "missed",
+    "asked",
     "traffic back",
     "condemned",
 )
+FEW = ("asked", "withdrawals")
+"""Most rules never do it: their zeros are left out."""
 _NONE = "-"
 
 
@@ -46,6 +50,8 @@ def tables(details: Sequence[Result]) -> Iterable[tuple[str, list[list[str]]]]:
     for row in details:
         section, scenario, rule, measure = row.name.split("; ")
         units[measure], order[rule] = row.unit, None
+        if row.value == 0.0 and measure in FEW:
+            continue
         found.setdefault((section, measure), {}).setdefault(scenario, {})[rule] = f"{row.value:.3g}"
     for section, title in TITLES.items():
         for measure in SHOWN:

@@ -43,6 +43,7 @@ class World:
         self.ticks = len(self.lasts_s)
         self._seed = seed
         self._rates = rates(shape, seed, size, horizon_s)
+        self._worse = bool((self._rates.candidate > self._rates.stable).any())
         self._clustered = shape.cluster is not Cluster.NONE
         assert not (self._clustered and fine_s), "clusters come in ticks of a second"
         self._durations = Durations(shape, seed, size, horizon_s) if shape.timed else None
@@ -81,7 +82,7 @@ class World:
 
         self._good = drawn(_GOOD, *shape)
         self._bad = None if self._clustered else drawn(_BAD, *shape)
-        self._extra = drawn(_EXTRA, self.size) if self.shape.harmful or self.shape.warm_up != 1.0 else None
+        self._extra = drawn(_EXTRA, self.size) if self._worse and not self._clustered else None
         if self._durations is not None:
             self._timed = drawn(_TIMED, self.size, 2, self._durations.chances(0, 0).shape[1])
         if self._clustered and tick >= self._until:

@@ -11,10 +11,12 @@ from bench.arena.scalar import OneByOne
 from bench.arena.shapes import Cluster, Shape
 from bench.arena.streams import World
 
-from sternway.domain.guards import Canary, Guard, adaptive_steps
+from sternway.domain.guards import Canary, CanaryStep, Guard, adaptive_steps
 
 QUICK = Guard(service="arena", judge=WITH_KEY, withdraw_s=5.0, bake_s=30.0)
+AT_ONCE = Canary(steps=(CanaryStep(percent=10, min_requests=20),))
 GUARDS = {
+    "key, soon in the bake": replace(QUICK, strategy=AT_ONCE),
     "key, adaptive": QUICK,
     "no key, adaptive": replace(QUICK, judge=ERRORS_ALONE),
     "no key, a fixed tenth": replace(QUICK, judge=ERRORS_ALONE, strategy=Canary(steps=fixed(10.0))),
@@ -25,6 +27,7 @@ SHAPES = {
     "storms": Shape(rate_per_s=60.0, stable=0.02, candidate=0.02, cluster=Cluster.RETRY),
     "total failure": Shape(rate_per_s=200.0, candidate=1.0),
     "healthy": Shape(rate_per_s=120.0),
+    "healthy, much traffic": Shape(rate_per_s=15_000.0),
 }
 HORIZON_S = 200.0
 FIELDS = ("condemned_s", "back_s", "shipped_s", "asked", "withdrawals", "hurt", "requests", "exposed_s")

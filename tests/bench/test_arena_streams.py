@@ -127,6 +127,8 @@ def test_a_warm_up_fades_and_a_bad_replica_stays():
     one_bad = rates(healthy(0.002, replicas=Replicas.ONE_BAD), 3, 10, 10.0)
     times = (one_bad.candidate / one_bad.stable)[0]
     assert times == pytest.approx([22 / 3, 1, 1, 1, 1] * 2)
+    found = sums(world(healthy(0.02, replicas=Replicas.ONE_BAD), size=1, horizon_s=100.0), 0.5)["errors"]
+    assert found[1] / found[0] == pytest.approx(0.02 * 22 / 3, rel=0.1)
 
 
 def test_durations_are_as_stated():
