@@ -180,7 +180,11 @@ def test_the_reference_page_is_what_the_commands_say():
 def test_a_terminal_shows_the_status_live_until_ctrl_c(served: Served, folder: Path):
     """The table is drawn again in place as things change; Ctrl-C ends it with 130 and no traceback."""
     ours, theirs = pty.openpty()
-    command = (sys.executable, "-m", "sternway.cli", "-C", str(folder), "status", "--watch")
+    # Where the tests run in the background of a shell, Ctrl-C is ignored, and every child inherits that.
+    heed = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from sternway.cli import main; main()"
+    )
+    command = (sys.executable, "-c", heed, "-C", str(folder), "status", "--watch")
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
     environment.pop("NO_COLOR", None)
     with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:

@@ -6,7 +6,7 @@ import pytest
 
 from sternway import judgement
 from sternway.control.status import Facts, release_view, service_status, troubles
-from sternway.domain.guards import ABTest, BlueGreen, Guard, MirrorFirst, Mode, Then
+from sternway.domain.guards import ABTest, BlueGreen, Canary, CanaryStep, Guard, MirrorFirst, Mode, Then
 from sternway.domain.judgements import Judgement, Verdict
 from sternway.domain.mesh import MeshPolicy, Retries, RouteRule
 from sternway.domain.platform import WorkloadState
@@ -16,6 +16,7 @@ from sternway.domain.versions import ConfigFile, EnvVar, Probe, SecretKey, Servi
 from sternway.web.release_page import differences
 
 NOW_S = 1_700_000_000.0
+RISING = (CanaryStep(requests_per_second=5), CanaryStep(percent=10))
 OLD = Version(service="orders", workload=Workload(image="orders:1.0.0", port=80), policy=MeshPolicy(), commit="a" * 40)
 NEW = replace(OLD, workload=replace(OLD.workload, image="orders:1.1.0"), commit="b" * 40, id="")
 
@@ -60,7 +61,10 @@ def facts(progress: Progress, **changes: object) -> Facts:
             "copies of 25 % of the requests",
         ),
         ({"phase": Phase.PREVIEW, "guard": Guard(service="orders", strategy=BlueGreen())}, "preview address only"),
-        ({"phase": Phase.EXPOSED, "index": 1, "percent": 25.0}, "2 of 3: 10 % (25 % kept from the step before)"),
+        (
+            {"index": 1, "percent": 25.0, "guard": Guard(service="orders", strategy=Canary(steps=RISING))},
+            "2 of 2: 10 % (25 % kept from the step before)",
+        ),
         ({"phase": Phase.BAKING, "percent": 95.0}, "95 %, bake of 300 s"),
         ({"phase": Phase.WITHDRAWN}, ""),
     ],

@@ -28,6 +28,13 @@ class Then(StrEnum):
     PROMOTE = "promote"
 
 
+CAPPED_AT_PERCENT, CAPPED_WITHOUT_KEY_PERCENT = 50.0, 10.0
+"""A step in requests per second never takes more than this share, however little traffic there is.
+
+Without a cluster key nine placebo arms as large as the candidate must fit beside it.
+"""
+
+
 class Until(StrEnum):
     """What must be sure of a candidate before a step is passed.
 
@@ -210,6 +217,11 @@ class Guard:
     blind_then: Then = Then.HOLD
     progress_deadline_s: float = 120.0
     implicit: bool = False
+
+    @property
+    def capped_at_percent(self) -> float:
+        """The most that a step in requests per second takes."""
+        return CAPPED_AT_PERCENT if self.judge.cluster_key is not None else CAPPED_WITHOUT_KEY_PERCENT
 
     @property
     def keeps_control(self) -> bool:

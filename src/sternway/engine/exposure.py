@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sternway.domain.guards import Canary, CanaryStep
+from sternway.domain.guards import CAPPED_WITHOUT_KEY_PERCENT, Canary, CanaryStep
 from sternway.domain.platform import WorkloadState
 from sternway.domain.releases import Observation, Phase, Progress, Release
 from sternway.domain.traffic import Split, TrafficPlan
 from sternway.domain.versions import Version
 
-CAPPED_AT_PERCENT = 50.0
-"""A step stated in requests per second never takes more than this share, however little traffic there is.
-
-Without a cluster key it takes no more than SECOND_LOOK_PERCENT."""
 UNKNOWN_RATE_PERCENT = 5.0
 """The share of such a step while the rate of requests is not known yet."""
 SECOND_LOOK = CanaryStep(requests_per_second=5, min_requests=100)
 """How a suspected version is exposed again where much traffic would be dear or tell little: a few requests."""
 MOST_DOUBLINGS = 4
-SECOND_LOOK_PERCENT = 10.0
-"""The most that it gets then: nine placebo arms of the same size must fit beside it."""
 LEARN_PERCENT, LEARN_PER_S, LEARN_MOST_PERCENT = 10.0, 5.0, 33.0
 """While it is learned how healthy a candidate is: a tenth of the traffic, more where that is less than five requests/s."""
 REACT_S = 0.5
@@ -95,26 +89,23 @@ def percent_of_step(progress: Progress, release: Release) -> float:
     steps = release.guard.strategy.steps[: release.index + 1]
     judged = release.judgement
     excess = judged.excess_percent / 100.0 if judged is not None else 1.0
-    return percent_of_steps(
-        steps, progress.rate_per_s, release.percent, excess, keyed=release.guard.judge.cluster_key is not None
-    )
+    return percent_of_steps(steps, progress.rate_per_s, release.percent, excess, most=release.guard.capped_at_percent)
 
 
 def percent_of_steps(
-    steps: Sequence[CanaryStep], rate_per_s: float | None, now_percent: float, excess: float, *, keyed: bool
+    steps: Sequence[CanaryStep], rate_per_s: float | None, now_percent: float, excess: float, *, most: float
 ) -> float:
     """Give the share when the last of these steps is reached; it never falls below that of a step before.
 
-    excess: how much higher than stable's the candidate's error rate could still be, 0..1. keyed: evidence condemns by
-    itself; otherwise nine placebo arms must fit beside a few requests.
+    excess: how much higher than stable's the candidate's error rate could still be, 0..1. most: what steps in requests
+    per second take at most.
     """
-    most = CAPPED_AT_PERCENT if keyed else SECOND_LOOK_PERCENT
     return max(_percent(step, rate_per_s, now_percent, excess, most=most) for step in steps)
 
 
 def percent_of_second_look(rate_per_s: float | None, now_percent: float) -> float:
     """Give the share of a suspected version that is looked at again."""
-    return _percent(SECOND_LOOK, rate_per_s, now_percent, 1.0, most=SECOND_LOOK_PERCENT)
+    return _percent(SECOND_LOOK, rate_per_s, now_percent, 1.0, most=CAPPED_WITHOUT_KEY_PERCENT)
 
 
 def second_look_requests(withdrawals: int) -> int:

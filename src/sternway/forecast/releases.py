@@ -281,7 +281,7 @@ class Releases:
                     known[key] = percent_of_second_look(rate, now_percent)
                 else:
                     known[key] = percent_of_steps(
-                        self._steps[: index + 1], rate, now_percent, excess, keyed=self._keyed
+                        self._steps[: index + 1], rate, now_percent, excess, most=self._guard.capped_at_percent
                     )
             percents.append(known[key])
         rows.percent = np.array(percents)

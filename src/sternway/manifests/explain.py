@@ -56,7 +56,7 @@ def _exposure(guard: Guard) -> list[str]:
     match guard.strategy:
         case Canary(steps=steps):
             lines += [_step(index, len(steps), step) for index, step in enumerate(steps, start=1)]
-            lines += _never_less(steps)
+            lines += _never_less(guard, steps)
             lines.append("then it gets all traffic")
         case BlueGreen(hold_s=hold_s, automatic_switch=automatic):
             who = "all traffic switches to it at once" if automatic else "it waits there for `sternway promote`"
@@ -85,10 +85,10 @@ def _step(index: int, steps: int, step: CanaryStep) -> str:
     return f"step {index} of {steps}: {share}, until it has answered {step.min_requests} requests{hold}{sure}"
 
 
-def _never_less(steps: tuple[CanaryStep, ...]) -> list[str]:
+def _never_less(guard: Guard, steps: tuple[CanaryStep, ...]) -> list[str]:
     """A cap in requests per second may be a larger share than the percentage of a later step."""
     caps = [step.requests_per_second for step in steps if step.requests_per_second is not None]
-    shares = [step.percent for step in steps if step.percent is not None]
+    shares = [step.percent for step in steps if step.percent is not None and step.percent < guard.capped_at_percent]
     if not caps or not shares:
         return []
     cap, share = max(caps), min(shares)
