@@ -29,7 +29,7 @@ FLAGGER, ARGO, KAYENTA = "Flagger", "Argo", "Kayenta"
 BEST = {"flagger": "Flagger, best", "argo": "Argo, best", "kayenta": "Kayenta, best"}
 OURS = (KEY, NO_KEY)
 PROMISED = JudgeSettings().false_rollback_rate
-ERRORS_ALONE = JudgeSettings(latency_quantiles=())
+ERRORS_ALONE = JudgeSettings(latency_quantiles=(), alone=())
 WITH_KEY = replace(ERRORS_ALONE, cluster_key=ClusterKey(header="x-user"))
 LAST_PERCENT, LAST_S = 50.0, 120.0
 """The best settings look at their weight for as long as they were tuned for, and two minutes at half of the traffic."""
@@ -63,7 +63,7 @@ def on_own_paths(best: Mapping[str, Best]) -> dict[str, Make]:
 
 def timed() -> dict[str, Make]:
     """Where durations are told: 10 % of the traffic, every default, and Sternway with half the margin."""
-    judged = JudgeSettings(cluster_key=WITH_KEY.cluster_key)
+    judged = replace(WITH_KEY, latency_quantiles=JudgeSettings().latency_quantiles)
     strategy = Canary(steps=fixed(10.0))
 
     def ours(settings: JudgeSettings) -> Make:

@@ -13,7 +13,7 @@ import numpy as np
 from bench.arena.chance import Bools, Floats, Ints
 from bench.arena.durations import QUANTILES, above, quantile_ms
 from bench.arena.rules import CANDIDATE_TOTAL, Said, Seen, Setup
-from sternway.domain.guards import Canary, CanaryStep, Guard, JudgeSettings, Until
+from sternway.domain.guards import Canary, CanaryStep, Guard, Until
 from sternway.domain.tallies import Unit
 from sternway.engine.advance import MANY_WITHDRAWALS
 from sternway.engine.exposure import (
@@ -21,12 +21,14 @@ from sternway.engine.exposure import (
     LEARN_MOST_PERCENT,
     LEARN_PER_S,
     LEARN_PERCENT,
+    MOST_DOUBLINGS,
     REACT_S,
     SECOND_LOOK,
     SECOND_LOOK_PERCENT,
     SLACK,
 )
 from sternway.judgement import begin, columns
+from sternway.judgement.asking import has_history
 from sternway.judgement.bounds import SURE, excesses
 from sternway.judgement.budget import budget
 from sternway.judgement.comparison import ERRORS
@@ -47,9 +49,13 @@ def fixed(percent: float) -> tuple[CanaryStep, ...]:
 class Judged:
     """The evidence of R releases, and what it says."""
 
-    def __init__(self, settings: JudgeSettings, size: int, *, stable_ms: tuple[tuple[float, float], ...] = ()) -> None:
-        self._settings, self._budget = settings, budget(settings)
-        evidence = begin(settings, stable=STABLE, candidate=CANDIDATE, stable_ms=stable_ms)
+    def __init__(self, guard: Guard, size: int) -> None:
+        settings = self._settings = guard.judge
+        assert not settings.alone, "the arena has errors of one kind"
+        timed = bool(settings.latency_quantiles)
+        stable_ms = tuple((share, quantile_ms(share)) for share in QUANTILES) if timed else ()
+        evidence = begin(settings, stable=STABLE, candidate=CANDIDATE, stable_ms=stable_ms, control=guard.keeps_control)
+        self._budget = budget(settings, history=has_history(evidence))
         self._columns = columns.pack([evidence] * size)
         self._all = np.ones(size, dtype=bool)
         self._thresholds = {one.criterion: one for one in evidence.thresholds}
@@ -60,10 +66,10 @@ class Judged:
         batch = columns.Batch(
             start_s=np.full(size, BEGINS_S + seen.start_s),
             answered=seen.errors[:, CANDIDATE_TOTAL] > 0,
-            errors=seen.errors,
+            errors=seen.errors[:, None],
             compared=self._counts([(one.name, one.unit == Unit.CLUSTER.value) for one in kind.compared], seen),
             limited=self._counts([(one.name, False) for one in kind.limited], seen),
-            arms=seen.arms,
+            arms=seen.arms[:, None],
         )
         now_s = np.full(size, BEGINS_S + seen.end_s)
         self._columns = columns.fold(
@@ -123,9 +129,7 @@ class Sternway:
     def start(self, setup: Setup) -> Floats:
         """Expose every candidate for the first time."""
         size = setup.size
-        timed = self._guard.judge.latency_quantiles
-        stable_ms = tuple((share, quantile_ms(share)) for share in QUANTILES) if timed else ()
-        self.judged = Judged(self._guard.judge, size, stable_ms=stable_ms)
+        self.judged = Judged(self._guard, size)
         zero = np.zeros(size, dtype=np.int64)
         self._at = _Where(
             phase=zero.copy(),
@@ -214,7 +218,8 @@ class Sternway:
     def _passed(self, now_s: float) -> Bools:
         at, settings = self._at, self._guard.judge
         left = self.judged.excess()
-        passed = at.second & (at.requests >= SECOND_LOOK.min_requests)
+        needed = SECOND_LOOK.min_requests << np.clip(at.withdrawals - 1, 0, MOST_DOUBLINGS)
+        passed = at.second & (at.requests >= needed)
         for index, step in enumerate(self._steps):
             here = ~at.second & (at.index == index) & (at.requests >= step.min_requests)
             here &= now_s - at.step_s >= step.hold_s
@@ -228,15 +233,15 @@ class Sternway:
         """As `engine.exposure.percent_of_step`."""
         at = self._at
         excess = self.judged.excess()
+        most = SECOND_LOOK_PERCENT if self._guard.judge.cluster_key is None else CAPPED_AT_PERCENT
         percent = np.zeros(len(at.phase))
         for index, step in enumerate(self._steps):
-            percent = np.where(at.index >= index, np.maximum(percent, self._percent(step, excess)), percent)
-        second = np.minimum(SECOND_LOOK_PERCENT, self._percent(SECOND_LOOK, excess))
-        percent = np.where(at.second, second, percent)
+            percent = np.where(at.index >= index, np.maximum(percent, self._percent(step, excess, most)), percent)
+        percent = np.where(at.second, self._percent(SECOND_LOOK, excess, SECOND_LOOK_PERCENT), percent)
         percent = np.where(at.phase == BAKING, 100.0 - self._guard.bake_control_percent, percent)
         at.percent = np.where((at.phase == EXPOSED) | (at.phase == BAKING), percent, 0.0)
 
-    def _percent(self, step: CanaryStep, excess: Floats) -> Floats:
+    def _percent(self, step: CanaryStep, excess: Floats, most: float) -> Floats:
         now, rate = self._at.percent, np.maximum(self._rate_per_s, 1e-9)
         if step.percent is not None:
             return np.full(now.shape, step.percent)
@@ -245,6 +250,6 @@ class Sternway:
             wanted = np.minimum(wanted, 100.0 * step.users_hurt / (rate * excess * REACT_S))
         else:
             assert step.requests_per_second is not None
-            wanted = np.minimum(CAPPED_AT_PERCENT, 100.0 * step.requests_per_second / rate)
+            wanted = np.minimum(most, 100.0 * step.requests_per_second / rate)
         close = (now > 0.0) & (np.abs(wanted - now) <= SLACK * now)
         return np.where(close, now, np.round(wanted, 2))

@@ -25,6 +25,8 @@ GUARDS = {
 SHAPES = {
     "a step": Shape(rate_per_s=60.0, stable=0.002, candidate=0.04),
     "a small step, suspected again and again in the bake": Shape(rate_per_s=300.0, stable=0.01, candidate=0.018),
+    "hardly any traffic": Shape(rate_per_s=1.5, stable=0.01, candidate=0.5),
+    "trouble in common": Shape(rate_per_s=200.0, stable=0.3, candidate=0.3),
     "storms": Shape(rate_per_s=60.0, stable=0.02, candidate=0.02, cluster=Cluster.RETRY),
     "total failure": Shape(rate_per_s=200.0, candidate=1.0),
     "healthy": Shape(rate_per_s=120.0),
