@@ -13,18 +13,16 @@ import numpy as np
 from bench.arena.chance import Bools, Floats, Ints
 from bench.arena.durations import QUANTILES, above, quantile_ms
 from bench.arena.rules import CANDIDATE_TOTAL, Said, Seen, Setup
-from sternway.domain.guards import Canary, CanaryStep, Guard, Until
+from sternway.domain.guards import CAPPED_WITHOUT_KEY_PERCENT, Canary, CanaryStep, Guard, Until
 from sternway.domain.tallies import Unit
 from sternway.engine.advance import MANY_WITHDRAWALS
 from sternway.engine.exposure import (
-    CAPPED_AT_PERCENT,
     LEARN_MOST_PERCENT,
     LEARN_PER_S,
     LEARN_PERCENT,
     MOST_DOUBLINGS,
     REACT_S,
     SECOND_LOOK,
-    SECOND_LOOK_PERCENT,
     SLACK,
 )
 from sternway.judgement import begin, columns
@@ -233,11 +231,11 @@ class Sternway:
         """As `engine.exposure.percent_of_step`."""
         at = self._at
         excess = self.judged.excess()
-        most = SECOND_LOOK_PERCENT if self._guard.judge.cluster_key is None else CAPPED_AT_PERCENT
+        most = self._guard.capped_at_percent
         percent = np.zeros(len(at.phase))
         for index, step in enumerate(self._steps):
             percent = np.where(at.index >= index, np.maximum(percent, self._percent(step, excess, most)), percent)
-        percent = np.where(at.second, self._percent(SECOND_LOOK, excess, SECOND_LOOK_PERCENT), percent)
+        percent = np.where(at.second, self._percent(SECOND_LOOK, excess, CAPPED_WITHOUT_KEY_PERCENT), percent)
         percent = np.where(at.phase == BAKING, 100.0 - self._guard.bake_control_percent, percent)
         at.percent = np.where((at.phase == EXPOSED) | (at.phase == BAKING), percent, 0.0)
 
