@@ -74,6 +74,8 @@ def show(details: Sequence[Result]) -> None:
 
 def render(path: Path = FOLDER / "arena.json") -> str:
     """Write the tables of what was measured last."""
+    if not path.exists():
+        return "Not measured yet.\n"
     rows = [Result(name=r["name"], value=r["value"], unit=r["unit"]) for r in json.loads(path.read_text())]
     parts, last = [], ""
     for title, (head, *lines) in tables([row for row in rows if row.detail]):

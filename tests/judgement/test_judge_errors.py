@@ -161,16 +161,16 @@ def test_the_bets_of_a_round_are_fair_at_one_in_k() -> None:
 
 @pytest.mark.parametrize(("settings", "keyed"), [(KEYED, True), (KEYLESS, False)], ids=["with a key", "without"])
 def test_trouble_that_hits_both_versions_blames_nobody(*, settings: JudgeSettings, keyed: bool) -> None:
-    """A shared outage, everything failing from the tenth second on, neither suspects nor condemns."""
+    """A shared outage, everything failing from the tenth second on: one look whether stable recovers, and no blame."""
     rng = random.Random(5)
     answers = (
         replace(one, bad=one.bad or one.at_s > 1_000_010)
         for one in bernoulli(rng, rate_per_s=200, share=0.1, stable=0.001, candidate=0.001, keyed=keyed, arms=9)
     )
-    ended = follow(settings, answers, share=0.1, for_s=40)
-    assert ended.bad > 15
-    assert ended.withdrawals <= 1, "one look whether stable recovers without the candidate"
-    assert ended.verdict is Verdict.HEALTHY, "it is no worse than stable, and that is known"
+    ended = follow(settings, answers, share=0.1, for_s=80)
+    assert ended.bad > 400
+    assert ended.withdrawals == 1
+    assert ended.verdict not in FIRST_WORD
 
 
 def _seconds(bad: int, *, at_s: float, keyed: bool = True, candidate: int = 20) -> Reading:
