@@ -16,7 +16,7 @@ import yaml
 from whole_world import Shell, cleaned, loaded
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my-service"
-STEPS = [{"requestsPerSecond": 5, "minRequests": 30}, {"percent": 50, "minRequests": 40}]
+STEPS = [{"requestsPerSecond": 5, "minRequests": 100}, {"percent": 50, "minRequests": 100}]
 QUICKER = {
     "strategy": {"canary": {"steps": STEPS}},
     "bake": {"for": "2s"},
