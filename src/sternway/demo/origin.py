@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sternway.errors import HistoryUnavailable
 
+TRIES = 5
 MANIFESTS = Path(__file__).parent / "shop" / "manifests"
 
 
@@ -44,7 +45,15 @@ class Origin:
     async def _push(self, message: str) -> str:
         await self._in_clone("add", "--all")
         await self._in_clone("commit", "-q", "-m", message)
-        await self._in_clone("push", "-q", "origin", "main")
+        for left in reversed(range(TRIES)):
+            try:
+                await self._in_clone("push", "-q", "origin", "main")
+                break
+            except HistoryUnavailable:
+                if not left:
+                    raise
+                # A revert may have come in between, as from any colleague: what is there first, then the change.
+                await self._in_clone("pull", "-q", "--rebase", "origin", "main")
         return (await self._in_clone("rev-parse", "HEAD")).strip()
 
     async def _in_clone(self, *words: str) -> str:
