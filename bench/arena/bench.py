@@ -45,6 +45,7 @@ SURELY = 0.98
 """Limits of both sides: below each, one in a hundred."""
 LARGE = ("0.1 -> 0.5 %", "0.1 -> 5 %", "0.2 -> 2 %", "total failure")
 """Steps of at least four times, from at most 0.5 %."""
+WARM_UP = "warm-up x10, 20 s"
 KEYLESS = ("0.1 -> 5 %", "0.2 -> 2 %", "total failure")
 
 
@@ -134,6 +135,9 @@ def _healthy(sizes: Sizes) -> Iterator[Cell]:
             yield _play("healthy, clustered", f"{rate:g}/s, {name}", shape.at(rate), rules, size, horizon_s=HALF_S)
     for name, shape in sizes.some(shapes.REPLICAS).items():
         yield _play("replicas", f"200/s, {name}", shape, rules, size, horizon_s=HALF_S)
+    for rate in sizes.traffic:
+        scenario, shape = f"{rate:g}/s, own path, {WARM_UP}", shapes.REPLICAS[WARM_UP].at(rate)
+        yield _play("replicas", scenario, shape, on_own_paths({}), size, horizon_s=HALF_S)
 
 
 def _shares(sizes: Sizes) -> Iterator[Cell]:
@@ -238,7 +242,7 @@ def _false_rollbacks(cells: list[Cell], rule: str) -> Iterator[Result]:
         ("healthy, independent errors", ("healthy", "own path, healthy"), ""),
         ("healthy, clustered errors", ("healthy, clustered",), ""),
         ("trouble common to both", ("common trouble",), ""),
-        ("healthy after a warm-up", ("replicas",), "warm-up x10, 20 s"),
+        ("healthy after a warm-up", ("replicas",), WARM_UP),
         ("healthy, slow by spells", ("latency, healthy",), ""),
     ):
         found = [
