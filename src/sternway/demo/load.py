@@ -38,9 +38,9 @@ class Ask:
 
 
 SHOP = (
-    Ask(path="/", share=55),
-    Ask(path="/orders/{n}", share=36),
-    Ask(path="/history", share=4),
+    Ask(path="/", share=50),
+    Ask(path="/orders/{n}", share=35),
+    Ask(path="/history", share=10),
     Ask(method="POST", path="/orders", share=5, body='{"item": 3}'),
 )
 """What visitors of the sample shop do."""
