@@ -27,10 +27,9 @@ from sternway.engine.exposure import (
 )
 from sternway.judgement import begin, columns
 from sternway.judgement.asking import has_history
-from sternway.judgement.bounds import SURE, excesses
+from sternway.judgement.bounds import excesses_left
 from sternway.judgement.budget import budget
 from sternway.judgement.comparison import ERRORS
-from sternway.stats.wealth import total
 
 STABLE, CANDIDATE = "stable", "candidate"
 BEGINS_S = 1_000_000.0
@@ -83,9 +82,7 @@ class Judged:
 
     def excess(self) -> Floats:
         """[R] How much higher than stable's the candidate's error rate could still be, 0..1."""
-        ladder = np.array(excesses(self._settings))
-        refuted = total(self._columns.bounded.wealth) >= SURE
-        return np.where(refuted, ladder, 1.0).min(axis=1)
+        return excesses_left(self._settings, self._columns.bounded)
 
     def _counts(self, wanted: list[tuple[str, bool]], seen: Seen) -> Ints:
         """[R, criteria, 4] in the order of the criteria."""

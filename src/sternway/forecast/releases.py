@@ -20,13 +20,12 @@ from sternway.engine.exposure import percent_of_second_look, percent_of_steps, s
 from sternway.judgement import begin, columns
 from sternway.judgement.asking import arms_beside, has_history
 from sternway.judgement.blocks import Bools
-from sternway.judgement.bounds import SURE, excesses
+from sternway.judgement.bounds import excesses_left
 from sternway.judgement.budget import budget
 from sternway.judgement.columns import Batch, Columns
 from sternway.judgement.comparison import ERRORS
 from sternway.judgement.rounds import PLACEBO_ARMS, RaceColumns
 from sternway.stats.exact import Floats, Ints
-from sternway.stats.wealth import total
 
 REACT_S = 0.1
 """From a bad answer to the last one before the traffic is away: measured, see docs/performance.md (`detect`)."""
@@ -241,7 +240,7 @@ class Releases:
         enough = np.array([second_look_requests(count) for count in rows.withdrawals.tolist()])
         looked = rows.second_look & (rows.step_requests >= enough)
         passed = np.zeros(free.shape, dtype=bool)
-        left = self._excess(rows)
+        left = excesses_left(self._guard.judge, rows.evidence.bounded)
         for at, step in enumerate(self._steps):
             here = (rows.index == at) & ~rows.second_look & ~rows.held
             sure = passed_s >= step.within_s
@@ -270,7 +269,7 @@ class Releases:
         rate = self._traffic.rate_per_s
         known: dict[tuple[int, bool, bool, float, float], float] = {}
         percents = []
-        left = self._excess(rows).tolist()
+        left = excesses_left(self._guard.judge, rows.evidence.bounded).tolist()
         flags = (rows.second_look.tolist(), rows.baking.tolist())
         for key in zip(rows.index.tolist(), *flags, rows.percent.tolist(), left, strict=True):
             if key not in known:
@@ -285,12 +284,6 @@ class Releases:
                     )
             percents.append(known[key])
         rows.percent = np.array(percents)
-
-    def _excess(self, rows: _Rows) -> Floats:
-        """How many points above what is tolerated the candidates could still be, 0..1."""
-        refuted = total(rows.evidence.bounded.wealth) >= SURE
-        left: Floats = np.where(refuted, np.array(excesses(self._guard.judge)), 1.0).min(axis=1)
-        return left
 
     def _concurrent(self, rows: _Rows) -> Bools:
         return np.ones(rows.row.shape, dtype=bool) if self._guard.keeps_control else ~rows.baking

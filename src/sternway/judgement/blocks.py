@@ -74,6 +74,16 @@ def warming(*, since_s: Any, fresh_s: Any) -> Bools:
     return np.asarray(np.isnan(fresh_s) | ((age_s >= 0.0) & (age_s < GRACE_S)))
 
 
+def carry(
+    since_s: Floats, block: Ints, *, now_since_s: Floats, now_block: Ints, stays: Bools, ends: Bools
+) -> tuple[Floats, Ints]:
+    """Give since_s and block after a look: what stays open is taken over, what ends is emptied, the rest is untouched."""
+    return (
+        np.where(stays, now_since_s, np.where(ends, np.nan, since_s)),
+        np.where(stays[..., None], now_block, np.where(ends[..., None], 0, block)),
+    )
+
+
 def began(since_s: Floats, start_s: Any) -> Floats:
     """When a block began: now, if it was not open."""
     result: Floats = np.where(np.isnan(since_s), start_s, since_s)

@@ -1,4 +1,4 @@
-"""How much worse the candidate could still be: the share mixture from the other side. Called by `fleet`.
+"""How much worse the candidate could still be: the share mixture from the other side. Called by `columns`.
 
 For each excess m on a ladder, an e-process speaks against "the candidate's error rate is at least `times` stable's,
 and m on top". Where it has reached `SURE`, the candidate is not that much worse, at any look (wrong with a chance of at
@@ -23,11 +23,12 @@ from sternway.judgement.blocks import (
     Look,
     began,
     block_ends,
+    carry,
 )
-from sternway.judgement.comparison import as_counts, as_row, as_time
+from sternway.judgement.packing import as_counts, as_time, pack_counts, pack_times
 from sternway.stats.exact import Floats, Ints
 from sternway.stats.shares import BETTER, share_factors
-from sternway.stats.wealth import added
+from sternway.stats.wealth import added, total
 
 SURE = 20.0
 STEPS = (100.0, 30.0, 10.0, 3.0, 1.0)
@@ -64,8 +65,8 @@ class BoundedColumns:
 def pack_bounds(bounds: Sequence[Bounded]) -> BoundedColumns:
     """Lay bounds side by side."""
     return BoundedColumns(
-        since_s=np.array([np.nan if one.since_s is None else one.since_s for one in bounds]),
-        block=np.array([as_row(one.block) for one in bounds], dtype=np.int64),
+        since_s=pack_times(one.since_s for one in bounds),
+        block=pack_counts(one.block for one in bounds),
         wealth=np.array([one.wealth for one in bounds]).reshape(len(bounds), -1, len(BETTER)),
     )
 
@@ -90,7 +91,6 @@ def bound(
     since_s = began(columns.since_s, look.start_s)
     block = columns.block + counts
     ends = open_ & block_ends(block, since_s=since_s, now_s=look.now_s)
-    stays = open_ & ~ends
     wealth = columns.wealth
     at = np.nonzero(ends & (block[:, CANDIDATE_TOTAL] > 0))[0]
     if at.size:
@@ -106,8 +106,13 @@ def bound(
         )
         wealth = wealth.copy()
         wealth[at] = np.minimum(wealth[at] * factors, MOST)
-    return BoundedColumns(
-        since_s=np.where(stays, since_s, np.where(ends, np.nan, columns.since_s)),
-        block=np.where(stays[:, None], block, np.where(ends[:, None], 0, columns.block)),
-        wealth=wealth,
+    since_s, block = carry(
+        columns.since_s, columns.block, now_since_s=since_s, now_block=block, stays=open_ & ~ends, ends=ends
     )
+    return BoundedColumns(since_s=since_s, block=block, wealth=wealth)
+
+
+def excesses_left(settings: JudgeSettings, columns: BoundedColumns) -> Floats:
+    """[R] What `excess_left` says of each release."""
+    left: Floats = np.where(total(columns.wealth) >= SURE, np.array(excesses(settings)), 1.0).min(axis=1)
+    return left

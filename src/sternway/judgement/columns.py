@@ -1,4 +1,4 @@
-"""READ THIS FIRST: the judge's arithmetic over the evidence of many releases side by side. Called by `fold` and `fleet`.
+"""READ THIS FIRST: the judge's arithmetic over the evidence of many releases side by side. Called by `fold`, `otherwise` and the forecast.
 
     fold     counts become evidence: comparisons, rounds, bounds, limits
     expose   a new exposure begins: suspicion starts afresh
@@ -23,9 +23,6 @@ from sternway.judgement.budget import HISTORY, Budget
 from sternway.judgement.comparison import (
     ERRORS,
     ComparedColumns,
-    as_counts,
-    as_row,
-    as_time,
     compare,
     is_slow,
     pack_compared,
@@ -43,10 +40,12 @@ from sternway.judgement.limits import (
     LimitedColumns,
     allowed_by_history,
     expose_again,
+    history_needed,
     hold_to,
     pack_limited,
     unpack_limited,
 )
+from sternway.judgement.packing import as_counts, as_time, pack_counts, pack_times
 from sternway.judgement.rounds import STAKES, RaceColumns, new_rounds, pack_races, run, unpack_races
 from sternway.stats.exact import Floats, Ints
 from sternway.stats.shares import WORSE
@@ -101,10 +100,10 @@ def pack(rows: Sequence[Evidence]) -> Columns:
     return Columns(
         kind=rows[0],
         now_s=np.array([row.now_s for row in rows]),
-        fresh_s=np.array([np.nan if row.candidate_since_s is None else row.candidate_since_s for row in rows]),
+        fresh_s=pack_times(row.candidate_since_s for row in rows),
         withdrawals=np.array([row.withdrawals for row in rows], dtype=np.int64),
         suspected=np.array([bool(row.suspected) for row in rows], dtype=bool),
-        before=np.array([as_row(row.before) for row in rows], dtype=np.int64),
+        before=pack_counts(row.before for row in rows),
         compared=pack_compared([row.compared for row in rows]),
         race=pack_races([(row.race, *row.others) for row in rows]),
         bounded=pack_bounds([row.bounded for row in rows]),
@@ -200,7 +199,7 @@ def stand(spent: Budget, columns: Columns, *, concurrent: Bools) -> Standing:
     spared |= total(limited.stable_wealth) >= spent.suspicion
     spared &= ~limited.historic
     counts = ~spared & ~(limited.historic & (concurrent[:, None] | (seen[..., CANDIDATE_TOTAL] == 0)))
-    needed = np.where(limited.historic, 2.0 * spent.history, spent.objective)
+    needed = np.where(limited.historic, history_needed(spent), spent.objective)
     missed = counts & (columns.withdrawals[:, None] > 0) & (total(limited.wealth) >= needed)
     suspects_limit = counts & (total(limited.exposure_wealth) >= spent.suspicion)
     each = len(columns.race.names)

@@ -1,4 +1,4 @@
-"""Criteria of the candidate beside stable, as evidence: errors by the cluster key, and slowness. Called by `fleet`."""
+"""Criteria of the candidate beside stable, as evidence: errors by the cluster key, and slowness. Called by `columns`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sternway.domain.evidence import Compared, Counts
+from sternway.domain.evidence import Compared
 from sternway.domain.guards import JudgeSettings
 from sternway.domain.tallies import Unit
 from sternway.judgement.blocks import (
@@ -21,10 +21,12 @@ from sternway.judgement.blocks import (
     Look,
     began,
     block_ends,
+    carry,
     elapsed,
     slow_tick_ends,
     warming,
 )
+from sternway.judgement.packing import as_counts, as_time, pack_counts, pack_times
 from sternway.stats.exact import Floats, Ints
 from sternway.stats.shares import WORSE, share_factors
 from sternway.stats.wealth import grow, new_wealth
@@ -69,15 +71,15 @@ class ComparedColumns:
 
 def pack_compared(rows: Sequence[Sequence[Compared]]) -> ComparedColumns:
     """Lay comparisons side by side; every row has the same criteria."""
-    shape = (len(rows), len(rows[0]))
+    shape, every = (len(rows), len(rows[0])), [one for row in rows for one in row]
     return ComparedColumns(
         names=tuple(one.name for one in rows[0]),
         slow=np.array([is_slow(one.name) for one in rows[0]], dtype=bool),
-        since_s=np.array([[np.nan if c.since_s is None else c.since_s for c in row] for row in rows]).reshape(shape),
-        block=np.array([[as_row(c.block) for c in row] for row in rows], dtype=np.int64).reshape(*shape, 4),
-        release=np.array([[as_row(c.release) for c in row] for row in rows], dtype=np.int64).reshape(*shape, 4),
-        wealth=np.array([[c.wealth for c in row] for row in rows]).reshape(*shape, 1 + len(WORSE)),
-        exposure_wealth=np.array([[c.exposure_wealth for c in row] for row in rows]).reshape(*shape, 1 + len(WORSE)),
+        since_s=pack_times(one.since_s for one in every).reshape(shape),
+        block=pack_counts(one.block for one in every).reshape(*shape, 4),
+        release=pack_counts(one.release for one in every).reshape(*shape, 4),
+        wealth=np.array([one.wealth for one in every]).reshape(*shape, 1 + len(WORSE)),
+        exposure_wealth=np.array([one.exposure_wealth for one in every]).reshape(*shape, 1 + len(WORSE)),
     )
 
 
@@ -105,6 +107,8 @@ def compare(
     look: Look,
 ) -> ComparedColumns:
     """Add counts [R, C, 4] to the open blocks, and weigh those that end."""
+    if not columns.names:
+        return columns
     slow = columns.slow
     now_s, fresh_s = look.now_s[:, None], look.fresh_s[:, None]
     open_ = look.concurrent[:, None] & (counts.any(axis=-1) | ~np.isnan(columns.since_s))
@@ -132,27 +136,15 @@ def compare(
         wealth, exposure_wealth = wealth.copy(), exposure_wealth.copy()
         wealth[at] = grow(wealth[at], factors, passed_s)
         exposure_wealth[at] = grow(exposure_wealth[at], factors, passed_s)
+    since_s, block = carry(
+        columns.since_s, columns.block, now_since_s=since_s, now_block=block, stays=open_ & ~ends, ends=ends
+    )
     return ComparedColumns(
         names=columns.names,
         slow=slow,
-        since_s=np.where(open_ & ~ends, since_s, np.where(ends, np.nan, columns.since_s)),
-        block=np.where((open_ & ~ends)[..., None], block, np.where(ends[..., None], 0, columns.block)),
+        since_s=since_s,
+        block=block,
         release=columns.release + counts,
         wealth=wealth,
         exposure_wealth=exposure_wealth,
     )
-
-
-def as_row(counts: Counts) -> tuple[int, int, int, int]:
-    """Counts in the order of the columns."""
-    return (counts.candidate_total, counts.candidate_bad, counts.stable_total, counts.stable_bad)
-
-
-def as_counts(row: Sequence[int]) -> Counts:
-    """The way back."""
-    return Counts(candidate_total=row[0], candidate_bad=row[1], stable_total=row[2], stable_bad=row[3])
-
-
-def as_time(seconds: float) -> float | None:
-    """NaN is a time that is not known."""
-    return None if seconds != seconds else seconds  # noqa: PLR0124 - NaN alone differs from itself

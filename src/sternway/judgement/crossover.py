@@ -25,6 +25,7 @@ from sternway.judgement.blocks import (
     Bools,
     Look,
 )
+from sternway.judgement.packing import as_time, pack_times
 from sternway.stats.exact import Floats, Ints
 from sternway.stats.rates import ODDS, rate_factors
 from sternway.stats.wealth import added, new_wealth, total
@@ -80,9 +81,7 @@ def pack_crossovers(rows: Sequence[Crossover]) -> CrossoverColumns:
     """Lay crossovers side by side."""
 
     def floats(name: str) -> Floats:
-        return np.array(
-            [np.nan if getattr(row, name) is None else getattr(row, name) for row in rows], dtype=np.float64
-        )
+        return pack_times(getattr(row, name) for row in rows)
 
     def ints(name: str) -> Ints:
         return np.array([getattr(row, name) for row in rows], dtype=np.int64)
@@ -107,13 +106,12 @@ def pack_crossovers(rows: Sequence[Crossover]) -> CrossoverColumns:
 
 def unpack_crossover(columns: CrossoverColumns, at: int) -> Crossover:
     """Give one release's crossover back."""
-    last_s = float(columns.last_candidate_s[at])
     return Crossover(
         stable_total=int(columns.stable_total[at]),
         stable_bad=int(columns.stable_bad[at]),
         tick_total=int(columns.tick_total[at]),
         tick_bad=int(columns.tick_bad[at]),
-        last_candidate_s=None if np.isnan(last_s) else last_s,
+        last_candidate_s=as_time(float(columns.last_candidate_s[at])),
         on_s=float(columns.on_s[at]),
         off_s=float(columns.off_s[at]),
         troubled=bool(columns.troubled[at]),

@@ -1,4 +1,4 @@
-"""One criterion against a limit of its own: an absolute objective, or stable's recorded history. Called by `fleet`.
+"""One criterion against a limit of its own: an absolute objective, or stable's recorded history. Called by `columns`.
 
 Neither can tell the candidate's trouble from everybody's while both carry no traffic side by side. So in the first
 exposure they only suspect: the traffic goes back to stable, whose answers then say whether the trouble was common.
@@ -24,12 +24,14 @@ from sternway.judgement.blocks import (
     Bools,
     Look,
     began,
+    carry,
     elapsed,
     slow_tick_ends,
     warming,
 )
 from sternway.judgement.budget import HISTORY, OBJECTIVE, Budget
-from sternway.judgement.comparison import as_counts, as_row, as_time, is_slow
+from sternway.judgement.comparison import is_slow
+from sternway.judgement.packing import as_counts, as_time, pack_counts, pack_times
 from sternway.stats.exact import Floats, Ints
 from sternway.stats.rates import ODDS, rate_factors, upper_rate
 from sternway.stats.wealth import added, grow, new_wealth
@@ -91,18 +93,18 @@ class LimitedColumns:
 
 def pack_limited(rows: Sequence[Sequence[Limited]]) -> LimitedColumns:
     """Lay limits side by side; every row has the same ones."""
-    shape = (len(rows), len(rows[0]))
+    shape, every = (len(rows), len(rows[0])), [one for row in rows for one in row]
 
     def wealth(name: str) -> Floats:
-        return np.array([[getattr(one, name) for one in row] for row in rows]).reshape(*shape, 1 + len(ODDS))
+        return np.array([getattr(one, name) for one in every]).reshape(*shape, 1 + len(ODDS))
 
     return LimitedColumns(
         slow=np.array([is_slow(one.name) for one in rows[0]], dtype=bool),
         historic=np.array([one.basis == HISTORY for one in rows[0]], dtype=bool),
         limit=np.array([one.limit for one in rows[0]], dtype=np.float64),
-        since_s=np.array([[np.nan if c.since_s is None else c.since_s for c in row] for row in rows]).reshape(shape),
-        block=np.array([[as_row(c.block) for c in row] for row in rows], dtype=np.int64).reshape(*shape, 4),
-        exposure=np.array([[as_row(c.exposure) for c in row] for row in rows], dtype=np.int64).reshape(*shape, 4),
+        since_s=pack_times(one.since_s for one in every).reshape(shape),
+        block=pack_counts(one.block for one in every).reshape(*shape, 4),
+        exposure=pack_counts(one.exposure for one in every).reshape(*shape, 4),
         wealth=wealth("wealth"),
         exposure_wealth=wealth("exposure_wealth"),
         stable_wealth=wealth("stable_wealth"),
@@ -145,17 +147,21 @@ def hold_to(
     look: Look,
 ) -> LimitedColumns:
     """Add counts [R, L, 4], and weigh them against what is allowed [R, L]: errors at once, slow answers by the tick."""
+    if not columns.limit.size:
+        return columns
     slow, historic = columns.slow, columns.historic
     now_s, fresh_s = look.now_s[:, None], look.fresh_s[:, None]
     open_ = ~(historic & look.concurrent[:, None]) & (counts.any(axis=-1) | ~np.isnan(columns.since_s))
     since_s = began(columns.since_s, look.start_s[:, None])
     block = columns.block + counts
     ends = open_ & (~slow | slow_tick_ends(since_s=since_s, now_s=now_s))
-    stays = open_ & ~ends
+    left_since_s, left_block = carry(
+        columns.since_s, columns.block, now_since_s=since_s, now_block=block, stays=open_ & ~ends, ends=ends
+    )
     after = replace(
         columns,
-        since_s=np.where(stays, since_s, np.where(ends, np.nan, columns.since_s)),
-        block=np.where(stays[..., None], block, np.where(ends[..., None], 0, columns.block)),
+        since_s=left_since_s,
+        block=left_block,
         exposure=columns.exposure + np.where(ends[..., None], block, 0),
         wealth=columns.wealth.copy(),
         exposure_wealth=columns.exposure_wealth.copy(),

@@ -20,7 +20,7 @@ import numpy as np
 from sternway.domain.evidence import Counts, Shared
 from sternway.domain.metrics import Metric
 from sternway.judgement.blocks import MAX_BLOCK_S, SLOW_TOLERANCE, block_ends
-from sternway.judgement.comparison import as_row
+from sternway.judgement.packing import as_row
 from sternway.stats.shares import WORSE, share_factors
 from sternway.stats.wealth import grow, new_wealth
 

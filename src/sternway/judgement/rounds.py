@@ -1,4 +1,4 @@
-"""Rounds of the candidate against placebo arms: sure without knowing how errors cluster. Called by `fleet`.
+"""Rounds of the candidate against placebo arms: sure without knowing how errors cluster. Called by `columns`.
 
 Placebo arms are cut from stable's traffic, each as large as the candidate's. If the candidate is no worse, they and
 it are exchangeable, whatever the shape of clusters, bursts or common trouble. The share mixture runs for every arm
@@ -32,7 +32,8 @@ from sternway.judgement.blocks import (
     block_ends,
     elapsed,
 )
-from sternway.judgement.comparison import ERRORS, as_counts, as_row, as_time, margins
+from sternway.judgement.comparison import ERRORS, margins
+from sternway.judgement.packing import as_counts, as_time, pack_counts, pack_times
 from sternway.stats.exact import Floats, Ints
 from sternway.stats.shares import WORSE, share_factors
 from sternway.stats.wealth import added, grow, new_wealth, total
@@ -115,9 +116,9 @@ def pack_races(rows: Sequence[tuple[Race, ...]]) -> RaceColumns:
             arms[:, row, at] = arm.total, arm.bad, arm.quiet
     return RaceColumns(
         names=tuple(race.name for race in rows[0]),
-        since_s=np.array([np.nan if race.since_s is None else race.since_s for race in races]),
-        block=np.array([as_row(race.block) for race in races], dtype=np.int64),
-        release=np.array([as_row(race.release) for race in races], dtype=np.int64),
+        since_s=pack_times(race.since_s for race in races),
+        block=pack_counts(race.block for race in races),
+        release=pack_counts(race.release for race in races),
         runs=runs,
         arm_total=arms[0],
         arm_bad=arms[1],
