@@ -421,6 +421,52 @@ def demo(ctx: typer.Context) -> None:
     raise typer.Exit(import_module("sternway.demo.run").main(ctx.args))
 
 
+@app.command(
+    short_help="Put Sternway into a Kubernetes cluster.",
+    epilog=_example(
+        "sternway install --print | kubectl apply --server-side -f -",
+        "sternway install --print --watch shop --watch payments --prometheus http://prometheus.monitoring:9090",
+    ),
+)
+def install(
+    print_: Annotated[bool, typer.Option("--print", help="Write the manifests; change nothing.")] = False,  # noqa: FBT002  typer's way to write a flag
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", help="Where Sternway itself runs.")
+    ] = "sternway-system",
+    watch: Annotated[
+        list[str] | None,
+        typer.Option("--watch", metavar="NAMESPACE", help="Look after these alone.", show_default="every namespace"),
+    ] = None,
+    image: Annotated[str, typer.Option("--image", help="Sternway's own image.")] = "sternway:latest",
+    prometheus: Annotated[str, typer.Option("--prometheus", metavar="URL", help="Where Prometheus is.")] = "",
+    alertmanager: Annotated[str, typer.Option("--alertmanager", metavar="URL", help="Where Alertmanager is.")] = "",
+    mesh: Annotated[str, typer.Option("--mesh", help="Which mesh carries the traffic.", show_default="found")] = "",
+    store_secret: Annotated[
+        str,
+        typer.Option(
+            "--store-secret",
+            metavar="SECRET",
+            help="A Secret whose key `url` holds a PostgreSQL's address, for two replicas.",
+            show_default="a volume",
+        ),
+    ] = "",
+) -> None:
+    """Write all that stands in a cluster that has Sternway: custom resource definitions, rights, its Deployment.
+
+    With --watch it gets rights in those namespaces alone. The rights are the least that it needs: no node, no role.
+    """
+    from sternway.cli import cluster  # noqa: PLC0415  see the package
+
+    told = {
+        "namespace": namespace,
+        "image": image,
+        "prometheus": prometheus,
+        "alertmanager": alertmanager,
+        "mesh": mesh,
+    }
+    cluster.install(print_=print_, watches=tuple(watch or ()), store_secret=store_secret, **told)
+
+
 @app.command()
 def version() -> None:
     """Print Sternway's version."""

@@ -1,0 +1,133 @@
+"""What the operator writes into custom resources: the status of a Guard, and a Release. For people and for `kubectl`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+Percent = Annotated[float, Field(ge=0, le=100)]
+Plain = Annotated[Any, WithJsonSchema({"type": "object"})]
+
+
+class Written(BaseModel):
+    """A part of what the operator writes: camelCase, nothing unknown."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
+    )
+
+
+class Condition(Written):
+    """One aspect of the present state, by the convention of Kubernetes."""
+
+    type: Annotated[str, Field(max_length=316)]
+    """Which aspect."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+    observed_generation: int | None = None
+    """The generation of the spec that this is about."""
+    last_transition_time: Time
+    """When `status` changed last."""
+    reason: Annotated[str, Field(max_length=1024)]
+    """Why, in one word for programs."""
+    message: Annotated[str, Field(max_length=32768)]
+    """Why, in a sentence for people."""
+
+
+class Conditions(Written):
+    """What every status has."""
+
+    observed_generation: int | None = None
+    """The generation of the spec that was read last."""
+    conditions: tuple[Condition, ...] = ()
+    """The present state, aspect by aspect."""
+
+
+class VersionStatus(Written):
+    """A version of a service."""
+
+    id: str
+    """Its name: the image's tag and a fingerprint of all that runs."""
+    image: str = ""
+    """The image of its main container."""
+
+
+class GuardStatus(Conditions):
+    """Where the service stands.
+
+    Conditions: `Ready` (the Guard is valid and in force), `Progressing` (a release is under way), `Degraded` (a release was
+    taken back, or something is in the way).
+    """
+
+    phase: str | None = None
+    """Where the present release stands: `starting`, `exposed`, `withdrawn`, `baking`, …; `idle` without one."""
+    stable: VersionStatus | None = None
+    """The version that is proven good and carries the traffic."""
+    candidate: VersionStatus | None = None
+    """The version that is being released."""
+    weight: Percent | None = None
+    """The candidate's share of the traffic, in percent."""
+    release: str | None = None
+    """The latest Release."""
+    mesh: str | None = None
+    """Through what traffic is shared."""
+    message: str | None = None
+    """What happens now, in a sentence."""
+    last_command: str | None = None
+    """The answer to the last command (`kubectl sternway …`)."""
+
+
+class ReleaseSpec(Written):
+    """Which version shall replace which. Written by the operator; nothing is changed by editing it."""
+
+    guard: str
+    """The Guard that it is released under."""
+    service: str
+    """The service."""
+    candidate: VersionStatus
+    """The version that is released."""
+    stable: VersionStatus
+    """The version that it shall replace."""
+
+
+class ReleaseStatus(Conditions):
+    """How it went. Conditions: `Progressing`, `Succeeded` (True: promoted; False: taken back), `Withdrawn`."""
+
+    phase: str | None = None
+    """Where it stands."""
+    weight: Percent | None = None
+    """The candidate's share of the traffic, in percent."""
+    message: str | None = None
+    """What was decided last and why, in a sentence."""
+    requests: int | None = None
+    """Requests that the candidate answered."""
+    hurt: int | None = None
+    """Of them, bad answers that reached a caller."""
+    withdrawals: int | None = None
+    """How often its traffic was taken away on suspicion."""
+    started_at: Time | None = None
+    """When the release began."""
+    detected_at: Time | None = None
+    """When traffic was taken away first."""
+    ended_at: Time | None = None
+    """When it was over."""
+    reverted: str | None = None
+    """The commit that took it back in Git."""
+
+
+class Release(Written):
+    """One attempt to replace the stable version of a service by a candidate. Made by the operator: read it."""
+
+    api_version: Literal["sternway.dev/v1alpha1"]
+    """`sternway.dev/v1alpha1`"""
+    kind: Literal["Release"]
+    """`Release`"""
+    metadata: Plain
+    """Name and labels."""
+    spec: ReleaseSpec
+    """Which version shall replace which."""
+    status: ReleaseStatus | None = None
+    """How it went."""

@@ -1,0 +1,233 @@
+"""What stands in a cluster that has Sternway: its rights, its Deployment and what protects it. Used by `sternway install`.
+
+Pure: settings in, objects out. `deploy/` holds what the defaults give; a test compares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import yaml
+
+from sternway.kubernetes.api import Object
+from sternway.manifests.custom_resources import GROUP, definitions
+
+NAME = "sternway"
+PORT = 8080
+STATE = "/var/lib/sternway"
+USER = 65532
+_LABELS = {"app.kubernetes.io/name": NAME}
+_READ = ["get", "list", "watch"]
+_KEEP = [*_READ, "create", "patch", "update", "delete"]
+
+Rule = tuple[str, tuple[str, ...], list[str]]
+"""(API group, resources, verbs)."""
+
+RULES: tuple[Rule, ...] = (
+    (GROUP, ("guards", "meshpolicies"), [*_READ, "patch"]),
+    (GROUP, ("releases",), _KEEP),
+    (GROUP, ("guards/status", "releases/status"), ["get", "patch", "update"]),
+    (GROUP, ("guards/finalizers",), ["update"]),  # to own what we make for a Guard
+    ("apps", ("deployments", "controllerrevisions"), _KEEP),
+    ("apps", ("deployments/scale",), ["get", "patch", "update"]),
+    ("apps", ("replicasets", "statefulsets", "daemonsets"), _READ),
+    ("", ("pods",), _READ),
+    ("", ("services", "configmaps", "secrets"), _KEEP),
+    ("", ("events",), ["create", "patch"]),
+    ("discovery.k8s.io", ("endpointslices",), _READ),
+    ("autoscaling", ("horizontalpodautoscalers",), _KEEP),
+    ("autoscaling.k8s.io", ("verticalpodautoscalers",), _KEEP),
+    ("keda.sh", ("scaledobjects",), _KEEP),
+    ("policy", ("poddisruptionbudgets",), _KEEP),
+    ("networking.istio.io", ("virtualservices", "destinationrules"), _KEEP),
+    ("gateway.networking.k8s.io", ("httproutes", "grpcroutes"), _KEEP),
+    ("policy.linkerd.io", ("httproutes",), _KEEP),
+    ("networking.k8s.io", ("ingresses",), _KEEP),
+    ("traefik.io", ("ingressroutes", "traefikservices"), _KEEP),
+    ("projectcontour.io", ("httpproxies",), _KEEP),
+    ("consul.hashicorp.com", ("servicesplitters", "serviceresolvers", "servicedefaults"), _KEEP),
+    ("argoproj.io", ("applications",), _READ),
+    ("kustomize.toolkit.fluxcd.io", ("kustomizations",), _READ),
+    ("source.toolkit.fluxcd.io", ("gitrepositories",), _READ),
+)
+"""All that Sternway may do where it looks after services. Nothing more: no node, no role, no webhook."""
+_LEASES: tuple[Rule, ...] = (("coordination.k8s.io", ("leases",), ["get", "list", "watch", "create", "update"]),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    """How Sternway stands in a cluster.
+
+    namespace: its own. watches: the namespaces that it looks after; empty: all. image: with its tag. store_secret: the
+    Secret whose key `url` holds the address of a PostgreSQL; "" keeps the journal on a volume of `storage`.
+    """
+
+    namespace: str = "sternway-system"
+    watches: tuple[str, ...] = ()
+    image: str = "sternway:latest"
+    prometheus: str = ""
+    alertmanager: str = ""
+    mesh: str = ""
+    store_secret: str = ""
+    storage: str = "1Gi"
+
+    @property
+    def replicas(self) -> int:
+        """A second one stands by where the journal is shared; a volume has one writer."""
+        return 2 if self.store_secret else 1
+
+
+def installation(wanted: Installation) -> tuple[Object, ...]:
+    """Every object, in the order in which they can be made."""
+    own = wanted.namespace
+    return (
+        _object("v1", "Namespace", own, labels={"pod-security.kubernetes.io/enforce": "restricted"}),
+        *definitions(),
+        _object("v1", "ServiceAccount", NAME, own),
+        *_rights(wanted),
+        *(() if wanted.store_secret else (_volume(wanted),)),
+        _object("v1", "Service", NAME, own, spec={"selector": _LABELS, "ports": [_port()]}),
+        _deployment(wanted),
+        _disruption(wanted),
+        _network(wanted),
+    )
+
+
+def written(objects: tuple[Object, ...]) -> str:
+    """Give objects as one YAML file."""
+    return "---\n".join(
+        yaml.dump(one, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=4096) for one in objects
+    )
+
+
+class _Plain(yaml.SafeDumper):
+    """Without anchors: a list that stands twice is written twice."""
+
+    def ignore_aliases(self, _: object) -> bool:
+        return True
+
+
+def _rights(wanted: Installation) -> tuple[Object, ...]:
+    rules = [_rule(rule) for rule in RULES]
+    leases = [_rule(rule) for rule in _LEASES]
+    subjects = [{"kind": "ServiceAccount", "name": NAME, "namespace": wanted.namespace}]
+    own = _bound("Role", f"{NAME}-leader", wanted.namespace, leases, subjects)
+    if not wanted.watches:
+        return (*_bound("ClusterRole", NAME, "", rules, subjects), *own)
+    return (*(one for name in wanted.watches for one in _bound("Role", NAME, name, rules, subjects)), *own)
+
+
+def _bound(kind: str, name: str, namespace: str, rules: list[Object], subjects: list[Object]) -> tuple[Object, Object]:
+    group = "rbac.authorization.k8s.io"
+    role = {**_object(f"{group}/v1", kind, name, namespace), "rules": rules}
+    return role, {
+        **_object(f"{group}/v1", f"{kind}Binding", name, namespace),
+        "roleRef": {"apiGroup": group, "kind": kind, "name": name},
+        "subjects": subjects,
+    }
+
+
+def _rule(rule: Rule) -> Object:
+    group, resources, verbs = rule
+    return {"apiGroups": [group], "resources": list(resources), "verbs": list(verbs)}
+
+
+def _volume(wanted: Installation) -> Object:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": wanted.storage}}}
+    return _object("v1", "PersistentVolumeClaim", NAME, wanted.namespace, spec=spec)
+
+
+def _deployment(wanted: Installation) -> Object:
+    shared = bool(wanted.store_secret)
+    pod = {
+        "metadata": {"labels": _LABELS},
+        "spec": {
+            "serviceAccountName": NAME,
+            "terminationGracePeriodSeconds": 30,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": USER,
+                "runAsGroup": USER,
+                "fsGroup": USER,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [_container(wanted)],
+            "volumes": [
+                {"name": "state", **({"emptyDir": {}} if shared else {"persistentVolumeClaim": {"claimName": NAME}})},
+                {"name": "tmp", "emptyDir": {}},
+            ],
+        },
+    }
+    spec = {
+        "replicas": wanted.replicas,
+        "selector": {"matchLabels": _LABELS},
+        "strategy": {"type": "RollingUpdate" if shared else "Recreate"},
+        "template": pod,
+    }
+    return _object("apps/v1", "Deployment", NAME, wanted.namespace, spec=spec)
+
+
+def _container(wanted: Installation) -> Object:
+    args = ["operator", "--listen", f"0.0.0.0:{PORT}", "--state", STATE, "--lease", wanted.namespace]
+    args += [part for name in wanted.watches for part in ("--namespace", name)]
+    for flag, value in (
+        ("prometheus", wanted.prometheus),
+        ("alertmanager", wanted.alertmanager),
+        ("mesh", wanted.mesh),
+    ):
+        args += [f"--{flag}", value] if value else []
+    secret = {"valueFrom": {"secretKeyRef": {"name": wanted.store_secret, "key": "url"}}}
+    return {
+        "name": NAME,
+        "image": wanted.image,
+        "args": args,
+        **({"env": [{"name": "STERNWAY_STORE", **secret}]} if wanted.store_secret else {}),
+        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "livenessProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 10, "failureThreshold": 6},
+        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 5},
+        "startupProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 2, "failureThreshold": 60},
+        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "state", "mountPath": STATE}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108  in the container
+    }
+
+
+def _disruption(wanted: Installation) -> Object:
+    spec = {"maxUnavailable": 1, "selector": {"matchLabels": _LABELS}}
+    return _object("policy/v1", "PodDisruptionBudget", NAME, wanted.namespace, spec=spec)
+
+
+def _network(wanted: Installation) -> Object:
+    """In: the one port. Out: anything, as the API server, Prometheus and Git stand anywhere."""
+    spec = {
+        "podSelector": {"matchLabels": _LABELS},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{"ports": [{"port": PORT, "protocol": "TCP"}]}],
+        "egress": [{}],
+    }
+    return _object("networking.k8s.io/v1", "NetworkPolicy", NAME, wanted.namespace, spec=spec)
+
+
+def _port() -> Object:
+    return {"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}
+
+
+def _object(
+    api_version: str,
+    kind: str,
+    name: str,
+    namespace: str = "",
+    *,
+    labels: Object | None = None,
+    spec: Object | None = None,
+) -> Object:
+    metadata = {
+        "name": name,
+        **({"namespace": namespace} if namespace else {}),
+        "labels": {**_LABELS, **(labels or {})},
+    }
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **({"spec": spec} if spec else {})}
