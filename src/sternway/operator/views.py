@@ -1,0 +1,210 @@
+"""What `kubectl get guards,releases` shows: our views as the status of custom resources. Pure; used by `writers`.
+
+The models in `manifests/models/status.py` say what each field means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sternway.control.status import ReleaseView, ServiceStatus, VersionView
+from sternway.errors import Problem
+from sternway.kubernetes.api import Object
+from sternway.manifests.models.status import (
+    Condition,
+    GuardStatus,
+    Release,
+    ReleaseSpec,
+    ReleaseStatus,
+    VersionStatus,
+)
+
+IDLE = "idle"
+_LONGEST_MESSAGE = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """A condition before it is known since when it holds. holds: None is `Unknown`."""
+
+    type: str
+    holds: bool | None
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """The Guard that a status is written for. before: the status that it has."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    before: Mapping[str, object]
+
+
+def guard_status(
+    about: About, shown: ServiceStatus | None, problems: Sequence[Problem], *, mesh: str, answer: str, now_s: float
+) -> Object:
+    """Give the status of a Guard. shown: None until the service was looked at for the first time."""
+    release = shown.release if shown else None
+    under_way = release if release is not None and release.outcome == "under way" else None
+    versions = {view.role: view for view in shown.versions} if shown else {}
+    said = (_ready(shown, problems), _progressing(under_way), _degraded(shown, release))
+    status = GuardStatus(
+        observed_generation=about.generation,
+        phase=under_way.phase if under_way else IDLE,
+        stable=_version(versions.get("stable")),
+        candidate=_version(versions.get("candidate")),
+        weight=_weight(under_way, versions),
+        release=resource_name(release.name) if release else None,
+        mesh=mesh or None,
+        message=_short(shown.reason if shown else ""),
+        last_command=answer or None,
+        conditions=_conditions(said, about.before, about.generation, now_s),
+    )
+    return _plain(status)
+
+
+def release_object(about: About, view: ReleaseView, images: Mapping[str, str], before: Object | None) -> Object:
+    """Give the Release that shows a release, owned by its Guard. before: as it stands in the cluster."""
+    known = (before or {}).get("status", {})
+    spec = ReleaseSpec(
+        guard=about.name,
+        service=view.service.removesuffix(f".{about.namespace}"),
+        candidate=VersionStatus(id=view.to_version, image=images.get(view.to_version, "")),
+        stable=VersionStatus(id=view.from_version, image=images.get(view.from_version, "")),
+    )
+    over = view.outcome != "under way"
+    changed_s = view.ended_s if view.ended_s is not None else view.entered_s
+    succeeded = {"promoted": True, "rolled back": False}.get(view.outcome)
+    said = (
+        Said(type="Progressing", holds=not over, reason=_word(view.phase), message=_short(view.step) or ""),
+        Said(type="Succeeded", holds=succeeded, reason=_word(view.outcome), message=_short(view.reason) or ""),
+        Said(type="Withdrawn", holds=view.phase == "withdrawn", reason=_word(view.phase)),
+    )
+    status = ReleaseStatus(
+        phase=view.phase,
+        weight=round(view.percent, 4),
+        message=_short(view.reason),
+        requests=view.requests,
+        hurt=view.hurt,
+        withdrawals=view.withdrawals,
+        started_at=when(view.started_s),
+        detected_at=when(view.detected_s),
+        ended_at=when(view.ended_s),
+        reverted=view.revert_commit,
+        conditions=_conditions(said, known, None, changed_s),
+    )
+    labels = {"sternway.dev/guard": about.name}
+    owner = {"apiVersion": "sternway.dev/v1alpha1", "kind": "Guard", "name": about.name, "uid": about.uid}
+    release = Release(
+        api_version="sternway.dev/v1alpha1",
+        kind="Release",
+        metadata={
+            "name": resource_name(view.name),
+            "namespace": about.namespace,
+            "labels": labels,
+            "ownerReferences": [owner],
+        },
+        spec=spec,
+        status=status,
+    )
+    return _plain(release)
+
+
+def resource_name(release: str) -> str:
+    """`orders.shop-17` -> `orders-17`: the namespace is the resource's own."""
+    service, _, number = release.rpartition("-")
+    return f"{service.rpartition('.')[0] or service}-{number}"
+
+
+def when(at_s: float | None) -> str | None:
+    """Seconds since the epoch as Kubernetes writes a time."""
+    return None if at_s is None else datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _ready(shown: ServiceStatus | None, problems: Sequence[Problem]) -> Said:
+    if problems:
+        message = "; ".join(str(problem) for problem in problems)
+        return Said(type="Ready", holds=False, reason="Invalid", message=_short(message) or "")
+    if shown is None or shown.stable is None:
+        return Said(type="Ready", holds=None, reason="Starting", message="the proven-good version is being prepared")
+    if shown.troubles:
+        trouble = shown.troubles[0]
+        message = f"{trouble.message}; {trouble.hint}" if trouble.hint else trouble.message
+        return Said(type="Ready", holds=False, reason="InTheWay", message=_short(message) or "")
+    if not shown.ready:
+        stable = next((view for view in shown.versions if view.role == "stable"), None)
+        message = (stable.failure if stable else None) or f"{shown.stable} has not all its replicas"
+        return Said(type="Ready", holds=False, reason="StableNotReady", message=message)
+    return Said(type="Ready", holds=True, reason="InForce", message=f"{shown.stable} serves")
+
+
+def _progressing(release: ReleaseView | None) -> Said:
+    if release is None:
+        return Said(type="Progressing", holds=False, reason="Idle")
+    message = f"{release.to_version}: {release.step or release.phase}"
+    return Said(type="Progressing", holds=True, reason=_word(release.phase), message=_short(message) or "")
+
+
+def _degraded(shown: ServiceStatus | None, release: ReleaseView | None) -> Said:
+    held = shown is not None and shown.wanted is not None and shown.wanted in shown.held
+    if held and shown is not None:
+        message = f"{shown.wanted} was taken back and is held; {release.reason if release else shown.note}"
+        return Said(type="Degraded", holds=True, reason="RolledBack", message=_short(message) or "")
+    if release is not None and release.outcome == "under way" and release.phase in ("withdrawn", "rolling-back"):
+        return Said(type="Degraded", holds=True, reason=_word(release.phase), message=_short(release.reason) or "")
+    return Said(type="Degraded", holds=False, reason="AsWanted")
+
+
+def _conditions(
+    said: Sequence[Said], before: Mapping[str, object], generation: int | None, now_s: float
+) -> tuple[Condition, ...]:
+    """A condition keeps its time while its status stays the same."""
+    listed = before.get("conditions")
+    known = {one["type"]: one for one in listed} if isinstance(listed, list) else {}
+    found = []
+    for one in said:
+        status = "Unknown" if one.holds is None else str(one.holds)
+        old = known.get(one.type, {})
+        since = old.get("lastTransitionTime") if old.get("status") == status else None
+        found.append(
+            Condition.model_validate(
+                {
+                    "type": one.type,
+                    "status": status,
+                    "reason": one.reason,
+                    "message": one.message,
+                    "lastTransitionTime": since or when(now_s),
+                    "observedGeneration": generation,
+                }
+            )
+        )
+    return tuple(found)
+
+
+def _version(view: VersionView | None) -> VersionStatus | None:
+    return VersionStatus(id=view.id, image=view.image) if view else None
+
+
+def _weight(release: ReleaseView | None, versions: Mapping[str, VersionView]) -> float | None:
+    """What the proxies show, not what is wished."""
+    candidate = versions.get("candidate")
+    return None if release is None else round(candidate.percent if candidate else 0.0, 4)
+
+
+def _word(text: str) -> str:
+    """`rolled back` -> `RolledBack`: reasons are one word."""
+    return "".join(part.capitalize() for part in text.replace("-", " ").split()) or "Unknown"
+
+
+def _short(text: str) -> str | None:
+    return None if not text else text if len(text) <= _LONGEST_MESSAGE else f"{text[: _LONGEST_MESSAGE - 1]}…"
+
+
+def _plain(model: GuardStatus | Release) -> Object:
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
