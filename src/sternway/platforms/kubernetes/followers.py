@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sternway.kubernetes.api import Object, Resource, name_of
 from sternway.kubernetes.ours import ROLE, SERVICE, TWIN, annotation, named
+from sternway.kubernetes.reading import scales
 from sternway.kubernetes.resources import HORIZONTAL_POD_AUTOSCALERS, POD_DISRUPTION_BUDGETS
 from sternway.platforms.kubernetes.scene import Scene, Seat
 
@@ -96,8 +97,10 @@ def _is_about(resource: Resource, obj: Object, user: Seat) -> bool:
     spec = obj["spec"]
     if resource.kind == "PodDisruptionBudget":
         return _matches(spec.get("selector") or {}, user.template.get("metadata", {}).get("labels") or {})
-    target = spec.get("targetRef" if resource.kind == "VerticalPodAutoscaler" else "scaleTargetRef") or {}
-    return (target.get("kind", "Deployment"), target.get("name")) == ("Deployment", user.name)
+    if resource.kind == "VerticalPodAutoscaler":
+        target = spec.get("targetRef") or {}
+        return (target.get("kind"), target.get("name")) == ("Deployment", user.name)
+    return scales(obj, user.name)
 
 
 def _matches(selector: Object, labels: dict[str, str]) -> bool:

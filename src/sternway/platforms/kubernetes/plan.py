@@ -18,12 +18,13 @@ from sternway.errors import Refused
 from sternway.kubernetes.api import Object
 from sternway.kubernetes.backends import Backend, Backends
 from sternway.kubernetes.ours import REPLICAS, SELECTOR, STAMP, TWIN, annotation, is_ours, named
+from sternway.kubernetes.reading import wished_replicas
 from sternway.kubernetes.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES
 from sternway.kubernetes.template import workload_of
 from sternway.platforms.kubernetes import followers, revisions
 from sternway.platforms.kubernetes.scene import KINDS, Scene, Seat, owned_by_gitops, selector_of, stamp
 from sternway.platforms.kubernetes.states import ready_in, rolled_out
-from sternway.platforms.kubernetes.twin import candidate_service, stable_service, twin_labels, twin_of
+from sternway.platforms.kubernetes.twin import candidate_service, stable_service, twin_of
 from sternway.platforms.kubernetes.writes import Keep, Write, applied, edit, remove
 
 
@@ -53,8 +54,9 @@ def plan(scene: Scene, runs: Sequence[WorkloadRun], carrying: Collection[str]) -
         )
     else:
         writes += _twin(scene, target, template, runs)
-    writes += _services(scene, runs)
-    writes += _user(scene, runs, carrying)
+    free = named(scene.name, "candidate") not in carrying and named(scene.name, "stable") in carrying
+    writes += _services(scene, runs, free=free)
+    writes += _user(scene, runs, free=free)
     writes += _followers(scene)
     if settled(scene):
         writes += _pruned(scene, runs)
@@ -72,9 +74,9 @@ def backends_of(scene: Scene) -> Backends | None:
     )
     candidate = None
     if user is not None and user.replicas:
-        key, value, _ = twin_labels(user.deployment, selector_of(scene))
         pod = scene.live(user) or scene.pod
-        candidate = _backend(scene, user, pod, role="candidate", labels=((key, value),))
+        labels = selector_of(scene) | (user.deployment["spec"]["selector"].get("matchLabels") or {})
+        candidate = _backend(scene, user, pod, role="candidate", labels=tuple(sorted(labels.items())))
     stable = None
     if twin is not None:
         stable = _backend(scene, twin, scene.twin_pod(), role="stable", labels=((TWIN, scene.deployment),))
@@ -113,13 +115,10 @@ def refuse_strangers(scene: Scene) -> None:
 
 def wished(scene: Scene) -> int:
     """How many replicas the user wants of the service, whatever each Deployment has now."""
-    user = scene.user
-    if user is None:
+    if scene.user is None:
         return 0
-    if scene.twin is not None and _scaled(scene):
-        return max(1, scene.twin.replicas)
-    remembered = annotation(user.deployment, REPLICAS)
-    return user.replicas or (int(remembered) if remembered.isdigit() else 0)
+    twin = scene.twin.deployment if scene.twin else None
+    return wished_replicas(scene.user.deployment, twin, scaled=_scaled(scene))
 
 
 # The twin -------------------------------------------------------------------------------------------------------
@@ -204,29 +203,33 @@ def _scaled(scene: Scene) -> bool:
 # Services -------------------------------------------------------------------------------------------------------
 
 
-def _services(scene: Scene, runs: Sequence[WorkloadRun]) -> tuple[Write, ...]:
+def _services(scene: Scene, runs: Sequence[WorkloadRun], *, free: bool) -> tuple[Write, ...]:
     user, service = scene.user, scene.service
     assert user is not None
     assert service is not None
     selector = selector_of(scene)
     writes = applied(SERVICES, stable_service(service, user.name), scene.stable_service)
     writes += applied(SERVICES, candidate_service(service, user.deployment, selector), scene.candidate_service)
-    return writes + _point(scene, runs)
+    return writes + _point(scene, runs, free=free)
 
 
-def _point(scene: Scene, runs: Sequence[WorkloadRun]) -> tuple[Write, ...]:
-    """Let the user's own Service reach the twin, so that who bypasses the mesh meets no unjudged version."""
+def _point(scene: Scene, runs: Sequence[WorkloadRun], *, free: bool) -> tuple[Write, ...]:
+    """Let the user's own Service reach the twin, so that who bypasses the mesh meets no unjudged version.
+
+    Once at the adoption, and again when somebody turned it back. While a candidate has traffic it is the router's: without a
+    mesh the Service itself shares it out.
+    """
     user, service, twin = scene.user, scene.service, scene.twin
     assert user is not None
     assert service is not None
     if twin is None or points_at_twin(scene) or owned_by_gitops(service, "spec", "selector"):
         return ()
     wanted = any(run.workload.pod == scene.twin_pod() for run in runs)
-    if not wanted or not rolled_out(scene, twin, scene.twin_pod()):
+    if not wanted or not rolled_out(scene, twin, scene.twin_pod()) or (annotation(service, SELECTOR) and not free):
         return ()
     now: dict[str, str] = service["spec"].get("selector") or {}
     change = dict.fromkeys(now) | {TWIN: user.name}
-    kept = json.dumps(now, sort_keys=True)
+    kept = json.dumps(selector_of(scene), sort_keys=True)
     return (edit(SERVICES, service, {"metadata": {"annotations": {SELECTOR: kept}}, "spec": {"selector": change}}),)
 
 
@@ -239,12 +242,11 @@ def points_at_twin(scene: Scene) -> bool:
 # The user's Deployment ------------------------------------------------------------------------------------------
 
 
-def _user(scene: Scene, runs: Sequence[WorkloadRun], carrying: Collection[str]) -> tuple[Write, ...]:
+def _user(scene: Scene, runs: Sequence[WorkloadRun], *, free: bool) -> tuple[Write, ...]:
     user, twin = scene.user, scene.twin
     assert user is not None
     if twin is None:
         return ()  # adoption: nothing of the user's is touched before the twin runs
-    free = named(scene.name, "candidate") not in carrying and named(scene.name, "stable") in carrying
     run = next((run for run in runs if run.workload.pod == scene.pod), None)
     if scene.twin_pod() == scene.pod and (settled(scene) or not user.replicas):
         run = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sternway.kubernetes.api import Object, Resource, name_of
 from sternway.kubernetes.ours import POD, SERVICE, STAMP, TWIN, named, split_key
-from sternway.kubernetes.reading import Reader, own_selector
+from sternway.kubernetes.reading import Reader, own_selector, replicas_of
 from sternway.kubernetes.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
@@ -45,8 +45,7 @@ class Seat:
     @property
     def replicas(self) -> int:
         """How many it is told to have."""
-        wished = self.deployment["spec"].get("replicas")
-        return 1 if wished is None else int(wished)
+        return replicas_of(self.deployment)
 
     @property
     def template(self) -> Object:
