@@ -3,58 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass, field
 
 from sternway.kubernetes.api import Object
 from sternway.kubernetes.ours import POD, PREFIX, REPLICAS, ROLE, SELECTOR, SERVICE, STAMP, named
 from sternway.kubernetes.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES
-from sternway.kubernetes.template import NO_RELEASE, config_digest
+from sternway.kubernetes.template import NO_RELEASE, template_digest
 from sternway.platforms.kubernetes import followers, revisions
 from sternway.platforms.kubernetes.plan import points_at_twin, wished
-from sternway.platforms.kubernetes.scene import KINDS, Scene, owned_by_gitops, selector_of
+from sternway.platforms.kubernetes.revisions import template_of
+from sternway.platforms.kubernetes.scene import KINDS, Scene, Seat, owned_by_gitops, selector_of
 from sternway.platforms.kubernetes.states import rolled_out
 from sternway.platforms.kubernetes.writes import Write, edit, merge_patch, remove
+
+
+@dataclass(slots=True)
+class _Restoring:
+    """What is restored, and what has to stay as it is."""
+
+    writes: list[Write] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+    def words(self) -> str:
+        parts = [f"{', '.join(self.done)} restored"] if self.done else []
+        parts += [f"left as it is: {'; '.join(self.left)}"] if self.left else []
+        return "; ".join(parts) or "everything is as it was"
 
 
 def restored(scene: Scene, bad: str, good: str) -> tuple[tuple[Write, ...], str]:
     """Give the user's Deployment and its configuration back what the good version had: (writes, what was done, in words).
 
-    Only while they are as the bad version had them: what somebody changed since is theirs.
+    Each part only while it is as the bad version had it: what somebody changed since is theirs. So it can be done again
+    after it was cut off half-way.
     """
-    user, revision = scene.user, scene.revisions.get(good)
     where = f"Deployment {scene.deployment}"
-    if user is None:
+    if scene.user is None:
         return (), f"{where} is gone"
-    if scene.pod == good:
-        return (), f"{where} is as it was"
-    if scene.pod != bad:
-        return (), f"{where} was changed since and is left as it is"
-    if revision is None:
-        return (), f"{where} is left as it is: no ControllerRevision {scene.deployment}-{good} holds what it was"
-    template = owned_by_gitops(user.deployment, "spec", "template", "spec")
-    if template:
-        return (), f"{where} is left as it is: {template} keeps it as Git says, so it has to be reverted in Git"
-    wanted = _with_marks_of(user.template, revisions.template_of(revision))
-    change = merge_patch(user.template, wanted)
-    writes: list[Write] = []
-    said: list[str] = []
-    left: list[str] = []
-    for (kind, name), copied in sorted(revisions.names_in(revision).items()):
-        now, then = scene.config.get((kind, name)), scene.copies.get((kind, copied))
-        if now is None or then is None or config_digest(now) == config_digest(then):
+    unknown = next((pod for pod in (good, bad) if pod not in scene.revisions), None)
+    if unknown:
+        return (), f"left as it is: no ControllerRevision {scene.deployment}-{unknown} says what it was"
+    restoring = _Restoring()
+    _restore_template(scene, scene.user, scene.revisions[bad], scene.revisions[good], restoring)
+    _restore_config(scene, scene.revisions[bad], scene.revisions[good], restoring)
+    return tuple(restoring.writes), restoring.words()
+
+
+def _restore_template(scene: Scene, user: Seat, bad: Object, good: Object, restoring: _Restoring) -> None:
+    now, was, wanted = (template_digest(one) for one in (user.template, template_of(bad), template_of(good)))
+    where = f"Deployment {scene.deployment}"
+    keeper = owned_by_gitops(user.deployment, "spec", "template", "spec")
+    if now == wanted:
+        return
+    if now != was:
+        restoring.left.append(f"{where}, which was changed since")
+    elif keeper:
+        restoring.left.append(f"{where}, which {keeper} keeps as Git says: revert it in Git")
+    else:
+        change = merge_patch(user.template, _with_marks_of(user.template, template_of(good)))
+        restoring.writes.append(edit(DEPLOYMENTS, user.deployment, {"spec": {"template": change}}))
+        restoring.done.append(where)
+
+
+def _restore_config(scene: Scene, bad: Object, good: Object, restoring: _Restoring) -> None:
+    before = revisions.names_in(bad)
+    for key, copied in sorted(revisions.names_in(good).items()):
+        kind, name = key
+        now, then = scene.held(key), scene.copies.get((kind, copied))
+        if now is None or then is None or revisions.copy_name(name, now) == copied:
             continue
         keeper = owned_by_gitops(now, "data")
-        if keeper or now.get("immutable"):
-            left.append(f"{kind} {name} ({'kept as Git says by ' + keeper if keeper else 'immutable'})")
-            continue
-        both = {field: then.get(field) or {} for field in ("data", "binaryData") if now.get(field) or then.get(field)}
-        held = {field: now.get(field) or {} for field in both}
-        writes.append(edit(KINDS[kind], now, merge_patch(held, both)))
-        said.append(f"{kind} {name}")
-    if change:
-        writes.append(edit(DEPLOYMENTS, user.deployment, {"spec": {"template": change}}))
-        said.append(where)
-    done = f"{', '.join(said)} restored" if said else "nothing could be restored"
-    return tuple(writes), f"{done}; left as it is: {', '.join(left)}" if left else done
+        if revisions.copy_name(name, now) != before.get(key):
+            restoring.left.append(f"{kind} {name}, which was changed since")
+        elif keeper:
+            restoring.left.append(f"{kind} {name}, which {keeper} keeps as Git says: revert it in Git")
+        elif now.get("immutable"):
+            restoring.left.append(f"{kind} {name}, which is immutable")
+        else:
+            fields = [one for one in ("data", "binaryData") if now.get(one) or then.get(one)]
+            change = merge_patch(
+                {one: now.get(one) or {} for one in fields}, {one: then.get(one) or {} for one in fields}
+            )
+            restoring.writes.append(edit(KINDS[kind], now, change))
+            restoring.done.append(f"{kind} {name}")
 
 
 def given_back(scene: Scene, carrying: Collection[str]) -> tuple[Write, ...]:

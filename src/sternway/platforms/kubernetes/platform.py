@@ -73,7 +73,11 @@ class KubernetesPlatform:
         if self._backends.get(service) != planned.backends:
             self._backends[service] = planned.backends
             self._wake(service)
-        await self._write(planned.writes)
+        try:
+            await self._write(planned.writes)
+        except Conflict:
+            self._wake(service)  # somebody was quicker: what they did is looked at first
+            return
         if planned.lacking:
             raise PlatformUnavailable(planned.lacking, hint="name another version, or bring a new one", retry_in_s=30.0)
 
@@ -100,7 +104,11 @@ class KubernetesPlatform:
         self._runs.pop(service, None)
         scene = self._scene(service)
         refuse_strangers(scene)
-        await self._write(given_back(scene, self._carrying(service)))
+        try:
+            await self._write(given_back(scene, self._carrying(service)))
+        except Conflict:
+            self._wake(service)
+            return False
         return not leftovers(scene)
 
     def _scene(self, service: str) -> Scene:

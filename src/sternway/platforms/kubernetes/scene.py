@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sternway.kubernetes.api import Object, Resource, name_of
@@ -69,7 +69,7 @@ class Seat:
 class Scene:
     """One service as the cluster shows it.
 
-    key: what the engine calls it. deployment: what the user's is called. pod: the fingerprint of what the user's Deployment asks for now. config: what the templates
+    key: what the engine calls it. deployment: what the user's is called. held: any ConfigMap or Secret of the namespace. pod: the fingerprint of what the user's Deployment asks for now. config: what the templates
     use. followers: autoscalers and disruption budgets of the namespace, by kind.
     """
 
@@ -85,6 +85,7 @@ class Scene:
     revisions: Mapping[str, Object]
     config: Mapping[ConfigName, Object]
     copies: Mapping[ConfigName, Object]
+    held: Callable[[ConfigName], Object | None]
     followers: tuple[tuple[Resource, Object], ...] = ()
     pod: str = ""
 
@@ -164,6 +165,7 @@ def read_scene(reader: Reader, key: str, deployment: str | None, kinds: tuple[Re
             for one in reader.all(resource, namespace)
             if _labels(one).get(SERVICE) == name
         },
+        held=lambda key: reader.get(KINDS[key[0]], key[1], namespace),
         followers=tuple((kind, one) for kind in kinds for one in reader.all(kind, namespace)),
         pod=fingerprint(user.template, config.get) if user else "",
     )
