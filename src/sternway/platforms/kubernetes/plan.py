@@ -225,7 +225,8 @@ def _point(scene: Scene, runs: Sequence[WorkloadRun], *, free: bool) -> tuple[Wr
     if twin is None or points_at_twin(scene) or owned_by_gitops(service, "spec", "selector"):
         return ()
     wanted = any(run.workload.pod == scene.twin_pod() for run in runs)
-    if not wanted or not rolled_out(scene, twin, scene.twin_pod()) or (annotation(service, SELECTOR) and not free):
+    whole = rolled_out(scene, twin, scene.twin_pod()) and not _scaled_twin(scene, twin, scene.twin_pod(), runs)
+    if not wanted or not whole or (annotation(service, SELECTOR) and not free):
         return ()
     now: dict[str, str] = service["spec"].get("selector") or {}
     change = dict.fromkeys(now) | {TWIN: user.name}
