@@ -86,7 +86,19 @@ class Desired(Protocol):
         ...
 
 
-class History(Protocol):
+class Undoing(Protocol):
+    """What follows a rollback where desired state is kept: Git, or a cluster."""
+
+    async def revert(self, revert: Revert) -> Reverted:
+        """Give back what there was, never what somebody changed since. Idempotent."""
+        ...
+
+    async def mark(self, marks: Sequence[Mark]) -> None:
+        """Write to the ledger. Idempotent."""
+        ...
+
+
+class History(Undoing, Protocol):
     """Desired state in Git."""
 
     async def head(self) -> Snapshot:
@@ -99,10 +111,6 @@ class History(Protocol):
 
     async def revert(self, revert: Revert) -> Reverted:
         """Push the revert, retrying on a moved branch; a conflict goes to a branch of its own. Idempotent."""
-        ...
-
-    async def mark(self, marks: Sequence[Mark]) -> None:
-        """Write to the ledger. Idempotent."""
         ...
 
     async def ledger(self) -> tuple[Mark, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from sternway.domain.releases import Decision, Mark, Revert, Reverted
 from sternway.errors import SternwayError, Temporary
-from sternway.ports import History
+from sternway.ports import Undoing
 
 LONGEST_WAIT_S = 30.0
 
@@ -19,7 +19,7 @@ LONGEST_WAIT_S = 30.0
 class Outbox:
     """One task for each piece of Git work under way."""
 
-    def __init__(self, *, history: History, wake: Callable[[str], None]) -> None:
+    def __init__(self, *, history: Undoing, wake: Callable[[str], None]) -> None:
         self._history = history
         self._wake = wake
         self._reverts: dict[str, Reverted] = {}

@@ -1,0 +1,159 @@
+"""A Guard, its Service and its Deployment -> what is wanted of a service, or why it cannot be done. Pure.
+
+Called by `desired`. Every problem names the object, the field and the fix, as for a manifest in Git.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+
+from pydantic import ValidationError
+
+from sternway.domain.mesh import MeshPolicy
+from sternway.domain.releases import Wanted
+from sternway.domain.traffic import Can
+from sternway.domain.versions import Service, Version
+from sternway.errors import Problem
+from sternway.kubernetes.api import Object, name_of, namespace_of
+from sternway.kubernetes.ours import service_key
+from sternway.kubernetes.reading import behind, own_selector, wished_replicas
+from sternway.kubernetes.template import ConfigName, fingerprint, workload_of
+from sternway.manifests.admission import unsupported
+from sternway.manifests.catalogue import Catalogue, Source
+from sternway.manifests.models import guard as model
+from sternway.manifests.report import explain_errors, suggest
+from sternway.manifests.yamltext import Document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Everything in the cluster that a Guard may be about.
+
+    deployments: of the namespace; others: its StatefulSets and DaemonSets. router, can: the service's mesh, and what it can do.
+    """
+
+    guard: Object
+    service: Object | None
+    deployments: Sequence[Object] = ()
+    others: Sequence[Object] = ()
+    services: Collection[str] = ()
+    config: Callable[[ConfigName], Object | None]
+    twin: Callable[[str], Object | None]
+    scaled: Callable[[str], bool]
+    router: str = ""
+    can: frozenset[Can] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is wanted, or what is wrong."""
+
+    deployment: str = ""
+    wanted: Wanted | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+def asked(found: Found) -> Asked:
+    """Say what a Guard asks for."""
+    place = place_of(found.guard)
+    value = {key: item for key, item in found.guard.items() if key != "status"}
+    try:
+        guard = model.Guard.model_validate(value)
+    except ValidationError as exc:
+        document = Document(file=place, value=value, lines={})
+        problems = explain_errors(document, model.Guard, exc, secret=False)
+        return Asked(problems=tuple(replace(problem, line=None) for problem in problems))
+    chosen, problem = _deployment(found, guard.spec)
+    if problem or chosen is None:
+        return Asked(problems=(problem,) if problem else ())
+    problems = [*_beyond(found, guard.spec, name_of(chosen))]
+    wanted = _wanted(found, guard, chosen)
+    stated = "shield" in guard.spec.model_fields_set and guard.spec.shield.enabled
+    source = Source(service=wanted.service.name, file=place, line=0, shield_stated=stated)
+    problems += unsupported(Catalogue(wanted=(wanted,), guards=(source,)), found.can, found.router)
+    if problems:
+        return Asked(deployment=name_of(chosen), problems=tuple(problems))
+    return Asked(deployment=name_of(chosen), wanted=wanted)
+
+
+def place_of(guard: Object) -> str:
+    """How a problem names a Guard: `Guard shop/orders`."""
+    return f"Guard {namespace_of(guard)}/{name_of(guard)}"
+
+
+def _wanted(found: Found, guard: model.Guard, deployment: Object) -> Wanted:
+    key = service_key(namespace_of(found.guard), guard.spec.service)
+    template = deployment["spec"]["template"]
+    name = name_of(deployment)
+    pod = fingerprint(template, found.config)
+    workload = workload_of(template, pod, service=key, deployment=name)
+    replicas = wished_replicas(deployment, found.twin(name), scaled=found.scaled(name))
+    return Wanted(
+        service=Service(name=key, port=_port(found.service), namespace=namespace_of(found.guard)),
+        version=Version(service=key, workload=workload, policy=MeshPolicy(), commit=pod),
+        replicas=replicas,
+        guard=replace(guard.to_domain(), service=key),
+        commit=pod,
+    )
+
+
+def _deployment(found: Found, spec: model.GuardSpec) -> tuple[Object | None, Problem | None]:
+    """Find what is released, or say why it cannot be."""
+    service = found.service
+    if service is None:
+        said = f"there is no Service {spec.service} in namespace {namespace_of(found.guard)}"
+        fix = suggest(spec.service, found.services) if found.services else "add the Service"
+        return None, _problem(found, "spec.service", said, fix)
+    if not own_selector(service):
+        said = f"Service {spec.service} has no selector, so nothing of it can be released"
+        return None, _problem(found, "spec.service", said, "give the Service a selector")
+    names = {name_of(one): one for one in behind(service, found.deployments)}
+    if not names:
+        return None, _nothing_behind(found, spec, service)
+    if spec.deployment and spec.deployment not in names:
+        said = f"Service {spec.service} does not select a Deployment {spec.deployment}"
+        return None, _problem(found, "spec.deployment", said, suggest(spec.deployment, names))
+    if len(names) > 1 and not spec.deployment:
+        said = f"Service {spec.service} selects several Deployments: {', '.join(sorted(names))}"
+        return None, _problem(found, "spec.deployment", said, "say here which one is released")
+    return names[spec.deployment or next(iter(names))], None
+
+
+def _nothing_behind(found: Found, spec: model.GuardSpec, service: Object) -> Problem:
+    for other in behind(service, found.others):
+        kind = other.get("kind", "StatefulSet")
+        said = (
+            f"Service {spec.service} selects the {kind} {name_of(other)}: only Deployments are released, because the pods "
+            f"of a {kind} cannot run twice, once as the proven version and once as the candidate"
+        )
+        fix = f"release it with the {kind}'s own rolling update, and take this Guard out"
+        return _problem(found, "spec.service", said, fix)
+    wants = ", ".join(f"{key}={value}" for key, value in sorted(own_selector(service).items()))
+    said = f"Service {spec.service} selects no Deployment: none has the pod labels {wants}"
+    return _problem(found, "spec.service", said, "mend the Service's selector, or add the Deployment")
+
+
+def _beyond(found: Found, spec: model.GuardSpec, deployment: str) -> list[Problem]:
+    """What a Guard may say that is not done in a cluster."""
+    problems = []
+    if spec.fallback is not None:
+        said = "a fallback of one's own is not used in a cluster: the proven version always stands by"
+        problems.append(_problem(found, "spec.fallback", said, f"take it out; `{deployment}-stable` stands by"))
+    chosen = next(one for one in found.deployments if name_of(one) == deployment)
+    if not chosen["spec"]["selector"].get("matchLabels"):
+        said = f"Deployment {deployment} selects its pods without matchLabels, so its twin's cannot be told apart"
+        problems.append(_problem(found, "spec.deployment", said, "give its selector a matchLabels"))
+    return problems
+
+
+def _port(service: Object | None) -> int | None:
+    """The port that callers use: HTTP by its name or protocol, or else the first over TCP."""
+    ports = (service or {}).get("spec", {}).get("ports") or ()
+    tcp = [port for port in ports if port.get("protocol", "TCP") == "TCP"]
+    http = [port for port in tcp if port.get("name") == "http" or port.get("appProtocol") == "http"]
+    return next((int(port["port"]) for port in (http or tcp)), None)
+
+
+def _problem(found: Found, field: str, message: str, fix: str) -> Problem:
+    return Problem(file=place_of(found.guard), field=field, message=message, fix=fix)

@@ -1,0 +1,206 @@
+"""What a cluster asks for: `sternway.ports.Desired` over the stores. Used by `control.observe` and by the operator.
+
+One service at a time, and only when one of its objects changed. A Guard that cannot be followed changes nothing: the last one
+that could be stays in force, and `problems` says what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sternway.domain.mesh import MeshPolicy
+from sternway.domain.releases import Mark, Wanted
+from sternway.domain.traffic import Can
+from sternway.domain.versions import Version
+from sternway.errors import Problem
+from sternway.kubernetes.api import Object, Resource, name_of, namespace_of
+from sternway.kubernetes.ours import POD, SERVICE, TWIN, is_ours, named, service_key, split_key
+from sternway.kubernetes.reading import Reader, behind, replicas_of, scales
+from sternway.kubernetes.resources import (
+    CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
+    DAEMON_SETS,
+    DEPLOYMENTS,
+    GUARDS,
+    SECRETS,
+    SERVICES,
+    STATEFUL_SETS,
+)
+from sternway.kubernetes.template import ConfigName, references, workload_of
+from sternway.operator.asked import Asked, Found, asked, place_of
+from sternway.operator.ledger import bad_versions, read_ledger
+
+_KINDS = {"ConfigMap": CONFIG_MAPS, "Secret": SECRETS}
+
+
+@dataclass(slots=True, kw_only=True)
+class _Known:
+    """What was found out of a service, and from which objects."""
+
+    token: tuple[object, ...]
+    asked: Asked
+    wanted: Wanted | None
+    deployment: str
+
+
+class ClusterDesired:
+    """Reads what is wanted of a service when it is asked.
+
+    scalers: the kinds of autoscalers that this cluster has. mesh: a service's traffic router, by its name, and what it can do.
+    """
+
+    def __init__(
+        self, *, reader: Reader, scalers: tuple[Resource, ...], mesh: Callable[[str], tuple[str, frozenset[Can]]]
+    ) -> None:
+        self._reader = reader
+        self._scalers = scalers
+        self._mesh = mesh
+        self._known: dict[str, _Known] = {}
+
+    def services(self, namespace: str = "") -> tuple[str, ...]:
+        """Every service that has a Guard."""
+        guards = self._reader.all(GUARDS, namespace)
+        keys = {service_key(namespace_of(one), _service_of(one)) for one in guards if _service_of(one)}
+        return tuple(sorted(keys))
+
+    def wanted(self, service: str) -> Wanted | None:
+        """See ports.Desired."""
+        known = self._look(service)
+        return known.wanted if known else None
+
+    def problems(self, service: str) -> tuple[Problem, ...]:
+        """Why the service's Guard is not followed as it stands."""
+        known = self._look(service)
+        return known.asked.problems if known else ()
+
+    def deployment(self, service: str) -> str | None:
+        """The Deployment that is released; remembered while it is gone, and known by its twin after a start."""
+        known = self._look(service)
+        if known is not None and known.deployment:
+            return known.deployment
+        namespace, name = split_key(service)
+        for one in self._reader.all(DEPLOYMENTS, namespace):
+            labels = one["metadata"].get("labels") or {}
+            if labels.get(SERVICE) == name and TWIN in labels:
+                return str(labels[TWIN])
+        return None
+
+    def guard(self, service: str) -> Object | None:
+        """The Guard that governs a service: the oldest, where there are several."""
+        governing = self._guards(service)
+        return governing[0] if governing else None
+
+    def bad(self, service: str) -> tuple[str, ...]:
+        """See ports.Desired."""
+        return bad_versions(self.ledger(service))
+
+    async def last_good(self, service: str) -> Version | None:
+        """See ports.Desired. Only what the cluster still keeps the template of."""
+        marks = self.ledger(service)
+        for mark in reversed(marks):
+            version = self._kept(service, mark) if mark.verdict == "good" else None
+            if version is not None:
+                return version
+        return None
+
+    def ledger(self, service: str) -> tuple[Mark, ...]:
+        """Every mark of a service, oldest first."""
+        guard = self.guard(service)
+        return read_ledger(guard, service) if guard else ()
+
+    def _look(self, service: str) -> _Known | None:
+        guards = self._guards(service)
+        if not guards:
+            self._known.pop(service, None)
+            return None
+        found = self._find(service, guards[0])
+        before = self._known.get(service)
+        token = (_token(found), len(guards))
+        if before is not None and before.token == token:
+            return before
+        said = asked(found)
+        if len(guards) > 1:
+            said = Asked(deployment=said.deployment, wanted=said.wanted, problems=(*said.problems, _second(guards)))
+        known = _Known(
+            token=token,
+            asked=said,
+            wanted=said.wanted or (before.wanted if before else None),
+            deployment=said.deployment or (before.deployment if before else ""),
+        )
+        self._known[service] = known
+        return known
+
+    def _find(self, service: str, guard: Object) -> Found:
+        reader = self._reader
+        namespace, name = split_key(service)
+        router, can = self._mesh(service)
+
+        def config(key: ConfigName) -> Object | None:
+            return reader.get(_KINDS[key[0]], key[1], namespace)
+
+        def twin(deployment: str) -> Object | None:
+            return reader.get(DEPLOYMENTS, named(deployment, "stable"), namespace)
+
+        def scaled(deployment: str) -> bool:
+            return any(scales(one, deployment) for kind in self._scalers for one in reader.all(kind, namespace))
+
+        return Found(
+            guard=guard,
+            service=reader.get(SERVICES, name, namespace),
+            deployments=reader.all(DEPLOYMENTS, namespace),
+            others=tuple(one for kind in (STATEFUL_SETS, DAEMON_SETS) for one in reader.all(kind, namespace)),
+            services=tuple(name_of(one) for one in reader.all(SERVICES, namespace) if not is_ours(one)),
+            config=config,
+            twin=twin,
+            scaled=scaled,
+            router=router,
+            can=can,
+        )
+
+    def _guards(self, service: str) -> list[Object]:
+        namespace, name = split_key(service)
+        guards = [one for one in self._reader.all(GUARDS, namespace) if _service_of(one) == name]
+        return sorted(guards, key=lambda one: (str(one["metadata"].get("creationTimestamp", "")), name_of(one)))
+
+    def _kept(self, service: str, mark: Mark) -> Version | None:
+        namespace, name = split_key(service)
+        for revision in self._reader.all(CONTROLLER_REVISIONS, namespace):
+            labels = revision["metadata"].get("labels") or {}
+            if (labels.get(SERVICE), labels.get(POD)) == (name, mark.commit):
+                deployment = self.deployment(service) or ""
+                template = revision["data"]["template"]
+                workload = workload_of(template, mark.commit, service=service, deployment=deployment)
+                return Version(service=service, workload=workload, policy=MeshPolicy(), commit=mark.commit)
+        return None
+
+
+def _token(found: Found) -> tuple[object, ...]:
+    """What the answer rests on: the same token, the same answer."""
+    seen: list[object] = [_seen(found.guard), _seen(found.service), found.router, found.can]
+    if found.service is None:
+        return (*seen, tuple(sorted(found.services)))
+    for one in behind(found.service, (*found.deployments, *found.others)):
+        name = name_of(one)
+        twin = found.twin(name)
+        seen += [_seen(one), found.scaled(name), replicas_of(twin) if twin else None]
+        seen += [_seen(found.config(used.key)) for used in references(one["spec"]["template"])]
+    return tuple(seen)
+
+
+def _seen(obj: Object | None) -> tuple[str, str] | None:
+    if obj is None:
+        return None
+    return str(obj["metadata"].get("uid", "")), str(obj["metadata"].get("resourceVersion", ""))
+
+
+def _service_of(guard: Object) -> str:
+    spec = guard.get("spec")
+    said = spec.get("service") if isinstance(spec, dict) else None
+    return said if isinstance(said, str) else ""
+
+
+def _second(guards: list[Object]) -> Problem:
+    others = ", ".join(place_of(one) for one in guards[1:])
+    said = f"there are further Guards for service {_service_of(guards[0])}: {others}; the oldest one is followed"
+    return Problem(file=place_of(guards[0]), field="spec.service", message=said, fix="keep one of them")

@@ -1,0 +1,134 @@
+"""Runs workloads in a cluster: `sternway.ports.Platform`. Made by bootstrap, driven by control and the operator.
+
+Nothing is kept but what the engine wants of each service: `tend` reads the stores, compares, and writes what lacks. It is
+called whenever the cluster changed; at rest it asks the API nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from sternway.domain.platform import WorkloadRun, WorkloadState
+from sternway.errors import PlatformUnavailable
+from sternway.kubernetes.api import Api, Patch, Resource
+from sternway.kubernetes.backends import Backends
+from sternway.kubernetes.errors import Conflict
+from sternway.kubernetes.reading import Reader
+from sternway.platforms.kubernetes.endings import given_back, leftovers, restored
+from sternway.platforms.kubernetes.followers import KINDS
+from sternway.platforms.kubernetes.plan import backends_of, plan, refuse_strangers
+from sternway.platforms.kubernetes.scene import Scene, read_scene
+from sternway.platforms.kubernetes.states import workload_states
+from sternway.platforms.kubernetes.writes import Apply, Edit, Keep, Remove, Write
+
+
+class KubernetesPlatform:
+    """The user's Deployment and its twin, for each service. `start` before anything else.
+
+    reader: the stores. deployment: which Deployment is released for a service. carrying: the Services (`orders-stable`, …) that
+    users' requests of a service reach by the routes in force. wake: told when a service is worth a look.
+    """
+
+    def __init__(
+        self,
+        *,
+        api: Api,
+        reader: Reader,
+        deployment: Callable[[str], str | None],
+        carrying: Callable[[str], Collection[str]],
+        wake: Callable[[str], None],
+    ) -> None:
+        self._api = api
+        self._reader = reader
+        self._deployment = deployment
+        self._carrying = carrying
+        self._wake = wake
+        self._kinds: tuple[Resource, ...] = ()
+        self._runs: dict[str, tuple[WorkloadRun, ...]] = {}
+        self._backends: dict[str, Backends | None] = {}
+
+    async def start(self) -> tuple[Resource, ...]:
+        """Learn which kinds of autoscalers and disruption budgets this cluster has; the reader must follow them."""
+        found: list[Resource] = []
+        for versions in KINDS:
+            for resource in versions:
+                if await self._api.serves(resource):
+                    found.append(resource)
+                    break
+        self._kinds = tuple(found)
+        return self._kinds
+
+    async def apply(self, service: str, runs: Sequence[WorkloadRun]) -> None:
+        """See ports.Platform. The stable version stands first."""
+        self._runs[service] = tuple(runs)
+        await self.tend(service)
+
+    async def tend(self, service: str) -> None:
+        """Take the next step towards what was asked for last. Raises SternwayError; what was not done is done next time."""
+        runs = self._runs.get(service)
+        if runs is None:
+            return
+        scene = self._scene(service)
+        planned = plan(scene, runs, self._carrying(service))
+        if self._backends.get(service) != planned.backends:
+            self._backends[service] = planned.backends
+            self._wake(service)
+        try:
+            await self._write(planned.writes)
+        except Conflict:
+            self._wake(service)  # somebody was quicker: what they did is looked at first
+            return
+        if planned.lacking:
+            raise PlatformUnavailable(planned.lacking, hint="name another version, or bring a new one", retry_in_s=30.0)
+
+    async def describe(self, service: str) -> tuple[WorkloadState, ...]:
+        """See ports.Platform."""
+        scene = self._scene(service)
+        return workload_states(scene, backends_of(scene))
+
+    def backends(self, service: str) -> Backends | None:
+        """Where a service's versions are reached now: for the routers."""
+        return backends_of(self._scene(service))
+
+    async def restore(self, service: str, *, bad: str, good: str) -> str:
+        """After a rollback: give the user's Deployment and configuration back what they were. Says what was done.
+
+        bad, good: fingerprints (`Workload.pod`). Idempotent.
+        """
+        writes, said = restored(self._scene(service), bad, good)
+        await self._write(writes)
+        return said
+
+    async def release(self, service: str) -> bool:
+        """Take the next step out of a service whose Guard is gone; True when nothing of ours is left."""
+        self._runs.pop(service, None)
+        scene = self._scene(service)
+        refuse_strangers(scene)
+        try:
+            await self._write(given_back(scene, self._carrying(service)))
+        except Conflict:
+            self._wake(service)
+            return False
+        return not leftovers(scene)
+
+    def _scene(self, service: str) -> Scene:
+        return read_scene(self._reader, service, self._deployment(service), self._kinds)
+
+    async def _write(self, writes: Sequence[Write]) -> None:
+        for write in writes:
+            await self._write_one(write)
+
+    async def _write_one(self, write: Write) -> None:
+        match write:
+            case Keep(resource=resource, obj=obj):
+                try:
+                    await self._api.create(resource, obj)
+                except Conflict:
+                    return  # it never changes, so it is as it should be
+            case Apply(resource=resource, obj=obj):
+                name, namespace = obj["metadata"]["name"], obj["metadata"]["namespace"]
+                await self._api.patch(resource, name, obj, namespace=namespace, how=Patch.APPLY, force=True)
+            case Edit(resource=resource, name=name, namespace=namespace, patch=patch):
+                await self._api.patch(resource, name, patch, namespace=namespace, how=Patch.MERGE)
+            case Remove(resource=resource, name=name, namespace=namespace, uid=uid):
+                await self._api.delete(resource, name, namespace, uid=uid)

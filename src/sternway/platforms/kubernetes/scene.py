@@ -1,0 +1,206 @@
+"""Everything in the cluster that one service is about, read once. Called by `platform`; read by `plan` and `states`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sternway.kubernetes.api import Object, Resource, name_of
+from sternway.kubernetes.ours import POD, SERVICE, STAMP, TWIN, named, split_key
+from sternway.kubernetes.reading import Reader, own_selector, replicas_of
+from sternway.kubernetes.resources import (
+    CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    PODS,
+    REPLICA_SETS,
+    SECRETS,
+    SERVICES,
+)
+from sternway.kubernetes.template import ConfigName, fingerprint, references, template_digest
+
+KINDS = {"ConfigMap": CONFIG_MAPS, "Secret": SECRETS}
+SELF_HEALING = ("argocd", "argo-cd", "kustomize-controller", "helm-controller", "flux")
+"""How the managers are called that put a field back whenever it changes. Helm and kubectl only write when they are run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """A Deployment of the service, and the ReplicaSets and pods that it has made."""
+
+    deployment: Object
+    sets: tuple[Object, ...] = ()
+    pods: tuple[Object, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Of the Deployment."""
+        return name_of(self.deployment)
+
+    @property
+    def uid(self) -> str:
+        """Of the Deployment."""
+        return str(self.deployment["metadata"]["uid"])
+
+    @property
+    def replicas(self) -> int:
+        """How many it is told to have."""
+        return replicas_of(self.deployment)
+
+    @property
+    def template(self) -> Object:
+        """What its pods are made from by now."""
+        template: Object = self.deployment["spec"]["template"]
+        return template
+
+    @property
+    def paused(self) -> bool:
+        """Whether a changed template waits."""
+        return bool(self.deployment["spec"].get("paused"))
+
+    @property
+    def observed(self) -> bool:
+        """Whether its controller has seen what it says now."""
+        seen = (self.deployment.get("status") or {}).get("observedGeneration", 0)
+        return int(seen) >= int(self.deployment["metadata"].get("generation", 0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """One service as the cluster shows it.
+
+    key: what the engine calls it. deployment: what the user's is called. held: any ConfigMap or Secret of the namespace. pod: the fingerprint of what the user's Deployment asks for now. config: what the templates
+    use. followers: autoscalers and disruption budgets of the namespace, by kind.
+    """
+
+    key: str
+    namespace: str
+    name: str
+    deployment: str = ""
+    service: Object | None = None
+    user: Seat | None = None
+    twin: Seat | None = None
+    stable_service: Object | None = None
+    candidate_service: Object | None = None
+    revisions: Mapping[str, Object]
+    config: Mapping[ConfigName, Object]
+    copies: Mapping[ConfigName, Object]
+    held: Callable[[ConfigName], Object | None]
+    followers: tuple[tuple[Resource, Object], ...] = ()
+    pod: str = ""
+
+    def twin_pod(self) -> str:
+        """Which version the twin's template is of."""
+        return stamped(self.twin.template)[0] if self.twin else ""
+
+    def pod_of(self, seat: Seat, replica_set: Object) -> str:
+        """Which version a ReplicaSet runs; "" where that is not known.
+
+        The user's Deployment carries our stamp from the moment that it is scaled up; a template that was edited since
+        does not fit it. Without a stamp (before anything of the user's was touched) the newest one runs what is asked for.
+        """
+        template = replica_set["spec"]["template"]
+        pod, of_template = stamped(template)
+        if self.twin is not None and seat.uid == self.twin.uid:
+            return pod
+        same = template_digest(template)
+        if pod:
+            return pod if of_template == same else ""
+        return self.pod if same == template_digest(seat.template) else ""
+
+    def live(self, seat: Seat) -> str:
+        """The version that a Deployment's newest pods run; "" when it has none or one that nobody knows."""
+        running = [one for one in seat.sets if int(one["spec"].get("replicas") or 0) > 0]
+        return self.pod_of(seat, max(running, key=_generation)) if running else ""
+
+
+def stamp(pod: str, template: Object) -> str:
+    """What a template is marked with: the version, and what the template looked like then."""
+    return f"{pod}.{template_digest(template)}"
+
+
+def stamped(template: Object) -> tuple[str, str]:
+    """(version, digest of the template) of a marked template."""
+    marks = (template.get("metadata") or {}).get("annotations") or {}
+    pod, _, of_template = str(marks.get(STAMP, "")).partition(".")
+    return pod, of_template
+
+
+def owned_by_gitops(obj: Object, *path: str) -> str:
+    """Name the manager that would put a field back; "" when there is none."""
+    for entry in obj["metadata"].get("managedFields") or ():
+        manager = str(entry.get("manager", ""))
+        fields = entry.get("fieldsV1") or {}
+        for part in path:
+            fields = fields.get(f"f:{part}")
+            if fields is None:
+                break
+        if fields is not None and not entry.get("subresource") and manager.lower().startswith(SELF_HEALING):
+            return manager
+    return ""
+
+
+def read_scene(reader: Reader, key: str, deployment: str | None, kinds: tuple[Resource, ...]) -> Scene:
+    """Read one service. kinds: of what follows a Deployment about, as far as this cluster serves them."""
+    namespace, name = split_key(key)
+    user = _seat(reader, deployment, namespace) if deployment else None
+    twin = _seat(reader, named(deployment, "stable"), namespace) if deployment else None
+    ours = [one for one in reader.all(CONTROLLER_REVISIONS, namespace) if _labels(one).get(SERVICE) == name]
+    config = _config(reader, namespace, user)
+    return Scene(
+        key=key,
+        namespace=namespace,
+        name=name,
+        deployment=deployment or "",
+        service=reader.get(SERVICES, name, namespace),
+        user=user,
+        twin=twin,
+        stable_service=reader.get(SERVICES, named(name, "stable"), namespace),
+        candidate_service=reader.get(SERVICES, named(name, "candidate"), namespace),
+        revisions={_labels(one)[POD]: one for one in ours if POD in _labels(one)},
+        config=config,
+        copies={
+            (kind, name_of(one)): one
+            for kind, resource in KINDS.items()
+            for one in reader.all(resource, namespace)
+            if _labels(one).get(SERVICE) == name
+        },
+        held=lambda key: reader.get(KINDS[key[0]], key[1], namespace),
+        followers=tuple((kind, one) for kind in kinds for one in reader.all(kind, namespace)),
+        pod=fingerprint(user.template, config.get) if user else "",
+    )
+
+
+def selector_of(scene: Scene) -> dict[str, str]:
+    """The labels by which the user's Service finds pods, as the user wrote it."""
+    return own_selector(scene.service) if scene.service else {}
+
+
+def is_twin(deployment: Object) -> bool:
+    """Whether a Deployment is one of ours."""
+    return TWIN in _labels(deployment)
+
+
+def _seat(reader: Reader, name: str, namespace: str) -> Seat | None:
+    deployment = reader.get(DEPLOYMENTS, name, namespace)
+    if deployment is None:
+        return None
+    sets = tuple(reader.owned(REPLICA_SETS, deployment["metadata"]["uid"]))
+    pods = tuple(pod for one in sets for pod in reader.owned(PODS, one["metadata"]["uid"]))
+    return Seat(deployment=deployment, sets=sets, pods=pods)
+
+
+def _config(reader: Reader, namespace: str, user: Seat | None) -> dict[ConfigName, Object]:
+    used = references(user.template) if user else ()
+    found = {one.key: reader.get(KINDS[one.kind], one.name, namespace) for one in used}
+    return {key: held for key, held in found.items() if held is not None}
+
+
+def _labels(obj: Object) -> dict[str, str]:
+    return obj["metadata"].get("labels") or {}
+
+
+def _generation(replica_set: Object) -> tuple[int, str]:
+    marks = replica_set["metadata"].get("annotations") or {}
+    number = str(marks.get("deployment.kubernetes.io/revision", "0"))
+    return (int(number) if number.isdigit() else 0), str(replica_set["metadata"].get("creationTimestamp", ""))

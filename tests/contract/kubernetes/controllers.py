@@ -1,0 +1,159 @@
+"""Plays the controllers of Deployments and ReplicaSets, and the kubelet, on the fake: one step at each call.
+
+An image that contains `never-ready`, `crash-loop` or `pull-error` does as it says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from sternway.kubernetes.api import Object, name_of
+from sternway.kubernetes.resources import DEPLOYMENTS, PODS, REPLICA_SETS
+from sternway.testing.kubernetes import Store
+
+HASH = "pod-template-hash"
+_REVISION = "deployment.kubernetes.io/revision"
+
+
+def play(store: Store, namespace: str) -> None:
+    """Let every Deployment take one step."""
+    for deployment in store.select(DEPLOYMENTS, namespace=namespace):
+        _roll(store, deployment)
+    for replica_set in store.select(REPLICA_SETS, namespace=namespace):
+        _fill(store, replica_set)
+    for deployment in store.select(DEPLOYMENTS, namespace=namespace):
+        _tell(store, deployment)
+
+
+def owned(store: Store, kind: Any, owner: Object) -> list[Object]:
+    """Give what an object controls."""
+    found = store.select(kind, namespace=owner["metadata"]["namespace"])
+    uid = owner["metadata"]["uid"]
+    return [one for one in found if any(o["uid"] == uid for o in one["metadata"].get("ownerReferences") or ())]
+
+
+def _roll(store: Store, deployment: Object) -> None:
+    spec, sets = deployment["spec"], owned(store, REPLICA_SETS, deployment)
+    current = next((one for one in sets if _same(one["spec"]["template"], spec["template"])), None)
+    if current is None and spec.get("paused"):
+        newest = max(sets, key=_number, default=None)
+        if newest is not None:
+            _scale(store, newest, spec["replicas"])
+        return
+    number = max(map(_number, sets), default=0)
+    if current is None:
+        current = _new_set(store, deployment, number + 1)
+    elif _number(current) < number:
+        store.patch(
+            REPLICA_SETS,
+            name_of(current),
+            {"metadata": {"annotations": {_REVISION: str(number + 1)}}},
+            namespace=deployment["metadata"]["namespace"],
+            manager="kube-controller-manager",
+        )
+    _scale(store, current, spec["replicas"])
+    if int((current.get("status") or {}).get("readyReplicas") or 0) >= spec["replicas"]:
+        for other in sets:
+            if name_of(other) != name_of(current):
+                _scale(store, other, 0)
+
+
+def _new_set(store: Store, deployment: Object, number: int) -> Object:
+    template = json.loads(json.dumps(deployment["spec"]["template"]))
+    mark = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:9]
+    template["metadata"]["labels"] = {**template["metadata"].get("labels", {}), HASH: mark}
+    selector = {**deployment["spec"]["selector"]["matchLabels"], HASH: mark}
+    made = {
+        "metadata": {
+            "name": f"{name_of(deployment)}-{mark}",
+            "namespace": deployment["metadata"]["namespace"],
+            "labels": template["metadata"]["labels"],
+            "annotations": {_REVISION: str(number)},
+            "ownerReferences": [_owner(deployment, "Deployment")],
+        },
+        "spec": {"replicas": 0, "selector": {"matchLabels": selector}, "template": template},
+    }
+    return store.create(REPLICA_SETS, made, manager="kube-controller-manager")
+
+
+def _fill(store: Store, replica_set: Object) -> None:
+    namespace = replica_set["metadata"]["namespace"]
+    pods = owned(store, PODS, replica_set)
+    for pod in pods[replica_set["spec"]["replicas"] :]:
+        store.delete(PODS, name_of(pod), namespace, now=True)
+    for pod in pods[: replica_set["spec"]["replicas"]]:
+        store.patch(PODS, name_of(pod), {"status": _status_of(pod)}, namespace=namespace, subresource="status")
+    for _ in range(replica_set["spec"]["replicas"] - len(pods)):
+        made = {
+            "metadata": {
+                "name": f"{name_of(replica_set)}-{store.word(5)}",
+                "namespace": namespace,
+                "labels": replica_set["spec"]["template"]["metadata"]["labels"],
+                "ownerReferences": [_owner(replica_set, "ReplicaSet")],
+            },
+            "spec": replica_set["spec"]["template"]["spec"],
+        }
+        store.create(PODS, made, manager="kube-controller-manager")
+    ready = sum(_is_ready(pod) for pod in owned(store, PODS, replica_set))
+    status = {"replicas": replica_set["spec"]["replicas"], "readyReplicas": ready}
+    store.patch(REPLICA_SETS, name_of(replica_set), {"status": status}, namespace=namespace, subresource="status")
+
+
+def _tell(store: Store, deployment: Object) -> None:
+    sets = owned(store, REPLICA_SETS, deployment)
+    ready = sum(int((one.get("status") or {}).get("readyReplicas") or 0) for one in sets)
+    status = {"observedGeneration": deployment["metadata"]["generation"], "readyReplicas": ready}
+    namespace = deployment["metadata"]["namespace"]
+    store.patch(DEPLOYMENTS, name_of(deployment), {"status": status}, namespace=namespace, subresource="status")
+
+
+def _scale(store: Store, replica_set: Object, replicas: int) -> None:
+    if replica_set["spec"]["replicas"] != replicas:
+        namespace = replica_set["metadata"]["namespace"]
+        store.patch(REPLICA_SETS, name_of(replica_set), {"spec": {"replicas": replicas}}, namespace=namespace)
+
+
+def _status_of(pod: Object) -> Object:
+    image = pod["spec"]["containers"][0]["image"]
+    container: Object = {"name": pod["spec"]["containers"][0]["name"], "image": image, "restartCount": 0}
+    if "pull-error" in image:
+        waiting = {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}
+        return {"phase": "Pending", "containerStatuses": [container | {"state": {"waiting": waiting}}]}
+    if "crash-loop" in image:
+        before = (pod.get("status", {}).get("containerStatuses") or [container])[0]["restartCount"]
+        waits = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "restartCount": before + 1}
+        return {"phase": "Running", "containerStatuses": [container | waits]}
+    ready = "never-ready" not in image
+    conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
+    return {"phase": "Running", "conditions": conditions, "containerStatuses": [container]}
+
+
+def _is_ready(pod: Object) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def _same(one: Object, other: Object) -> bool:
+    return _bare(one) == _bare(other)
+
+
+def _bare(template: Object) -> Object:
+    bare: Object = json.loads(json.dumps(template))
+    (bare.get("metadata", {}).get("labels") or {}).pop(HASH, None)
+    return bare
+
+
+def _number(replica_set: Object) -> int:
+    return int((replica_set["metadata"].get("annotations") or {}).get(_REVISION, 0))
+
+
+def _owner(obj: Object, kind: str) -> Object:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "name": name_of(obj),
+        "uid": obj["metadata"]["uid"],
+        "controller": True,
+    }

@@ -1,0 +1,266 @@
+"""Workloads in a cluster, from the adoption of a service until its Guard is gone."""
+
+from __future__ import annotations
+
+import pytest
+from cluster_world import World
+from platform_world import Shop
+
+from sternway.domain.platform import WorkloadRun
+from sternway.domain.versions import Workload
+from sternway.errors import PlatformUnavailable, Refused
+from sternway.kubernetes.api import Patch
+from sternway.kubernetes.errors import Conflict
+from sternway.kubernetes.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, PODS, SERVICES
+
+TWIN = {"sternway.dev/twin": "orders"}
+
+
+@pytest.fixture
+def shop(world: World) -> Shop:
+    """Give a shop whose service is not there yet."""
+    return Shop(world)
+
+
+async def test_nothing_of_the_users_is_touched_before_the_twin_is_ready(shop: Shop) -> None:
+    """Adoption: until all of the twin's pods are ready, the user's Deployment and Service are as they were."""
+    first = await shop.open()
+    shop.traffic = (first,)
+    while "orders-stable" not in shop.names(DEPLOYMENTS) or shop.twin().get("status", {}).get("readyReplicas", 0) < 3:
+        assert shop.replicas() == 3
+        assert shop.service()["spec"]["selector"] == {"app": "orders"}
+        await shop.run(first)
+        await shop.look()
+    await shop.until(lambda: shop.replicas() == 0, first)
+    assert shop.service()["spec"]["selector"] == TWIN
+    assert shop.carrying == {"orders-stable"}
+    assert shop.user()["metadata"]["annotations"]["sternway.dev/replicas"] == "3"
+
+
+async def test_the_users_pods_stay_while_routes_reach_them(shop: Shop) -> None:
+    """A twin that is ready does not take the user's pods down as long as requests may still reach them."""
+    first = await shop.open()
+    await shop.until(lambda: shop.service()["spec"]["selector"] == TWIN, first)  # nobody says where requests go
+    await shop.steps(10, first)
+    assert shop.replicas() == 3
+
+
+async def test_at_rest_nothing_is_written(shop: Shop) -> None:
+    """Level-based and idempotent: a service at rest costs no write."""
+    first = await shop.adopted()
+    await shop.steps(6, first)
+    versions = [one["metadata"]["resourceVersion"] for one in (shop.user(), shop.twin(), shop.service())]
+    generations = shop.twin()["metadata"]["generation"]
+    await shop.steps(6, first)
+    assert [one["metadata"]["resourceVersion"] for one in (shop.user(), shop.twin(), shop.service())] == versions
+    assert shop.twin()["metadata"]["generation"] == generations
+
+
+async def test_the_candidate_runs_in_the_users_deployment(shop: Shop) -> None:
+    """A changed template is scaled up to what was wished; the twin keeps serving with all its pods; each is counted alone."""
+    first = await shop.adopted()
+    second = await shop.image("orders:2")
+    await shop.until(lambda: shop.ready(second) == 3, first, second)
+    states = [await shop.state(one) for one in (first, second)]
+    assert [(state.image, state.desired, state.ready) for state in states if state] == [
+        ("registry/orders:1", 3, 3),
+        ("registry/orders:2", 3, 3),
+    ]
+    backends = shop.platform.backends(shop.key)
+    assert backends is not None
+    places = [backends.of(one.id) for one in (first, second)]
+    assert [place.service for place in places if place] == ["orders-stable", "orders-candidate"]
+
+
+async def test_our_services_reach_the_pods_of_one_version_each(shop: Shop) -> None:
+    """The candidate's Service selects no pod of the twin, nor the other way round."""
+    first = await shop.adopted()
+    second = await shop.image("orders:2")
+    await shop.until(lambda: shop.ready(second) == 3, first, second)
+    for name, image in (("orders-stable", "registry/orders:1"), ("orders-candidate", "registry/orders:2")):
+        selector = (await shop.world.api.get(SERVICES, name, shop.world.namespace) or {})["spec"]["selector"]
+        labels = ",".join(f"{key}={value}" for key, value in selector.items())
+        pods = (await shop.world.api.list(PODS, namespace=shop.world.namespace, labels=labels)).items
+        alive = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+        assert {pod["spec"]["containers"][0]["image"] for pod in alive} == {image}
+
+
+async def test_an_edit_under_traffic_waits(shop: Shop) -> None:
+    """Pods that users reach are not replaced by a version that nobody has judged; they are as soon as nobody reaches them."""
+    first = await shop.adopted()
+    second = await shop.image("orders:2")
+    await shop.until(lambda: shop.user()["spec"].get("paused"), first, second)
+    shop.traffic = (first, second)
+    third = await shop.image("orders:3")
+    await shop.steps(10, first, second, third)
+    assert (shop.ready(second), shop.ready(third)) == (3, 0)
+    shop.traffic = (first,)
+    await shop.until(lambda: shop.ready(third) == 3, first, third)
+
+
+async def test_the_twin_takes_a_promoted_version_over(shop: Shop) -> None:
+    """While the old version is wanted the twin keeps it; then it rolls, and takes the traffic when all its pods are ready."""
+    first = await shop.adopted()
+    second = await shop.image("orders:2")
+    await shop.until(lambda: shop.user()["spec"].get("paused"), first, second)
+    shop.traffic = (second,)
+    await shop.steps(6, second, first)
+    assert shop.ready(first) == 3
+    seen: list[int] = []
+
+    def at_rest() -> bool:
+        seen.append(shop.ready(second))
+        assert seen[-1] >= 3
+        return shop.replicas() == 0
+
+    await shop.until(at_rest, second)
+    assert shop.carrying == {"orders-stable"}
+    assert shop.twin()["spec"]["template"]["spec"]["containers"][0]["image"] == "registry/orders:2"
+
+
+async def test_a_change_of_configuration_alone_is_a_version(shop: Shop) -> None:
+    """A ConfigMap that changes starts pods of the new configuration beside the twin, whose pods read a copy of the old."""
+    first = await shop.adopted()
+    namespace = shop.world.namespace
+    await shop.world.api.patch(CONFIG_MAPS, "settings", {"data": {"colour": "red"}}, namespace=namespace)
+    second = await shop.asked()
+    assert second.id != first.id
+    await shop.until(lambda: shop.replicas() == 3, first, second)
+    source = shop.twin()["spec"]["template"]["spec"]["containers"][0]["envFrom"][0]["configMapRef"]["name"]
+    copied = await shop.world.api.get(CONFIG_MAPS, source, namespace)
+    assert copied is not None
+    assert (copied["data"], copied["immutable"]) == ({"colour": "blue"}, True)
+
+
+async def test_a_rollback_restores_template_and_configuration(shop: Shop) -> None:
+    """After a rollback both are as they were; done again, nothing happens."""
+    first = await shop.adopted()
+    namespace = shop.world.namespace
+    await shop.world.api.patch(CONFIG_MAPS, "settings", {"data": {"colour": "red", "new": "1"}}, namespace=namespace)
+    second = await shop.image("orders:2")
+    await shop.until(lambda: shop.ready(second) == 3, first, second)
+    await shop.until(lambda: shop.replicas() == 0, first)
+    said = await _restore(shop, bad=second, good=first)
+    assert said == "Deployment orders, ConfigMap settings restored"
+    assert (await shop.asked()).id == first.id
+    assert (await shop.world.api.get(CONFIG_MAPS, "settings", namespace) or {})["data"] == {"colour": "blue"}
+    assert await _restore(shop, bad=second, good=first) == "everything is as it was"
+
+
+async def test_what_somebody_changed_since_is_left(shop: Shop) -> None:
+    """A rollback takes back its own version's change and nobody else's."""
+    first = await shop.adopted()
+    second = await shop.image("orders:2")
+    await shop.until(lambda: shop.ready(second) == 3, first, second)
+    third = await shop.image("orders:3")
+    said = await _restore(shop, bad=second, good=first)
+    assert said == "left as it is: Deployment orders, which was changed since"
+    assert (await shop.asked()).id == third.id
+
+
+async def test_a_version_that_nothing_runs_any_more_comes_back_in_the_twin(shop: Shop) -> None:
+    """A late rollback: the twin rolls back to the kept template while its pods serve."""
+    first = await shop.adopted()
+    second = await shop.image("orders:2")
+    await shop.until(lambda: shop.ready(second) == 3, first, second)
+    shop.traffic = (second,)
+    await shop.until(lambda: shop.replicas() == 0, second)
+    await shop.until(lambda: shop.ready(first) == 3, first, second)
+    state = await shop.state(first)
+    assert state is not None
+    assert state.ready == 3
+    await _restore(shop, bad=second, good=first)
+    assert (await shop.asked()).id == first.id
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        ("orders:pull-error", "the image registry/orders:pull-error cannot be pulled"),
+        ("orders:crash-loop", "container orders crashes again and again"),
+    ],
+)
+async def test_a_version_that_cannot_run_says_why(shop: Shop, image: str, said: str) -> None:
+    """Its failure is a sentence; the twin is untouched."""
+    first = await shop.adopted()
+    broken = await shop.image(image)
+    failures: list[str] = []
+
+    async def failed() -> bool:
+        state = await shop.state(broken)
+        failures.append(state.failure or "" if state else "")
+        return bool(failures[-1])
+
+    while not await failed():
+        await shop.steps(1, first, broken)
+    assert failures[-1].startswith(said)
+    assert shop.ready(first) == 3
+    await shop.until(lambda: shop.replicas() == 0, first)
+
+
+async def test_a_version_that_nobody_kept_is_named(shop: Shop) -> None:
+    """What the cluster has no template of cannot run: the error says of which."""
+    first = await shop.adopted()
+    lost = Workload(image="registry/orders:0", pod="0123456789ab", service=shop.key)
+    await shop.look()
+    with pytest.raises(PlatformUnavailable, match=r"no pod template of registry/orders:0 \(0123456789ab\)"):
+        await shop.platform.apply(shop.key, [WorkloadRun(workload=lost, replicas=3)])
+    assert shop.ready(first) == 3
+
+
+async def test_nobody_elses_objects_are_overwritten(shop: Shop) -> None:
+    """A Deployment of the user's that is called as the twin would be is left alone, and the error names it."""
+    first = await shop.open()
+    await shop.world.api.create(DEPLOYMENTS, shop.world.deployment("orders-stable"))
+    await shop.look()
+    with pytest.raises(Refused, match="Deployment orders-stable"):
+        await shop.platform.apply(shop.key, [WorkloadRun(workload=first, replicas=3)])
+
+
+async def test_what_a_gitops_tool_puts_back_is_not_fought_over(shop: Shop) -> None:
+    """Argo CD owns the user's replicas: its pods stay, without traffic, and are written to no more than once."""
+    first = await shop.open()
+    shop.traffic = (first,)
+    owns = {"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": 3}}
+    await shop.world.api.patch(
+        DEPLOYMENTS,
+        "orders",
+        {**owns, "metadata": {"name": "orders", "namespace": shop.world.namespace}},
+        namespace=shop.world.namespace,
+        how=Patch.APPLY,
+        manager="argocd-controller",
+        force=True,
+    )
+    await shop.until(lambda: shop.carrying == {"orders-stable"}, first)
+    await shop.steps(10, first)
+    assert shop.replicas() == 3
+
+
+async def test_when_the_guard_goes_everything_is_given_back(shop: Shop) -> None:
+    """The user's pods first, then the user's Service, then the twin; in the end nothing of ours is left."""
+    first = await shop.adopted()
+    done = False
+    while not done:
+        await shop.look()
+        shop.carrying = set()
+        if "orders-stable" not in shop.names(DEPLOYMENTS):
+            assert shop.service()["spec"]["selector"] == {"app": "orders"}
+        if shop.service()["spec"]["selector"] == {"app": "orders"}:
+            assert shop.ready(first) >= 3
+        done = await shop.platform.release(shop.key)
+    assert shop.names(DEPLOYMENTS) == {"orders"}
+    assert not shop.names(CONTROLLER_REVISIONS)
+    assert "sternway.dev/replicas" not in shop.user()["metadata"].get("annotations", {})
+    assert shop.replicas() == 3
+
+
+async def _restore(shop: Shop, *, bad: Workload, good: Workload) -> str:
+    """As the outbox does: again, when somebody was quicker."""
+    while True:
+        await shop.look()
+        try:
+            said = await shop.platform.restore(shop.key, bad=bad.pod, good=good.pod)
+        except Conflict:
+            continue
+        await shop.look()
+        return said
