@@ -1,0 +1,299 @@
+"""Routes that are lists of rules with weighted targets: how a service's share is written into them and taken out again.
+
+Used by every dialect whose routes look like that; what differs between them is a `Grammar`. The text that the user
+wrote is found again in two ways: from the annotation, as long as the rules that stand there are what we made of it; else by
+taking our own parts out of what stands there, which is how an edit of the user survives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any, Protocol
+
+from sternway.errors import NotApplied
+from sternway.kubernetes.api import Object, namespace_of
+from sternway.traffic.kubernetes import weights
+from sternway.traffic.kubernetes.dialect import ORIGINAL, SPLIT, CopyTo, PinTo, Wish, annotation, compact
+
+Rule = dict[str, Any]
+Target = dict[str, Any]
+Rules = dict[str, list[Rule]]
+"""The rules of a route by the name of the list that they stand in."""
+Marks = Mapping[str, Mapping[str, Any]]
+"""service -> {"to": [Services of ours], "pins": […]}: what the annotation `sternway.dev/split` says."""
+
+
+class Grammar(Protocol):
+    """How a mesh writes rules. most: the highest weight. whole: the weight of a target that stands alone.
+
+    weight: what a target without one counts. reduces: whether weights are proportions (else they sum to `whole`).
+    by_request: the lists whose rules see requests, which pins and mirrors need; others see connections.
+    """
+
+    most: int
+    whole: int
+    weight: int
+    reduces: bool
+    by_request: frozenset[str]
+
+    def rules(self, obj: Object) -> Rules:
+        """The lists of rules of a route."""
+        ...
+
+    def put(self, obj: Object, rules: Rules) -> None:
+        """Put lists of rules in their place."""
+        ...
+
+    def targets(self, rule: Rule) -> list[Target]:
+        """Where a rule sends requests."""
+        ...
+
+    def retarget(self, rule: Rule, targets: list[Target]) -> Rule:
+        """The rule with other targets."""
+        ...
+
+    def named(self, target: Target, namespace: str) -> tuple[str, str] | None:
+        """The Service (name, namespace) of a target."""
+        ...
+
+    def renamed(self, target: Target, name: str) -> Target:
+        """The same target in another Service of the same namespace."""
+        ...
+
+    def pinned(self, rule: Rule, pin: PinTo) -> Rule:
+        """The rule for those of its requests alone that carry the pin. Raises NotApplied where it cannot be said."""
+        ...
+
+    def carries(self, rule: Rule, pin: PinTo) -> bool:
+        """Whether a rule is for requests with the pin alone."""
+        ...
+
+    def mirrored(self, rule: Rule, target: Target, mirror: CopyTo) -> Rule:
+        """The rule with copies of its requests to `target`."""
+        ...
+
+    def unmirrored(self, rule: Rule, ours: frozenset[tuple[str, str]], namespace: str) -> Rule:
+        """The rule without copies to Services of ours; mirrors written in the one way that we write them."""
+        ...
+
+
+def marks_of(obj: Object) -> Marks:
+    """The services that we share out in a route."""
+    return annotation(obj, SPLIT) or {}
+
+
+def services_in(obj: Object, grammar: Grammar) -> frozenset[str]:
+    """Every service (NAME.NAMESPACE) that a route sends requests to."""
+    marks, namespace = marks_of(obj), namespace_of(obj)
+    ours = {(name, service.partition(".")[2]) for service, mark in marks.items() for name in mark["to"]}
+    found = {
+        named
+        for rules in grammar.rules(obj).values()
+        for rule in rules
+        for target in grammar.targets(rule)
+        if (named := grammar.named(target, namespace)) is not None
+    }
+    return frozenset(f"{name}.{of}" for name, of in found - ours) | frozenset(marks)
+
+
+def split(obj: Object, wish: Wish, grammar: Grammar) -> Object:
+    """The route with the service's requests shared out as wished."""
+    marks = marks_of(obj)
+    wrote = _as_written(obj, grammar)
+    before = wrote if not marks.keys() - {wish.key} else _without(obj, wish.key, marks, grammar)
+    if (wish.pins or wish.mirror) and not grammar.by_request & before.keys():
+        said = (
+            f"{obj['kind']} {obj['metadata']['name']} routes connections of {wish.key}, which have no headers or copies"
+        )
+        raise NotApplied(said, hint="Use a strategy without pins, and no `mirror`.")
+    plain = replace(wish, pins=(), mirror=None)
+    made = deepcopy(obj)
+    grammar.put(
+        made,
+        {
+            name: [
+                new
+                for rule in rules
+                for new in _shared(rule, wish if name in grammar.by_request else plain, grammar, namespace_of(obj))
+            ]
+            for name, rules in before.items()
+        },
+    )
+    mark = {"to": list(wish.to), "pins": [[pin.header, pin.cookie] for pin in wish.pins]}
+    annotations = made["metadata"].setdefault("annotations", {}) or {}
+    annotations |= {ORIGINAL: compact(wrote), SPLIT: compact({**marks, wish.key: mark})}
+    made["metadata"]["annotations"] = annotations
+    return made
+
+
+def split_own(obj: Object, wish: Wish, grammar: Grammar) -> Object:
+    """The same for a route of ours: there is no text of a user to keep."""
+    made = split(obj, wish, grammar)
+    del made["metadata"]["annotations"][ORIGINAL]
+    return made
+
+
+def unsplit(obj: Object, service: str, grammar: Grammar) -> Object:
+    """The route as its user wrote it, as far as this service goes; the last one to leave takes the annotations along."""
+    marks = marks_of(obj)
+    if service not in marks:
+        return obj
+    made = deepcopy(obj)
+    rest = {name: mark for name, mark in marks.items() if name != service}
+    annotations = dict(made["metadata"]["annotations"])
+    if rest:
+        grammar.put(made, _without(obj, service, marks, grammar))
+        annotations |= {ORIGINAL: compact(_as_written(obj, grammar)), SPLIT: compact(rest)}
+    else:
+        grammar.put(made, _as_written(obj, grammar))
+        del annotations[SPLIT]
+        annotations.pop(ORIGINAL, None)
+    made["metadata"]["annotations"] = annotations
+    return made
+
+
+def shares(obj: Object, to: Sequence[str], service: str, grammar: Grammar) -> tuple[tuple[str, int], ...] | None:
+    """How the first rule that names our Services shares out; None when there is none."""
+    namespace = service.partition(".")[2]
+    for rules in grammar.rules(obj).values():
+        for rule in rules:
+            if any(grammar.carries(rule, pin) for pin in _pins(marks_of(obj).get(service, {}))):
+                continue
+            found = dict.fromkeys(to, 0)
+            targets = grammar.targets(rule)
+            for target in targets:
+                name, of = grammar.named(target, namespace_of(obj)) or ("", "")
+                if of == namespace and name in found:
+                    found[name] += _weight(target, grammar) if len(targets) > 1 else grammar.whole
+            if sum(found.values()):
+                return tuple(zip(found, weights.ppm(list(found.values())), strict=True))
+    return None
+
+
+def _without(obj: Object, service: str, marks: Marks, grammar: Grammar) -> Rules:
+    """The rules without what we wrote for one service; what we wrote for others stays."""
+    return _undone(obj, {service: marks[service]}, grammar) if service in marks else grammar.rules(obj)
+
+
+def _as_written(obj: Object, grammar: Grammar) -> Rules:
+    """The rules as the user wrote them last."""
+    marks, original = marks_of(obj), annotation(obj, ORIGINAL)
+    if not marks or original is None:
+        return grammar.rules(obj)
+    found = _undone(obj, marks, grammar)
+    return original if _plain(original, obj, marks, grammar) == _plain(found, obj, marks, grammar) else found
+
+
+def _undone(obj: Object, marks: Marks, grammar: Grammar) -> Rules:
+    """The rules without what we wrote for these services; how weights were spelled is lost, what they mean is not."""
+    namespace = namespace_of(obj)
+    ours = frozenset((name, service.partition(".")[2]) for service, mark in marks.items() for name in mark["to"])
+    pins = [(pin, service) for service, mark in marks.items() for pin in _pins(mark)]
+
+    def is_pin(rule: Rule) -> bool:
+        targets = grammar.targets(rule)
+        alone = len(targets) == 1 and grammar.named(targets[0], namespace) in ours
+        return alone and any(grammar.carries(rule, pin) for pin, _ in pins)
+
+    return {
+        name: [
+            _joined(grammar.unmirrored(deepcopy(rule), ours, namespace), marks, grammar, namespace)
+            for rule in rules
+            if not is_pin(rule)
+        ]
+        for name, rules in grammar.rules(obj).items()
+    }
+
+
+def _plain(rules: Rules, obj: Object, marks: Marks, grammar: Grammar) -> Rules:
+    """The same rules in one spelling, to be compared."""
+    namespace = namespace_of(obj)
+    return {
+        name: [
+            _joined(grammar.unmirrored(deepcopy(rule), frozenset(), namespace), marks, grammar, namespace)
+            for rule in list_
+        ]
+        for name, list_ in rules.items()
+        if list_
+    }
+
+
+def _joined(rule: Rule, marks: Marks, grammar: Grammar, namespace: str) -> Rule:
+    """The targets of each service in one, which has their weights together."""
+    of = {(name, key.partition(".")[2]): key for key, mark in marks.items() for name in mark["to"]}
+    of |= {(key.partition(".")[0], key.partition(".")[2]): key for key in marks}
+    kept: list[Target] = []
+    place: dict[str, int] = {}
+    sums: list[int] = []
+    touched = False
+    for target in grammar.targets(rule):
+        service = of.get(grammar.named(target, namespace) or ("", ""))
+        touched |= service is not None
+        if service is not None and service in place:
+            sums[place[service]] += _weight(target, grammar)
+            continue
+        if service is not None:
+            place[service] = len(kept)
+        kept.append(target if service is None else grammar.renamed(target, service.partition(".")[0]))
+        sums.append(_weight(target, grammar))
+    if not touched:
+        return rule
+    return grammar.retarget(rule, _weighed(kept, weights.reduced(sums) if grammar.reduces else sums))
+
+
+def _weighed(targets: Iterable[Target], sums: Sequence[int]) -> list[Target]:
+    if len(sums) == 1:
+        return [{key: value for key, value in target.items() if key != "weight"} for target in targets]
+    return [{**target, "weight": weight} for target, weight in zip(targets, sums, strict=True)]
+
+
+def _shared(rule: Rule, wish: Wish, grammar: Grammar, namespace: str) -> list[Rule]:
+    """What becomes of a user's rule: the pins of its requests first, then itself with the service shared out."""
+    targets = grammar.targets(rule)
+    service = (wish.backends.service, wish.backends.namespace)
+    mine = [target for target in targets if grammar.named(target, namespace) == service]
+    alone = len(mine) == len(targets)
+    whole = grammar.whole if alone else sum(_weight(target, grammar) for target in mine)
+    if not mine or whole == 0:
+        return [rule]
+    rest = [target for target in targets if target not in mine]
+    ours, others = weights.scaled(
+        whole, [ppm for _, ppm in wish.shares], [_weight(target, grammar) for target in rest], most=grammar.most
+    )
+    made: list[Target] = []
+    for target in targets:
+        if target is mine[0]:
+            made += [
+                {**grammar.renamed(target, name), "weight": weight} for name, weight in zip(wish.to, ours, strict=True)
+            ]
+        elif target not in mine:
+            made.append({**target, "weight": others[rest.index(target)]})
+    shared = grammar.retarget(rule, made)
+    if wish.mirror is not None:
+        shared = grammar.mirrored(shared, grammar.renamed(mine[0], wish.mirror.to), wish.mirror)
+    pins = [
+        grammar.retarget(
+            grammar.pinned(deepcopy(rule), pin), [{**grammar.renamed(mine[0], pin.to), "weight": grammar.whole}]
+        )
+        for pin in wish.pins
+    ]
+    return [*pins, shared]
+
+
+def _weight(target: Target, grammar: Grammar) -> int:
+    return int(target.get("weight", grammar.weight))
+
+
+def _pins(mark: Mapping[str, Any]) -> list[PinTo]:
+    return [
+        PinTo(to="", header=tuple(header) if header else None, cookie=tuple(cookie) if cookie else None)
+        for header, cookie in mark.get("pins", ())
+    ]
+
+
+def cannot_pin(what: str, pin: PinTo) -> NotApplied:
+    """The error for a rule of the user that cannot be narrowed to a pin."""
+    name = pin.header[0] if pin.header else "cookie"
+    return NotApplied(f"{what} matches the header {name} already, so no pin can use it", hint="Choose another header.")
