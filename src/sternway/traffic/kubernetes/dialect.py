@@ -23,8 +23,8 @@ ORIGINAL = f"{OURS}/original"
 """Annotation: the rules of a route as the user wrote them."""
 SPLIT = f"{OURS}/split"
 """Annotation: which services of a route we share out, and between whom."""
-SERVICE = f"{OURS}/service"
-"""Label of what is ours: the service it belongs to."""
+ROUTES = f"{OURS}/routes"
+"""Label of what a router has made: the service that it is for. The platform's own objects have others."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 
 
@@ -102,7 +102,6 @@ class Wish:
 class Dialect(Protocol):
     """One mesh, without effects. `seen`: every object of the kinds in `reads` that `names` the service.
 
-    reads: the kinds to watch; routes: those of them by which users send traffic to a service.
     Raises NotApplied where the user's routes leave no way to do what is wished.
     """
 
@@ -112,13 +111,19 @@ class Dialect(Protocol):
         ...
 
     @property
-    def capabilities(self) -> frozenset[Can]: ...
+    def capabilities(self) -> frozenset[Can]:
+        """What it can do; what it cannot is refused at admission."""
+        ...
 
     @property
-    def reads(self) -> tuple[Resource, ...]: ...
+    def reads(self) -> tuple[Resource, ...]:
+        """The kinds to watch."""
+        ...
 
     @property
-    def routes(self) -> tuple[Resource, ...]: ...
+    def routes(self) -> tuple[Resource, ...]:
+        """Those of them by which users send traffic to a service."""
+        ...
 
     def names(self, obj: Object) -> frozenset[str]:
         """The services (NAME.NAMESPACE) that an object sends traffic to, or that it is made for."""
@@ -166,7 +171,7 @@ def _place(plan: TrafficPlan, version: str, backends: Backends) -> Backend:
 
 def own(kind: Resource, name: str, wish: Wish, spec: Any, *, annotations: dict[str, str] | None = None) -> Object:
     """Make an object of ours, which goes with the Guard."""
-    labels = {MANAGED_BY: "sternway", SERVICE: wish.backends.service}
+    labels = {MANAGED_BY: "sternway", ROUTES: wish.backends.service}
     metadata: Object = {"name": name, "namespace": wish.backends.namespace, "labels": labels}
     if annotations:
         metadata["annotations"] = annotations
@@ -176,12 +181,9 @@ def own(kind: Resource, name: str, wish: Wish, spec: Any, *, annotations: dict[s
 
 
 def made_for(obj: Object) -> str | None:
-    """The service (NAME.NAMESPACE) that an object of ours is made for; None when it is not ours."""
-    metadata = obj["metadata"]
-    labels = metadata.get("labels") or {}
-    if labels.get(MANAGED_BY) != "sternway" or SERVICE not in labels:
-        return None
-    return f"{labels[SERVICE]}.{metadata.get('namespace', '')}"
+    """The service (NAME.NAMESPACE) that a router made an object for; None when no router did."""
+    service = (obj["metadata"].get("labels") or {}).get(ROUTES)
+    return f"{service}.{obj['metadata'].get('namespace', '')}" if service else None
 
 
 def users(seen: Iterable[Object]) -> tuple[Object, ...]:
@@ -226,3 +228,14 @@ def speaks_http(name: str, protocol: str) -> bool:
 def speaks_grpc(name: str, protocol: str) -> bool:
     """Whether a port of a Service is for gRPC."""
     return (protocol or name.partition("-")[0]).lower() == "grpc"
+
+
+def no_route(mesh: str, kind: str, wish: Wish) -> NotApplied:
+    """The error where only a user can write the first route."""
+    said = f"{mesh}: no {kind} sends traffic to Service {wish.backends.service} in namespace {wish.backends.namespace}"
+    return NotApplied(said, hint="Write one that names the Service; from then on its traffic is shared out there.")
+
+
+def unverified(_: Object) -> tuple[Witness, str]:
+    """The witness of a mesh that tells nothing."""
+    return Witness.UNVERIFIED, ""

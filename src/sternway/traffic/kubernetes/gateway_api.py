@@ -136,15 +136,7 @@ class GatewayApi:
 
     def read(self, backends: Backends, seen: Sequence[Object]) -> Standing | None:
         """See Dialect. Every route that shares out the service must have been taken."""
-        to = tuple(one.service for one in (backends.stable, backends.candidate) if one is not None)
-        service = f"{backends.service}.{backends.namespace}"
-        shared = [(found, obj) for obj in seen if (found := rules.shares(obj, to, service, self.grammar)) is not None]
-        if not shared:
-            return None
-        said = [witness(obj) for _, obj in shared]
-        order = (Witness.REFUSED, Witness.AWAITED, Witness.UNVERIFIED, Witness.CONFIRMED)
-        worst, words = min(said, key=lambda one: order.index(one[0]))
-        return Standing(shares=shared[0][0], witness=worst, words=words)
+        return rules.standing(backends, seen, self.grammar, witness)
 
     def restore(self, service: str, seen: Sequence[Object]) -> tuple[Object, ...]:
         """See Dialect."""

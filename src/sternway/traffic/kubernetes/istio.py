@@ -131,14 +131,8 @@ class Istio:
 
     def read(self, backends: Backends, seen: Sequence[Object]) -> Standing | None:
         """See Dialect. Istio tells of a VirtualService only where its status is switched on."""
-        to = tuple(one.service for one in (backends.stable, backends.candidate) if one is not None)
-        for obj in seen:
-            service = f"{backends.service}.{backends.namespace}"
-            found = rules.shares(obj, to, service, self.grammar) if is_kind(obj, VIRTUAL_SERVICES) else None
-            if found is not None:
-                witness, words = _witness(obj)
-                return Standing(shares=found, witness=witness, words=words)
-        return None
+        routes = [obj for obj in seen if is_kind(obj, VIRTUAL_SERVICES)]
+        return rules.standing(backends, routes, self.grammar, _witness)
 
     def restore(self, service: str, seen: Sequence[Object]) -> tuple[Object, ...]:
         """See Dialect."""

@@ -6,8 +6,6 @@ ServiceProfile exists for the Service, Linkerd ignores routes; then nothing here
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sternway.domain.traffic import Can
 from sternway.kubernetes.api import Object, Resource
 from sternway.traffic.kubernetes.gateway_api import HTTP_ROUTES, GatewayApi
@@ -23,11 +21,12 @@ class Linkerd(GatewayApi):
     reads = (POLICY_ROUTES, HTTP_ROUTES)
     routes = reads
 
-    def _routes(self, seen: Sequence[Object]) -> list[Object]:
-        parents = ((obj, obj["spec"].get("parentRefs", [])) for obj in super()._routes(seen))
-        return [obj for obj, refs in parents if any(ref.get("kind") == "Service" for ref in refs)]
+    def names(self, obj: Object) -> frozenset[str]:
+        """See Dialect. A route that hangs on a Gateway is none of Linkerd's."""
+        parents = obj.get("spec", {}).get("parentRefs", [])
+        return super().names(obj) if any(one.get("kind") == "Service" for one in parents) else frozenset()
 
-    def _kind_of(self, *, grpc: bool) -> Resource:
+    def _kind_of(self, *, grpc: bool) -> Resource:  # noqa: ARG002 - its HTTPRoutes carry gRPC too
         return POLICY_ROUTES
 
     def _parent(self, name: str, port: int) -> Object:

@@ -7,15 +7,26 @@ taking our own parts out of what stands there, which is how an edit of the user 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Protocol
 
 from sternway.errors import NotApplied
 from sternway.kubernetes.api import Object, namespace_of
+from sternway.kubernetes.backends import Backends
 from sternway.traffic.kubernetes import weights
-from sternway.traffic.kubernetes.dialect import ORIGINAL, SPLIT, CopyTo, PinTo, Wish, annotation, compact
+from sternway.traffic.kubernetes.dialect import (
+    ORIGINAL,
+    SPLIT,
+    CopyTo,
+    PinTo,
+    Standing,
+    Wish,
+    Witness,
+    annotation,
+    compact,
+)
 
 Rule = dict[str, Any]
 Target = dict[str, Any]
@@ -172,6 +183,20 @@ def shares(obj: Object, to: Sequence[str], service: str, grammar: Grammar) -> tu
     return None
 
 
+def standing(
+    backends: Backends, seen: Sequence[Object], grammar: Grammar, witness: Callable[[Object], tuple[Witness, str]]
+) -> Standing | None:
+    """What the routes that share out a service say, and the worst of what their witness says; None without any."""
+    to = tuple(one.service for one in (backends.stable, backends.candidate) if one is not None)
+    service = f"{backends.service}.{backends.namespace}"
+    shared = [(found, obj) for obj in seen if (found := shares(obj, to, service, grammar)) is not None]
+    if not shared:
+        return None
+    order = (Witness.REFUSED, Witness.AWAITED, Witness.UNVERIFIED, Witness.CONFIRMED)
+    worst, words = min((witness(obj) for _, obj in shared), key=lambda said: order.index(said[0]))
+    return Standing(shares=shared[0][0], witness=worst, words=words)
+
+
 def _without(obj: Object, service: str, marks: Marks, grammar: Grammar) -> Rules:
     """The rules without what we wrote for one service; what we wrote for others stays."""
     return _undone(obj, {service: marks[service]}, grammar) if service in marks else grammar.rules(obj)
@@ -259,9 +284,9 @@ def _shared(rule: Rule, wish: Wish, grammar: Grammar, namespace: str) -> list[Ru
     if not mine or whole == 0:
         return [rule]
     rest = [target for target in targets if target not in mine]
-    ours, others = weights.scaled(
-        whole, [ppm for _, ppm in wish.shares], [_weight(target, grammar) for target in rest], most=grammar.most
-    )
+    rest_weights = [_weight(target, grammar) for target in rest]
+    most = grammar.most if grammar.reduces else 0
+    ours, others = weights.scaled(whole, [ppm for _, ppm in wish.shares], rest_weights, most=most)
     made: list[Target] = []
     for target in targets:
         if target is mine[0]:
