@@ -5,7 +5,7 @@ what stands there costs one write for each object that differs, all at once: usu
 tried again at once. A plan that takes everything to one version is written in the end whatever else changed: a
 rollback cannot be blocked.
 
-A plan counts as applied when the mesh says so, where it says anything; `verified` tells which it was.
+A plan counts as applied when the mesh says so, where it says anything; `standing` tells which it was.
 """
 
 from __future__ import annotations
@@ -84,12 +84,10 @@ class KubernetesRouter:
         """What the mesh of a service can do; `capabilities` is what any can."""
         return self._dialect(service).capabilities
 
-    def verified(self, service: str) -> str:
-        """Whether the mesh has confirmed what stands in the objects, in words for people."""
-        standing = self._standing(service)
-        if standing is None:
-            return "no route shares out the traffic of this service"
-        return f"{standing.witness.value}: {standing.words}" if standing.words else standing.witness.value
+    def standing(self, service: str) -> Standing | None:
+        """What stands in the objects, and whether the mesh has confirmed it; for people."""
+        backends, dialect = self._backends(service), self._dialect(service)
+        return dialect.read(backends, self._seen(service, dialect)) if backends is not None else None
 
     async def apply(self, plan: TrafficPlan) -> None:
         """See ports.TrafficRouter."""
@@ -158,10 +156,6 @@ class KubernetesRouter:
             return told
         found = _plan_of(told, backends, standing)
         return found if found != told else None
-
-    def _standing(self, service: str) -> Standing | None:
-        backends, dialect = self._backends(service), self._dialect(service)
-        return dialect.read(backends, self._seen(service, dialect)) if backends is not None else None
 
     async def _converge(
         self,
@@ -237,7 +231,7 @@ class KubernetesRouter:
         loop = asyncio.get_running_loop()
         deadline_s, look_s = loop.time() + self._patience_s, 0.01
         while True:
-            standing = self._standing(service)
+            standing = self.standing(service)
             if standing is None or standing.acknowledged:
                 return
             if standing.witness is Witness.REFUSED or loop.time() > deadline_s:

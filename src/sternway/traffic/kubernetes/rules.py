@@ -1,8 +1,8 @@
 """Routes that are lists of rules with weighted targets: how a service's share is written into them and taken out again.
 
 Used by every dialect whose routes look like that; what differs between them is a `Grammar`. The text that the user
-wrote is found again in two ways: from the annotation, as long as the rules that stand there are what we made of it; else by
-taking our own parts out of what stands there, which is how an edit of the user survives.
+wrote is found again by taking our own parts out of what stands there, which is how an edit of the user survives; the
+annotation knows how the user had spelled each rule that still says the same.
 """
 
 from __future__ import annotations
@@ -207,8 +207,17 @@ def _as_written(obj: Object, grammar: Grammar) -> Rules:
     marks, original = marks_of(obj), annotation(obj, ORIGINAL)
     if not marks or original is None:
         return grammar.rules(obj)
-    found = _undone(obj, marks, grammar)
-    return original if _plain(original, obj, marks, grammar) == _plain(found, obj, marks, grammar) else found
+    undone = _undone(obj, marks, grammar)
+    return {
+        name: [_spelled(rule, original.get(name, ()), obj, marks, grammar) for rule in rules]
+        for name, rules in undone.items()
+    }
+
+
+def _spelled(rule: Rule, original: Sequence[Rule], obj: Object, marks: Marks, grammar: Grammar) -> Rule:
+    """A rule as the user spelled it, where there was one that says the same."""
+    plain = _plain(rule, obj, marks, grammar)
+    return next((one for one in original if _plain(one, obj, marks, grammar) == plain), rule)
 
 
 def _undone(obj: Object, marks: Marks, grammar: Grammar) -> Rules:
@@ -232,17 +241,10 @@ def _undone(obj: Object, marks: Marks, grammar: Grammar) -> Rules:
     }
 
 
-def _plain(rules: Rules, obj: Object, marks: Marks, grammar: Grammar) -> Rules:
-    """The same rules in one spelling, to be compared."""
+def _plain(rule: Rule, obj: Object, marks: Marks, grammar: Grammar) -> Rule:
+    """The same rule in one spelling, to be compared."""
     namespace = namespace_of(obj)
-    return {
-        name: [
-            _joined(grammar.unmirrored(deepcopy(rule), frozenset(), namespace), marks, grammar, namespace)
-            for rule in list_
-        ]
-        for name, list_ in rules.items()
-        if list_
-    }
+    return _joined(grammar.unmirrored(deepcopy(rule), frozenset(), namespace), marks, grammar, namespace)
 
 
 def _joined(rule: Rule, marks: Marks, grammar: Grammar, namespace: str) -> Rule:

@@ -37,6 +37,8 @@ def ppm(weights: Sequence[int]) -> list[int]:
 
 
 def reduced(weights: Sequence[int]) -> list[int]:
-    """The same proportions in the smallest numbers."""
+    """The same proportions in one spelling: percentages where whole ones do, else the smallest numbers."""
     common = gcd(*weights) or 1
-    return [weight // common for weight in weights]
+    found = [weight // common for weight in weights]
+    total = sum(found)
+    return [weight * 100 // total for weight in found] if total and 100 % total == 0 else found
