@@ -207,17 +207,23 @@ def _as_written(obj: Object, grammar: Grammar) -> Rules:
     marks, original = marks_of(obj), annotation(obj, ORIGINAL)
     if not marks or original is None:
         return grammar.rules(obj)
-    undone = _undone(obj, marks, grammar)
     return {
-        name: [_spelled(rule, original.get(name, ()), obj, marks, grammar) for rule in rules]
-        for name, rules in undone.items()
+        name: _spelled(rules, original.get(name, ()), obj, marks, grammar)
+        for name, rules in _undone(obj, marks, grammar).items()
     }
 
 
-def _spelled(rule: Rule, original: Sequence[Rule], obj: Object, marks: Marks, grammar: Grammar) -> Rule:
-    """A rule as the user spelled it, where there was one that says the same."""
-    plain = _plain(rule, obj, marks, grammar)
-    return next((one for one in original if _plain(one, obj, marks, grammar) == plain), rule)
+def _spelled(
+    rules: Sequence[Rule], original: Sequence[Rule], obj: Object, marks: Marks, grammar: Grammar
+) -> list[Rule]:
+    """Rules as the user spelled them, where there was one that says the same."""
+    plain = [(_plain(one, obj, marks, grammar), one) for one in original]
+    found = []
+    for rule in rules:
+        said = _plain(rule, obj, marks, grammar)
+        index = next((index for index, (meant, _) in enumerate(plain) if meant == said), None)
+        found.append(rule if index is None else plain.pop(index)[1])
+    return found
 
 
 def _undone(obj: Object, marks: Marks, grammar: Grammar) -> Rules:
