@@ -349,6 +349,14 @@ async def test_without_a_workload_there_is_no_traffic():
     assert await shop.router.observe("orders.shop") == plan(0)
 
 
+async def test_what_a_mesh_cannot_do_is_refused_before_anything_is_written():
+    """Admission refuses it; should a plan ask for it all the same, it is not silently left out."""
+    shop = cluster("ingress-nginx/users-route")
+    with pytest.raises(NotApplied, match="ingress-nginx cannot do pins"):
+        await shop.router.apply(plan(5, pins=(Pin(version=CANDIDATE.id, header=("x-beta", "yes")),)))
+    assert shop.asked() == []
+
+
 async def test_a_plain_service_gives_shares_by_pods_and_says_so():
     """Three ready pods of stable and one of the candidate: a quarter, whatever was asked for below that."""
     shop = cluster("service/by-pods")

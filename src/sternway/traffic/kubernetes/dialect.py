@@ -160,6 +160,15 @@ def wish_of(plan: TrafficPlan, backends: Backends, owner: Object | None = None) 
     )
 
 
+def refuse_what_it_cannot(dialect: Dialect, wish: Wish) -> None:
+    """Raise NotApplied where a wish asks for more than a mesh can do, if admission has let it through."""
+    asked = {Can.PINS: wish.pins, Can.MIRROR: wish.mirror}
+    for can, said in asked.items():
+        if said and can not in dialect.capabilities:
+            message = f"{dialect.name} cannot do {can.value}, which {wish.key} asks for"
+            raise NotApplied(message, hint="The Guard needs another strategy, or the service another mesh.")
+
+
 def _place(plan: TrafficPlan, version: str, backends: Backends) -> Backend:
     workload = next(v.workload.id for v in plan.versions if v.id == version)
     place = backends.of(workload)

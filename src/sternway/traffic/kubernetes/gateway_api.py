@@ -181,8 +181,8 @@ def witness(obj: Object) -> tuple[Witness, str]:
             return Witness.AWAITED, f"{parent.get('controllerName', 'a controller')} has not read the route again yet"
         bad = next((one for one in judged if one["status"] != "True"), None)
         if bad is not None:
-            words = f"{bad['type']} is {bad['status']}: {bad.get('reason', '')}: {bad.get('message', '')}"
-            return Witness.REFUSED, words.rstrip(": ")
+            words = f"{bad['type']} is {bad['status']}: {bad.get('reason', '')}: {bad.get('message', '')}".rstrip(": ")
+            return (Witness.REFUSED if "observedGeneration" in bad else Witness.AWAITED), words
         sure = all("observedGeneration" in one for one in judged)
         if found[0] is not Witness.UNVERIFIED:
             found = (Witness.CONFIRMED, "") if sure else (Witness.UNVERIFIED, "no generation is told")

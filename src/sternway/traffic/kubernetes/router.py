@@ -22,7 +22,7 @@ from sternway.kubernetes.api import Api, Object, Patch, Resource, key_of
 from sternway.kubernetes.backends import Backends
 from sternway.kubernetes.errors import Conflict, Invalid
 from sternway.traffic.kubernetes.changes import Change, How, changes, difference
-from sternway.traffic.kubernetes.dialect import Dialect, Standing, Wish, Witness, wish_of
+from sternway.traffic.kubernetes.dialect import Dialect, Standing, Wish, Witness, refuse_what_it_cannot, wish_of
 
 _TRIES = 6
 _GUARDED_TRIES = 4
@@ -94,6 +94,7 @@ class KubernetesRouter:
         service = plan.service.name
         if plan.service.port is not None:
             dialect, wish = self._dialect(service), self._wish(plan)
+            refuse_what_it_cannot(dialect, wish)
             await self._converge(service, dialect, partial(dialect.write, wish), must=wish.takes_away)
             await self._witnessed(service, dialect)
         self._told[service] = plan
