@@ -38,7 +38,7 @@ class Cluster:
     def __post_init__(self) -> None:
         for obj in self.seen:
             self.api.put(kind_of(obj, kinds()), obj)
-        self.store = Store(self.api, DIALECTS)
+        self.store = Store(self.api)
         self.router = self.new_router()
 
     def new_router(self) -> KubernetesRouter:
@@ -347,6 +347,45 @@ async def test_without_a_workload_there_is_no_traffic():
         await shop.router.apply(plan(5))
     await shop.router.apply(plan(0))
     assert await shop.router.observe("orders.shop") == plan(0)
+
+
+@pytest.mark.parametrize("case", ["istio/users-route", "istio/own", "ingress-nginx/users-route"])
+async def test_nothing_is_touched_before_there_is_a_twin(case: str):
+    """The users' routes reach the users' pods already; when the twin is ready, its share is written."""
+    both = backends()
+    users = replace(both.candidate, workload_id=STABLE.workload.id)
+    shop = cluster(case, known=replace(both, stable=None, candidate=users))
+    await shop.router.apply(plan(0))
+    assert await shop.router.observe("orders.shop") == plan(0)
+    assert shop.asked() == []
+    shop.known = both
+    assert await shop.router.observe("orders.shop") is None
+    await shop.router.apply(plan(0))
+    assert len(shop.asked()) == 1
+    assert await shop.router.observe("orders.shop") == plan(0)
+
+
+async def test_a_promoted_version_follows_its_traffic_to_the_twin():
+    """Once the twin runs what was promoted, the plan stands as soon as the traffic is there."""
+    shop = cluster()
+    await shop.router.apply(plan(100))
+    both = backends()
+    shop.known = replace(both, stable=replace(both.stable, workload_id=CANDIDATE.workload.id), settled=True)
+    alone = replace(plan(100), versions=(CANDIDATE,))
+    assert await shop.router.observe("orders.shop") is None
+    await shop.router.apply(alone)
+    assert await shop.router.observe("orders.shop") == alone
+    assert [one["weight"] for one in shop.users()["spec"]["http"][2]["route"]] == [80, 0, 20]
+
+
+async def test_linkerd_leaves_routes_on_gateways_alone():
+    """The same kind of object may belong to an entrance that is not Linkerd's."""
+    shop = cluster("linkerd/own")
+    shop.api.put(HTTP_ROUTES, deepcopy(CASES["gateway-api/users-route"].seen[0]))
+    shop.api.status = says()
+    await shop.router.apply(plan(5))
+    assert shop.asked() == ["apply httproutes orders-sternway"]
+    assert await shop.router.observe("orders.shop") == plan(5)
 
 
 async def test_what_a_mesh_cannot_do_is_refused_before_anything_is_written():

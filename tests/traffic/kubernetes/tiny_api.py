@@ -9,7 +9,7 @@ from typing import Any
 
 from sternway.kubernetes.api import Listed, Object, Patch, Resource
 from sternway.kubernetes.errors import Conflict, Invalid
-from sternway.traffic.kubernetes.dialect import Dialect
+from sternway.traffic.kubernetes.registry import services_of
 
 Key = tuple[Resource, str, str]
 
@@ -101,7 +101,6 @@ class Store:
     """A reader that knows everything at once, unless it is `frozen`."""
 
     api: TinyApi
-    dialects: Sequence[Dialect]
     frozen: list[tuple[Resource, Object]] | None = None
 
     def freeze(self) -> None:
@@ -114,8 +113,7 @@ class Store:
     def about(self, resource: Resource, service: str) -> list[Object]:
         """See Reader."""
         known = self._all() if self.frozen is None else self.frozen
-        readers = [one for one in self.dialects if resource in one.reads]
-        return [obj for kind, obj in known if kind == resource and any(service in one.names(obj) for one in readers)]
+        return [obj for kind, obj in known if kind == resource and service in services_of(obj)]
 
 
 def _merged(old: Any, patch: Any) -> Any:

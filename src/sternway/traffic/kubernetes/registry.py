@@ -11,7 +11,7 @@ from sternway.errors import Refused
 from sternway.kubernetes.api import Object, Resource
 from sternway.traffic.kubernetes.consul import SPLITTERS, Consul
 from sternway.traffic.kubernetes.contour import Contour
-from sternway.traffic.kubernetes.dialect import Dialect, users
+from sternway.traffic.kubernetes.dialect import Dialect, is_kind, users
 from sternway.traffic.kubernetes.gateway_api import GatewayApi
 from sternway.traffic.kubernetes.ingress_nginx import IngressNginx
 from sternway.traffic.kubernetes.istio import VIRTUAL_SERVICES, Istio
@@ -53,6 +53,12 @@ def dialect(name: str) -> Dialect:
 def kinds() -> tuple[Resource, ...]:
     """Every kind of objects that any dialect reads."""
     return tuple(dict.fromkeys(kind for one in DIALECTS for kind in one.reads))
+
+
+def services_of(obj: Object) -> frozenset[str]:
+    """Every service (NAME.NAMESPACE) that an object is about, in any mesh: the index of what a reflector keeps."""
+    readers = [one for one in DIALECTS if any(is_kind(obj, kind) for kind in one.reads)]
+    return frozenset().union(*(one.names(obj) for one in readers))
 
 
 def detect(

@@ -33,7 +33,7 @@ class Reader(Protocol):
     """What is known of the cluster, without asking it."""
 
     def about(self, resource: Resource, service: str) -> Sequence[Object]:
-        """Every object of a kind whose `Dialect.names` holds the service."""
+        """Every object of a kind that names the service: an index by `registry.services_of`."""
         ...
 
 
@@ -95,6 +95,9 @@ class KubernetesRouter:
         if plan.service.port is not None:
             dialect, wish = self._dialect(service), self._wish(plan)
             refuse_what_it_cannot(dialect, wish)
+            if self._not_adopted(wish.backends, dialect, self._seen(service, dialect)):
+                self._told[service] = plan
+                return
             await self._converge(service, dialect, partial(dialect.write, wish), must=wish.takes_away)
             await self._witnessed(service, dialect)
         self._told[service] = plan
@@ -129,7 +132,12 @@ class KubernetesRouter:
 
     def _seen(self, service: str, dialect: Dialect) -> tuple[Object, ...]:
         """What the reader knows, with what our own writes brought back since."""
-        found = {(kind, *key_of(obj)): obj for kind in dialect.reads for obj in self._reader.about(kind, service)}
+        found = {
+            (kind, *key_of(obj)): obj
+            for kind in dialect.reads
+            for obj in self._reader.about(kind, service)
+            if service in dialect.names(obj)
+        }
         now_s = asyncio.get_running_loop().time()
         for key in [key for key, fresh in self._fresh.items() if fresh.until_s < now_s]:
             del self._fresh[key]
@@ -144,10 +152,18 @@ class KubernetesRouter:
             obj for _, obj in sorted(found.items(), key=lambda one: (dialect.reads.index(one[0][0]), one[0][1:]))
         )
 
+    def _not_adopted(self, backends: Backends, dialect: Dialect, seen: Sequence[Object]) -> bool:
+        """Before there is a twin, and while nothing is shared out, the users' routes reach the users' pods: all is well."""
+        return backends.stable is None and dialect.read(backends, seen) is None
+
     def _observed(self, told: TrafficPlan, dialect: Dialect, seen: Sequence[Object]) -> TrafficPlan | None:
         backends = self._backends(told.service.name)
-        standing = dialect.read(backends, seen) if backends is not None else None
-        if backends is None or standing is None or not standing.acknowledged:
+        if backends is None:
+            return None
+        if self._not_adopted(backends, dialect, seen):
+            return told
+        standing = dialect.read(backends, seen)
+        if standing is None or not standing.acknowledged:
             return None
         try:
             wanted = dialect.write(self._wish(told), seen)
