@@ -68,7 +68,7 @@ async def routed(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[
     real = EnvoyRouter(state_dir=folder / "state", run_dir=folder / "run", linger_s=0.1)
     await real.start()
     for tag in ("1.0.0", "1.1.0"):
-        for service in ("orders", "stock"):
+        for service in ("orders.shop", "stock.shop"):
             endpoint = Endpoint(address="127.0.0.1", port=9, replica=f"{service}-{tag}")
             real.set_endpoints(version(tag, service).workload.id, [endpoint])
     try:

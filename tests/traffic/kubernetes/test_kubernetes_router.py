@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,12 +12,13 @@ from kube_traffic_world import CANDIDATE, GOLDEN, OWNER, STABLE, Case, backends,
 from tiny_api import Store, TinyApi
 
 from sternway.domain.traffic import Pin
-from sternway.errors import NotApplied
+from sternway.errors import NotApplied, Refused
 from sternway.kubernetes.api import Object, Resource
 from sternway.kubernetes.backends import Backends
 from sternway.kubernetes.errors import Conflict, Denied, Unreachable
+from sternway.kubernetes.resources import SERVICES
 from sternway.traffic.kubernetes.changes import kind_of
-from sternway.traffic.kubernetes.dialect import ORIGINAL
+from sternway.traffic.kubernetes.dialect import ORIGINAL, SPLIT
 from sternway.traffic.kubernetes.gateway_api import HTTP_ROUTES
 from sternway.traffic.kubernetes.istio import DESTINATION_RULES, VIRTUAL_SERVICES
 from sternway.traffic.kubernetes.registry import DIALECTS, dialect, kinds
@@ -276,8 +278,21 @@ async def test_release_leaves_the_cluster_as_it_was(case: Case):
     after = dict(shop.api.objects)
     assert after.keys() == before.keys()
     for key, obj in after.items():
+        if key[0] == SERVICES:
+            continue  # see the next test
         assert obj.get("spec") == before[key].get("spec")
         assert not [name for name in obj["metadata"].get("annotations", {}) if name.startswith("sternway.dev")]
+
+
+async def test_the_selector_of_a_plain_service_stays_until_the_platform_gives_it_back():
+    """The user's pods may be at rest: only who starts them knows when they can take the traffic."""
+    shop = cluster("service/by-pods")
+    await shop.router.apply(plan(25))
+    await shop.router.release("orders.shop")
+    service = shop.users(SERVICES)
+    assert service["spec"]["selector"] == dict(backends().stable.labels)
+    assert json.loads(service["metadata"]["annotations"]["sternway.dev/selector"]) == {"app": "orders"}
+    assert not [key for key in shop.api.objects if key[2].startswith("orders-sternway")]
 
 
 async def test_two_guarded_services_share_a_route():
@@ -376,6 +391,55 @@ async def test_a_promoted_version_follows_its_traffic_to_the_twin():
     await shop.router.apply(alone)
     assert await shop.router.observe("orders.shop") == alone
     assert [one["weight"] for one in shop.users()["spec"]["http"][2]["route"]] == [80, 0, 20]
+
+
+async def test_a_change_of_the_mesh_leaves_nothing_behind():
+    """From Istio to the Gateway API: the one has its split, the other its own text again."""
+    shop = cluster()
+    before = deepcopy(shop.users()["spec"])
+    await shop.router.apply(plan(5))
+    shop.api.put(HTTP_ROUTES, deepcopy(CASES["gateway-api/users-route"].seen[0]))
+    shop.api.status = says()
+    shop.mesh = "gateway-api"
+    await shop.router.apply(plan(5))
+    assert shop.users()["spec"] == before
+    assert await shop.router.observe("orders.shop") == plan(5)
+    assert shop.router.carrying("orders.shop") == {"orders-stable", "orders-candidate"}
+    await shop.router.release("orders.shop")
+    assert shop.router.carrying("orders.shop") == frozenset()
+
+
+async def test_a_rollback_does_not_wait_until_it_is_clear_which_mesh_it_is():
+    """A route of another mesh makes it unclear in the midst of a release: the one that carries the service takes it back."""
+    shop = cluster()
+    await shop.router.apply(plan(5))
+    shop.mesh = "unclear"
+    await shop.router.apply(plan(0))
+    assert await shop.router.observe("orders.shop") == plan(0)
+    with pytest.raises(Refused):
+        await shop.new_router().apply(plan(0))
+
+
+@pytest.mark.parametrize("spoilt", ["{", "[]", '{"orders.shop":{}}', None], ids=["broken", "list", "empty", "gone"])
+@pytest.mark.parametrize("case", ["istio/users-route", "gateway-api/users-route", "contour/users-route"])
+async def test_annotations_that_somebody_spoils_do_not_stop_a_rollback(case: str, spoilt: str | None):
+    """What is ours in a route is known by our Services' names too; what the user meant comes back in the end."""
+    shop = cluster(case)
+    shop.api.status = says()
+    kind = kind_of(shop.seen[0], kinds())
+    await shop.router.apply(plan(50))
+
+    def spoil(obj: Object) -> None:
+        obj["metadata"]["annotations"] = {} if spoilt is None else dict.fromkeys((ORIGINAL, SPLIT), spoilt)
+
+    shop.edit(spoil, kind)
+    shop.router = shop.new_router()
+    await shop.router.apply(plan(0))
+    assert await shop.router.observe("orders.shop") == plan(0)
+    await shop.router.release("orders.shop")
+    text = str(shop.users(kind)["spec"])
+    assert "orders-stable" not in text
+    assert "orders" in text
 
 
 async def test_linkerd_leaves_routes_on_gateways_alone():

@@ -195,6 +195,22 @@ def made_for(obj: Object) -> str | None:
     return f"{service}.{obj['metadata'].get('namespace', '')}" if service else None
 
 
+def touched(obj: Object, service: str) -> bool:
+    """Whether a router made an object for this service, or shares it out in it."""
+    return made_for(obj) == service or service in (annotation(obj, SPLIT) or {})
+
+
+def our_names(service: str) -> tuple[str, str]:
+    """What the platform calls our two Services, where that is short enough for a name."""
+    return f"{service}-stable", f"{service}-candidate"
+
+
+def user_names(name: str) -> tuple[str, ...]:
+    """The user's Service, if this is what one of ours would be called."""
+    found = (name.removesuffix("-stable"), name.removesuffix("-candidate"))
+    return tuple(one for one in found if one != name)
+
+
 def users(seen: Iterable[Object]) -> tuple[Object, ...]:
     """Those that are not ours."""
     return tuple(obj for obj in seen if made_for(obj) is None)
@@ -205,10 +221,14 @@ def is_kind(obj: Object, kind: Resource) -> bool:
     return obj.get("kind") == kind.kind and obj.get("apiVersion", "").rpartition("/")[0] == kind.group
 
 
-def annotation(obj: Object, name: str) -> Any:
-    """An annotation that holds JSON; None without it."""
+def annotation(obj: Object, name: str) -> dict[str, Any] | None:
+    """An annotation that holds a JSON object; None without it, or when somebody has spoilt it."""
     text = (obj["metadata"].get("annotations") or {}).get(name)
-    return json.loads(text) if text else None
+    try:
+        found = json.loads(text) if text else None
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def compact(value: object) -> str:

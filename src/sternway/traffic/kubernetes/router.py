@@ -17,12 +17,20 @@ from functools import partial
 from typing import Protocol
 
 from sternway.domain.traffic import Can, Split, TrafficPlan
-from sternway.errors import NotApplied, SternwayError, Temporary
+from sternway.errors import NotApplied, Refused, SternwayError, Temporary
 from sternway.kubernetes.api import Api, Object, Patch, Resource, key_of
 from sternway.kubernetes.backends import Backends
 from sternway.kubernetes.errors import Conflict, Invalid
 from sternway.traffic.kubernetes.changes import Change, How, changes, difference
-from sternway.traffic.kubernetes.dialect import Dialect, Standing, Wish, Witness, refuse_what_it_cannot, wish_of
+from sternway.traffic.kubernetes.dialect import (
+    Dialect,
+    Standing,
+    Wish,
+    Witness,
+    refuse_what_it_cannot,
+    touched,
+    wish_of,
+)
 
 _TRIES = 6
 _GUARDED_TRIES = 4
@@ -79,26 +87,38 @@ class KubernetesRouter:
         self._told: dict[str, TrafficPlan] = {}
         self._fresh: dict[tuple[Resource, str, str], _Fresh] = {}
         self._known: dict[str, tuple[object, TrafficPlan | None]] = {}
+        self._by: dict[str, Dialect] = {}
 
     def can(self, service: str) -> frozenset[Can]:
         """What the mesh of a service can do; `capabilities` is what any can."""
-        return self._dialect(service).capabilities
+        return self._mesh(service).capabilities
 
     def standing(self, service: str) -> Standing | None:
         """What stands in the objects, and whether the mesh has confirmed it; for people."""
-        backends, dialect = self._backends(service), self._dialect(service)
+        backends, dialect = self._backends(service), self._mesh(service)
         return dialect.read(backends, self._seen(service, dialect)) if backends is not None else None
+
+    def carrying(self, service: str) -> frozenset[str]:
+        """Our Services that stand in some route of any mesh: they may not go yet."""
+        backends = self._backends(service)
+        if backends is None:
+            return frozenset()
+        found = (one.read(backends, self._seen(service, one)) for one in self._dialects if one.routes)
+        return frozenset(name for standing in found if standing is not None for name, _ in standing.shares)
 
     async def apply(self, plan: TrafficPlan) -> None:
         """See ports.TrafficRouter."""
         service = plan.service.name
         if plan.service.port is not None:
-            dialect, wish = self._dialect(service), self._wish(plan)
+            dialect, wish = self._mesh(service), self._wish(plan)
             refuse_what_it_cannot(dialect, wish)
             if self._not_adopted(wish.backends, dialect, self._seen(service, dialect)):
                 self._told[service] = plan
                 return
             await self._converge(service, dialect, partial(dialect.write, wish), must=wish.takes_away)
+            if self._by.get(service) is not dialect:
+                await self._leave_others(service, dialect)
+                self._by[service] = dialect
             await self._witnessed(service, dialect)
         self._told[service] = plan
 
@@ -107,7 +127,7 @@ class KubernetesRouter:
         told = self._told.get(service)
         if told is None or told.service.port is None:
             return told
-        dialect = self._dialect(service)
+        dialect = self._mesh(service)
         seen = self._seen(service, dialect)
         known_by = (told, self._backends(service), [(id(obj), obj["metadata"].get("resourceVersion")) for obj in seen])
         known = self._known.get(service)
@@ -122,6 +142,25 @@ class KubernetesRouter:
                 await self._converge(service, dialect, partial(dialect.restore, service), must=True)
         self._told.pop(service, None)
         self._known.pop(service, None)
+        self._by.pop(service, None)
+
+    def _mesh(self, service: str) -> Dialect:
+        """The mesh of a service. Where it cannot be told any more, the one that carried it: a rollback must not wait for it."""
+        try:
+            return self._dialect(service)
+        except Refused:
+            if service not in self._by:
+                raise
+            return self._by[service]
+
+    async def _leave_others(self, service: str, dialect: Dialect) -> None:
+        """Give back the routes of other meshes, where the service was shared out before."""
+        for other in self._dialects:
+            kinds = [kind for kind in other.reads if kind not in dialect.reads]
+            if not kinds:
+                continue
+            if any(touched(obj, service) for obj in self._seen(service, other, kinds)):
+                await self._converge(service, other, partial(other.restore, service), must=True, kinds=kinds)
 
     def _wish(self, plan: TrafficPlan) -> Wish:
         service = plan.service.name
@@ -130,11 +169,12 @@ class KubernetesRouter:
             raise NotApplied(f"it is not known yet where {service} runs", hint="Its Deployment is being prepared.")
         return wish_of(plan, backends, self._owner(service))
 
-    def _seen(self, service: str, dialect: Dialect) -> tuple[Object, ...]:
-        """What the reader knows, with what our own writes brought back since."""
+    def _seen(self, service: str, dialect: Dialect, kinds: Sequence[Resource] = ()) -> tuple[Object, ...]:
+        """What the reader knows, with what our own writes brought back since. kinds: of these alone, else all that it reads."""
+        kinds = kinds or dialect.reads
         found = {
             (kind, *key_of(obj)): obj
-            for kind in dialect.reads
+            for kind in kinds
             for obj in self._reader.about(kind, service)
             if service in dialect.names(obj)
         }
@@ -142,7 +182,7 @@ class KubernetesRouter:
         for key in [key for key, fresh in self._fresh.items() if fresh.until_s < now_s]:
             del self._fresh[key]
         for key, fresh in self._fresh.items():
-            if key[0] not in dialect.reads:
+            if key[0] not in kinds:
                 continue
             if fresh.obj is None:
                 found.pop(key, None)
@@ -181,10 +221,11 @@ class KubernetesRouter:
         wanted: Callable[[Sequence[Object]], Sequence[Object]],
         *,
         must: bool,
+        kinds: Sequence[Resource] = (),
     ) -> None:
         """Write until nothing is missing. must: what cannot be written holds nothing else up."""
         for attempt in range(_TRIES):
-            seen = self._seen(service, dialect)
+            seen = self._seen(service, dialect, kinds)
             missing = changes(service, seen, wanted(seen), dialect.reads)
             guarded = not must or attempt < _GUARDED_TRIES
             failures = await self._write(missing, guarded=guarded, all_=must)

@@ -7,7 +7,7 @@ annotation knows how the user had spelled each rule that still says the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Protocol
@@ -26,6 +26,8 @@ from sternway.traffic.kubernetes.dialect import (
     Witness,
     annotation,
     compact,
+    our_names,
+    user_names,
 )
 
 Rule = dict[str, Any]
@@ -92,27 +94,42 @@ class Grammar(Protocol):
 
 def marks_of(obj: Object) -> Marks:
     """The services that we share out in a route."""
-    return annotation(obj, SPLIT) or {}
+    found = annotation(obj, SPLIT) or {}
+    return {
+        service: {"to": [str(name) for name in mark["to"]], "pins": mark.get("pins") or []}
+        for service, mark in found.items()
+        if isinstance(mark, dict) and isinstance(mark.get("to"), list)
+    }
+
+
+def _marks_for(obj: Object, service: str, to: Sequence[str], grammar: Grammar) -> Marks:
+    """The same; our Services in a route whose annotation somebody took away or spoilt are ours all the same."""
+    marks, namespace = marks_of(obj), namespace_of(obj)
+    ours = {(name, service.partition(".")[2]) for name in to}
+    if service in marks or not any(grammar.named(target, namespace) in ours for target in _targets(obj, grammar)):
+        return marks
+    return {**marks, service: {"to": list(to), "pins": []}}
+
+
+def _targets(obj: Object, grammar: Grammar) -> Iterator[Target]:
+    for rules in grammar.rules(obj).values():
+        for rule in rules:
+            yield from grammar.targets(rule)
 
 
 def services_in(obj: Object, grammar: Grammar) -> frozenset[str]:
-    """Every service (NAME.NAMESPACE) that a route sends requests to."""
+    """Every service (NAME.NAMESPACE) that a route sends requests to; also by what one of our Services would be called."""
     marks, namespace = marks_of(obj), namespace_of(obj)
     ours = {(name, service.partition(".")[2]) for service, mark in marks.items() for name in mark["to"]}
-    found = {
-        named
-        for rules in grammar.rules(obj).values()
-        for rule in rules
-        for target in grammar.targets(rule)
-        if (named := grammar.named(target, namespace)) is not None
-    }
-    return frozenset(f"{name}.{of}" for name, of in found - ours) | frozenset(marks)
+    found = {named for target in _targets(obj, grammar) if (named := grammar.named(target, namespace)) is not None}
+    names = {(said, of) for name, of in found - ours for said in (name, *user_names(name))}
+    return frozenset(f"{name}.{of}" for name, of in names) | frozenset(marks)
 
 
 def split(obj: Object, wish: Wish, grammar: Grammar) -> Object:
     """The route with the service's requests shared out as wished."""
-    marks = marks_of(obj)
-    wrote = _as_written(obj, grammar)
+    marks = _marks_for(obj, wish.key, wish.to, grammar)
+    wrote = _as_written(obj, marks, grammar)
     before = wrote if not marks.keys() - {wish.key} else _without(obj, wish.key, marks, grammar)
     if (wish.pins or wish.mirror) and not grammar.by_request & before.keys():
         said = (
@@ -148,19 +165,18 @@ def split_own(obj: Object, wish: Wish, grammar: Grammar) -> Object:
 
 def unsplit(obj: Object, service: str, grammar: Grammar) -> Object:
     """The route as its user wrote it, as far as this service goes; the last one to leave takes the annotations along."""
-    marks = marks_of(obj)
+    marks = _marks_for(obj, service, our_names(service.partition(".")[0]), grammar)
     if service not in marks:
         return obj
     made = deepcopy(obj)
     rest = {name: mark for name, mark in marks.items() if name != service}
-    annotations = dict(made["metadata"]["annotations"])
+    annotations = dict(made["metadata"].get("annotations") or {})
     if rest:
         grammar.put(made, _without(obj, service, marks, grammar))
-        annotations |= {ORIGINAL: compact(_as_written(obj, grammar)), SPLIT: compact(rest)}
+        annotations |= {ORIGINAL: compact(_as_written(obj, marks, grammar)), SPLIT: compact(rest)}
     else:
-        grammar.put(made, _as_written(obj, grammar))
-        del annotations[SPLIT]
-        annotations.pop(ORIGINAL, None)
+        grammar.put(made, _as_written(obj, marks, grammar))
+        annotations = {name: text for name, text in annotations.items() if name not in (SPLIT, ORIGINAL)}
     made["metadata"]["annotations"] = annotations
     return made
 
@@ -202,13 +218,13 @@ def _without(obj: Object, service: str, marks: Marks, grammar: Grammar) -> Rules
     return _undone(obj, {service: marks[service]}, grammar) if service in marks else grammar.rules(obj)
 
 
-def _as_written(obj: Object, grammar: Grammar) -> Rules:
+def _as_written(obj: Object, marks: Marks, grammar: Grammar) -> Rules:
     """The rules as the user wrote them last."""
-    marks, original = marks_of(obj), annotation(obj, ORIGINAL)
-    if not marks or original is None:
+    if not marks:
         return grammar.rules(obj)
+    original = annotation(obj, ORIGINAL) or {}
     return {
-        name: _spelled(rules, original.get(name, ()), obj, marks, grammar)
+        name: _spelled(rules, original.get(name) or (), obj, marks, grammar)
         for name, rules in _undone(obj, marks, grammar).items()
     }
 

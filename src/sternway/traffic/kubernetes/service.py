@@ -16,13 +16,17 @@ from sternway.domain.traffic import MILLION, Can
 from sternway.errors import NotApplied
 from sternway.kubernetes.api import Object, Resource, name_of, namespace_of
 from sternway.kubernetes.backends import Backend, Backends
-from sternway.kubernetes.resources import SERVICES
+from sternway.kubernetes.resources import OURS, SERVICES
 from sternway.traffic.kubernetes import weights
-from sternway.traffic.kubernetes.dialect import ORIGINAL, Standing, Wish, annotation, compact, is_kind, made_for, own
+from sternway.traffic.kubernetes.dialect import Standing, Wish, compact, is_kind, made_for, own, user_names
 
 ENDPOINT_SLICES = Resource(group="discovery.k8s.io", version="v1", plural="endpointslices", kind="EndpointSlice")
 _OF = "kubernetes.io/service-name"
 _BY = "endpointslice.kubernetes.io/managed-by"
+_BELONGS = f"{OURS}/service"
+"""Label of our two Services, which their slices have too: the user's Service."""
+SELECTOR = f"{OURS}/selector"
+"""Annotation of the user's Service: its own selector. The platform restores it when the Guard goes and the pods are ready."""
 
 
 class PlainService:
@@ -40,8 +44,9 @@ class PlainService:
             return frozenset({mine})
         name = name_of(obj)
         if is_kind(obj, ENDPOINT_SLICES):
-            name = (obj["metadata"].get("labels") or {}).get(_OF, "")
-            name = name.removesuffix("-stable").removesuffix("-candidate")
+            labels = obj["metadata"].get("labels") or {}
+            name = labels.get(_OF, "")
+            name = labels.get(_BELONGS) or next(iter(user_names(name)), name)
         return frozenset({f"{name}.{namespace_of(obj)}"})
 
     def write(self, wish: Wish, seen: Sequence[Object]) -> tuple[Object, ...]:
@@ -72,9 +77,8 @@ class PlainService:
         return Standing(shares=shares, words=words)
 
     def restore(self, service: str, seen: Sequence[Object]) -> tuple[Object, ...]:
-        """See Dialect."""
-        found = [obj for obj in seen if is_kind(obj, SERVICES) and f"{name_of(obj)}.{namespace_of(obj)}" == service]
-        return tuple(_unpointed(obj) for obj in found)
+        """See Dialect. The selector is given back by the platform, once pods of the user's are there."""
+        return tuple(obj for obj in seen if is_kind(obj, SERVICES) and service in self.names(obj))
 
 
 def _service(backends: Backends, seen: Sequence[Object]) -> Object | None:
@@ -89,21 +93,12 @@ def _pointed(service: Object, backends: Backends, base: Backend) -> Object:
     """The Service with the selector of one workload; the user's own is kept, unless it is ours already."""
     made = deepcopy(service)
     selector = service["spec"].get("selector") or {}
-    ours = [dict(place.labels) for place in _places(backends)]
-    own_word = {"selector": dict(backends.candidate.labels) if backends.candidate else selector}
-    kept = (annotation(service, ORIGINAL) or own_word) if selector in ours else {"selector": selector}
-    made["metadata"]["annotations"] = {**(made["metadata"].get("annotations") or {}), ORIGINAL: compact(kept)}
+    annotations = service["metadata"].get("annotations") or {}
+    is_twins = backends.stable is not None and selector == dict(backends.stable.labels)
+    is_pods = backends.candidate is not None and selector == dict(backends.candidate.labels)
+    if not is_twins and not (is_pods and SELECTOR in annotations):
+        made["metadata"]["annotations"] = {**annotations, SELECTOR: compact(selector)}
     made["spec"]["selector"] = dict(base.labels)
-    return made
-
-
-def _unpointed(service: Object) -> Object:
-    original = annotation(service, ORIGINAL)
-    if original is None:
-        return service
-    made = deepcopy(service)
-    del made["metadata"]["annotations"][ORIGINAL]
-    made["spec"]["selector"] = original["selector"]
     return made
 
 
