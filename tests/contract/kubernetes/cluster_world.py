@@ -1,0 +1,66 @@
+"""What a test of the API needs: the API, a namespace of its own, and objects to put there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from sternway.kubernetes.api import Api, Change, Object, Resource, Told
+
+WAIT_S = 30.0
+"""How long a busy machine may take to tell what it has to tell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """An API and a namespace that is empty but for what every namespace has."""
+
+    api: Api
+    namespace: str
+
+    def config(self, name: str = "settings", **more: Any) -> Object:
+        """A ConfigMap."""
+        return {"metadata": {"name": name, "namespace": self.namespace, **more.pop("metadata", {})}, **more}
+
+    def deployment(self, name: str = "orders", **spec: Any) -> Object:
+        """A Deployment of no replicas, so that no pod of it is in the way."""
+        labels = {"app": name}
+        container = {"name": name, "image": f"registry/{name}:1", "ports": [{"containerPort": 8080}]}
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+        return {
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template, **spec},
+        }
+
+    async def now(self, resource: Resource) -> str:
+        """From where a watch tells what comes next."""
+        return (await self.api.list(resource, namespace=self.namespace)).resource_version
+
+    async def told(self, resource: Resource, since: str, count: int, **selection: str) -> list[tuple[Change, str]]:
+        """The first `count` changes since then, as (change, name), without bookmarks."""
+        return [
+            (told.change, told.object["metadata"]["name"])
+            for told in await self.events(resource, since, count, **selection)
+        ]
+
+    async def events(self, resource: Resource, since: str, count: int, **selection: str) -> list[Told]:
+        """The first `count` changes since then."""
+        found: list[Told] = []
+        watch: AsyncIterator[Told] = self.api.watch(resource, since=since, namespace=self.namespace, **selection)
+        async with asyncio.timeout(WAIT_S), aclosing(watch):  # type: ignore[type-var] # every watch is a generator
+            async for told in watch:
+                if told.change is not Change.BOOKMARK:
+                    found.append(told)
+                if len(found) == count:
+                    break
+        return found
+
+    async def until(self, resource: Resource, name: str, holds: Callable[[Object | None], bool]) -> Object | None:
+        """Wait for an object to be as it is to be."""
+        async with asyncio.timeout(WAIT_S):
+            while not holds(found := await self.api.get(resource, name, self.namespace)):
+                await asyncio.sleep(0.05)
+        return found
