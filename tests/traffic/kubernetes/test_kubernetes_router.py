@@ -8,15 +8,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from kube_traffic_cluster import Cluster, Told
 from kube_traffic_world import CANDIDATE, GOLDEN, OWNER, STABLE, Case, backends, cases, plan
-from tiny_api import Store, TinyApi
 
 from sternway.domain.traffic import Pin
 from sternway.errors import NotApplied, Refused
 from sternway.kubernetes.api import Object, Resource
 from sternway.kubernetes.backends import Backends
 from sternway.kubernetes.errors import Conflict, Denied, Unreachable
-from sternway.kubernetes.resources import SERVICES
+from sternway.kubernetes.resources import GUARDS, SERVICES
+from sternway.testing.kubernetes import Fault
 from sternway.traffic.kubernetes.changes import kind_of
 from sternway.traffic.kubernetes.dialect import ORIGINAL, SPLIT
 from sternway.traffic.kubernetes.gateway_api import HTTP_ROUTES
@@ -29,29 +30,32 @@ every = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, c
 
 
 @dataclass
-class Cluster:
-    """A router over a small API, with what a golden case has in it."""
+class Shop:
+    """A router over the fake API, with what a golden case has in it."""
 
     mesh: str = "istio"
     seen: tuple[Object, ...] = ()
     known: Backends | None = field(default_factory=backends)
-    api: TinyApi = field(default_factory=TinyApi)
+    api: Cluster = field(default_factory=Cluster)
 
     def __post_init__(self) -> None:
         for obj in self.seen:
             self.api.put(kind_of(obj, kinds()), obj)
-        self.store = Store(self.api)
+        made = {"metadata": {"name": "orders", "namespace": "shop"}, "spec": {"service": "orders"}}
+        guard = self.api.store.create(GUARDS, made)
+        self.owner = {**OWNER, "uid": guard["metadata"]["uid"]}
+        self.told = Told(self.api)
         self.router = self.new_router()
 
     def new_router(self) -> KubernetesRouter:
         """A router that has told nothing yet, as after a restart."""
         return KubernetesRouter(
             self.api,
-            reader=self.store,
+            reader=self.told,
             dialects=DIALECTS,
             dialect=lambda _: dialect(self.mesh),
             backends=lambda _: self.known,
-            owner=lambda _: OWNER,
+            owner=lambda _: self.owner,
             patience_s=0.05,
         )
 
@@ -67,14 +71,13 @@ class Cluster:
 
     def asked(self) -> list[str]:
         """The requests since the last time."""
-        found, self.api.requests = self.api.requests, []
-        return found
+        return self.api.asked()
 
 
-def cluster(case: str = "istio/users-route", **given: Any) -> Cluster:
+def cluster(case: str = "istio/users-route", **given: Any) -> Shop:
     """What a golden case holds."""
     found = CASES[case]
-    return Cluster(mesh=found.path.parent.name, seen=found.seen, **given)
+    return Shop(mesh=found.path.parent.name, seen=found.seen, **given)
 
 
 def says(status: str = "True") -> Any:
@@ -82,11 +85,17 @@ def says(status: str = "True") -> Any:
 
     def of(obj: Object) -> Object:
         said = {"status": status, "reason": "Said", "message": "by the test"}
-        said["observedGeneration"] = obj["metadata"]["generation"]
+        said["observedGeneration"] = obj["metadata"].get("generation", 1)
         conditions = [{"type": name, **said} for name in ("Accepted", "Valid", "Synced")]
         return {"status": {"conditions": conditions, "parents": [{"conditions": conditions}]}}
 
     return of
+
+
+def _again(obj: Object) -> None:
+    """Change something that is no business of ours, to another value each time."""
+    labels = obj["metadata"].setdefault("labels", {})
+    labels["n"] = str(int(labels.get("n", "0")) + 1)
 
 
 async def test_a_look_costs_no_request_and_a_plan_that_stands_no_write():
@@ -122,7 +131,7 @@ async def test_a_conflict_is_read_again_and_tried_at_once():
     """Somebody else wrote the route in between: what they wrote stays, and our share is in it."""
     shop = cluster()
     await shop.router.apply(plan(5))
-    shop.store.freeze()
+    shop.told.freeze()
     shop.edit(lambda obj: obj["spec"]["http"][2].update(timeout="9s"))
     shop.asked()
     await shop.router.apply(plan(0))
@@ -140,7 +149,7 @@ async def test_a_rollback_cannot_be_blocked_by_others_that_write_all_the_time():
     """When every guarded write comes too late, the way back is written without the guard."""
     shop = cluster()
     await shop.router.apply(plan(5))
-    shop.api.before_write = lambda: shop.edit(lambda obj: obj["metadata"].setdefault("labels", {}).update(n="x"))
+    shop.api.before_write = lambda: shop.edit(_again)
     await shop.router.apply(plan(0))
     assert await shop.router.observe("orders.shop") == plan(0)
 
@@ -149,7 +158,7 @@ async def test_more_traffic_is_not_forced():
     """A plan that takes nothing away gives up when somebody else writes all the time; the loop tries again."""
     shop = cluster()
     await shop.router.apply(plan(5))
-    shop.api.before_write = lambda: shop.edit(lambda obj: obj["metadata"].setdefault("labels", {}).update(n="x"))
+    shop.api.before_write = lambda: shop.edit(_again)
     with pytest.raises(NotApplied, match="change faster"):
         await shop.router.apply(plan(50))
 
@@ -160,7 +169,8 @@ async def test_one_failure_does_not_keep_a_rollback_from_the_other_routes():
     other = deepcopy(CASES["istio/users-mirror"].seen[0])
     shop.api.put(VIRTUAL_SERVICES, other)
     await shop.router.apply(plan(5))
-    shop.api.faults = [Denied("patch on virtualservices is missing", hint="Add the verb to the Role."), None]
+    missing = Denied("patch on virtualservices is missing", hint="Add the verb to the Role.")
+    shop.api.faults = [Fault(verb="patch", name="orders", error=lambda: missing)]
     with pytest.raises(NotApplied, match="patch on virtualservices is missing"):
         await shop.router.apply(plan(0))
     weights = [
@@ -182,7 +192,7 @@ async def test_a_refused_write_says_why_and_when_to_try_again(fault: Exception, 
     """The words of the API server come through, and the plan before stays in force."""
     shop = cluster()
     await shop.router.apply(plan(5))
-    shop.api.faults = [fault]
+    shop.api.faults = [Fault(verb="patch", error=lambda: fault)]
     with pytest.raises(NotApplied, match=str(fault).split("\n", 1)[0]) as refused:
         await shop.router.apply(plan(50))
     assert refused.value.retry_in_s == retry_in_s
@@ -228,7 +238,7 @@ async def test_a_route_of_ours_that_is_deleted_is_made_again():
     shop = cluster("istio/own")
     await shop.router.apply(plan(5))
     shop.router._fresh.clear()
-    shop.api.objects.clear()
+    shop.api.store.delete(VIRTUAL_SERVICES, "orders-sternway", "shop")
     assert await shop.router.observe("orders.shop") is None
     await shop.router.apply(plan(5))
     assert await shop.router.observe("orders.shop") == plan(5)
@@ -249,7 +259,7 @@ async def test_after_a_restart_the_recorded_plan_is_applied_without_a_write():
 async def test_our_own_write_is_known_before_the_reader_tells_of_it():
     """A reflector lags; what a write brought back counts until it has caught up."""
     shop = cluster()
-    shop.store.freeze()
+    shop.told.freeze()
     await shop.router.apply(plan(5))
     assert await shop.router.observe("orders.shop") == plan(5)
     shop.asked()
@@ -270,7 +280,7 @@ async def test_our_route_goes_when_the_user_writes_one():
 @every
 async def test_release_leaves_the_cluster_as_it_was(case: Case):
     """Every object of the user is as before, and no object of ours is left; by a router that has told nothing."""
-    shop = Cluster(mesh=case.path.parent.name, seen=case.seen, known=case.wish.backends)
+    shop = Shop(mesh=case.path.parent.name, seen=case.seen, known=case.wish.backends)
     before = {key: deepcopy(obj) for key, obj in shop.api.objects.items()}
     shop.api.status = says()
     await shop.router.apply(plan(5))
@@ -448,7 +458,7 @@ async def test_linkerd_leaves_routes_on_gateways_alone():
     shop.api.put(HTTP_ROUTES, deepcopy(CASES["gateway-api/users-route"].seen[0]))
     shop.api.status = says()
     await shop.router.apply(plan(5))
-    assert shop.asked() == ["apply httproutes orders-sternway"]
+    assert shop.asked() == ["patch httproutes orders-sternway"]
     assert await shop.router.observe("orders.shop") == plan(5)
 
 
@@ -479,7 +489,7 @@ async def test_a_pod_that_goes_is_taken_out_of_a_plain_service():
     shop = cluster("service/by-pods")
     await shop.router.apply(plan(25))
     key = next(key for key in shop.api.objects if key[2].startswith("orders-candidate"))
-    slice_ = deepcopy(shop.api.objects[key])
+    slice_ = shop.api.objects[key]
     slice_["endpoints"] = [one for one in slice_["endpoints"] if one["addresses"] != ["10.0.1.1"]]
     shop.api.put(key[0], slice_)
     assert await shop.router.observe("orders.shop") is None
