@@ -22,11 +22,19 @@ from sternway.domain.mesh import MeshPolicy, RouteRule
 from sternway.domain.traffic import Endpoint, TrafficPlan
 from sternway.domain.versions import Workload
 from sternway.history.git import GitHistory
+from sternway.kubernetes.api import Object, Resource
+from sternway.kubernetes.backends import Backend, Backends
+from sternway.kubernetes.errors import Invalid
+from sternway.kubernetes.resources import SERVICES
 from sternway.platforms.local import LocalPlatform
 from sternway.ports import Snapshot
 from sternway.testing.fakes import FakeClock, FakeHistory, FakePlatform, FakeRouter
+from sternway.testing.kubernetes import FakeKubernetes, Fault
 from sternway.traffic.envoy import EnvoyRouter
+from sternway.traffic.kubernetes.registry import dialect, services_of
+from sternway.traffic.kubernetes.router import KubernetesRouter
 
+MESHES = ("istio", "gateway-api", "linkerd", "consul", "service")
 SERVER = """
 import http.server, os, signal, sys
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
@@ -53,9 +61,62 @@ def _impossible(plan: TrafficPlan) -> TrafficPlan:
     return replace(plan, versions=versions)
 
 
-@pytest.fixture(params=["envoy", "fake"])
+def _taken(api: FakeKubernetes, routes: tuple[Resource, ...]) -> None:
+    """Play the mesh's controllers: they take every route as it stands."""
+    for kind in routes:
+        for obj in api.store.select(kind):
+            said = {"status": "True", "observedGeneration": obj["metadata"]["generation"]}
+            conditions = [{"type": name, **said} for name in ("Accepted", "Synced", "Reconciled")]
+            status = {"conditions": conditions, "parents": [{"conditions": conditions}], **said}
+            if obj.get("status") != status:
+                api.store.replace(kind, {**obj, "status": status}, subresource="status")
+
+
+def _in_a_cluster(mesh: str) -> Routed:
+    """Give the router of a cluster, on the fake API, for a mesh that needs no route of a user."""
+    by = dialect(mesh)
+    api = FakeKubernetes(kinds=by.reads)
+    if mesh == "service":
+        for name in ("orders", "stock"):
+            api.store.create(SERVICES, {"metadata": {"name": name, "namespace": "shop"}, "spec": {}})
+    else:
+        api.store.listeners.append(lambda: _taken(api, by.routes))
+
+    class Everything:
+        """Knows what there is at once."""
+
+        def about(self, resource: Resource, service: str) -> list[Object]:
+            return [obj for obj in api.store.select(resource) if service in services_of(obj)]
+
+    def backends(service: str) -> Backends:
+        name, _, namespace = service.partition(".")
+        twin, pods = (
+            Backend(
+                workload_id=version(tag, service).workload.id,
+                service=f"{name}-{role}",
+                labels=((role, name),),
+                replicas=1,
+            )
+            for tag, role in (("1.0.0", "stable"), ("1.1.0", "candidate"))
+        )
+        ports = (("http", 80, ""),)
+        return Backends(namespace=namespace, service=name, deployment=name, ports=ports, stable=twin, candidate=pods)
+
+    def refuse(plan: TrafficPlan) -> TrafficPlan:
+        api.faults.append(Fault(verb="patch", error=lambda: Invalid("spec.http: an admission webhook says no")))
+        return plan
+
+    return Routed(
+        KubernetesRouter(api, reader=Everything(), dialects=(by,), dialect=lambda _: by, backends=backends), refuse
+    )
+
+
+@pytest.fixture(params=["envoy", "fake", *MESHES])
 async def routed(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[Routed]:
     """Give a running router of each kind; everything has an endpoint."""
+    if request.param in MESHES:
+        yield _in_a_cluster(request.param)
+        return
     if request.param == "fake":
         fake = FakeRouter()
 
@@ -68,7 +129,7 @@ async def routed(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[
     real = EnvoyRouter(state_dir=folder / "state", run_dir=folder / "run", linger_s=0.1)
     await real.start()
     for tag in ("1.0.0", "1.1.0"):
-        for service in ("orders", "stock"):
+        for service in ("orders.shop", "stock.shop"):
             endpoint = Endpoint(address="127.0.0.1", port=9, replica=f"{service}-{tag}")
             real.set_endpoints(version(tag, service).workload.id, [endpoint])
     try:
