@@ -47,7 +47,7 @@ SHOWN = ServiceStatus(
 
 def status(shown: ServiceStatus | None, problems: tuple[Problem, ...] = (), about: About = ABOUT, now_s: float = 2_000):
     """A Guard's status."""
-    return guard_status(about, shown, problems, mesh="istio", answer="", now_s=now_s)
+    return guard_status(about, shown, problems, mesh="istio", answer=None, now_s=now_s)
 
 
 def condition(found: Object, kind: str) -> tuple[str, str]:

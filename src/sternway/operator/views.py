@@ -13,6 +13,7 @@ from sternway.control.status import ReleaseView, ServiceStatus, VersionView
 from sternway.errors import Problem
 from sternway.kubernetes.api import Object
 from sternway.manifests.models.status import (
+    CommandStatus,
     Condition,
     GuardStatus,
     Release,
@@ -47,7 +48,13 @@ class About:
 
 
 def guard_status(
-    about: About, shown: ServiceStatus | None, problems: Sequence[Problem], *, mesh: str, answer: str, now_s: float
+    about: About,
+    shown: ServiceStatus | None,
+    problems: Sequence[Problem],
+    *,
+    mesh: str,
+    answer: CommandStatus | None,
+    now_s: float,
 ) -> Object:
     """Give the status of a Guard. shown: None until the service was looked at for the first time."""
     release = shown.release if shown else None
@@ -63,7 +70,7 @@ def guard_status(
         release=resource_name(release.name) if release else None,
         mesh=mesh or None,
         message=_short(shown.reason if shown else ""),
-        last_command=answer or None,
+        last_command=answer,
         conditions=_conditions(said, about.before, about.generation, now_s),
     )
     return _plain(status)

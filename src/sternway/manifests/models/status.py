@@ -55,6 +55,17 @@ class VersionStatus(Written):
     """The image of its main container."""
 
 
+class CommandStatus(Written):
+    """What became of a person's command."""
+
+    id: str
+    """Which one: as it stands in the annotation."""
+    accepted: bool
+    """Whether it is obeyed."""
+    message: str
+    """What it does, or why it was refused."""
+
+
 class GuardStatus(Conditions):
     """Where the service stands.
 
@@ -76,7 +87,7 @@ class GuardStatus(Conditions):
     """Through what traffic is shared."""
     message: str | None = None
     """What happens now, in a sentence."""
-    last_command: str | None = None
+    last_command: CommandStatus | None = None
     """The answer to the last command (`kubectl sternway …`)."""
 
 

@@ -1,0 +1,57 @@
+"""People's commands in a cluster: an annotation of the Guard, as `kubectl sternway …` writes it. Called before each pass.
+
+Who may patch Guards may command; the answer stands in the Guard's status under the command's id.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from sternway.domain.releases import Verb
+from sternway.kubernetes.api import Object
+from sternway.kubernetes.ours import annotation
+
+COMMAND = "sternway.dev/command"
+"""Annotation of a Guard: {"id", "verb", "by", "to", "reason"}."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A command as somebody wrote it. verb None: it cannot be understood, for the reason in `wrong`."""
+
+    id: str
+    verb: Verb | None
+    by: str = ""
+    to: str | None = None
+    reason: str = ""
+    wrong: str = ""
+
+
+def asked_of(guard: Object) -> Asked | None:
+    """Read the command on a Guard that is not answered yet."""
+    text = annotation(guard, COMMAND)
+    if not text:
+        return None
+    try:
+        said = json.loads(text)
+        one = Asked(
+            id=str(said["id"]),
+            verb=Verb(said["verb"]),
+            by=str(said.get("by") or "somebody"),
+            to=str(said["to"]) if said.get("to") else None,
+            reason=str(said.get("reason") or ""),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        known = ", ".join(verb.value for verb in Verb)
+        form = '{"id": …, "verb": …, "by": …, "to": …, "reason": …}'
+        one = Asked(id=text[:64], verb=None, wrong=f"{COMMAND} must be {form} with a verb of {known}")
+    answered = (guard.get("status") or {}).get("lastCommand") or {}
+    return None if answered.get("id") == one.id else one
+
+
+def spelled(one: Asked) -> str:
+    """Write a command as an annotation."""
+    assert one.verb is not None
+    said = {"id": one.id, "verb": one.verb.value, "by": one.by, "to": one.to, "reason": one.reason}
+    return json.dumps({key: value for key, value in said.items() if value})

@@ -1,0 +1,127 @@
+"""Writes what people see: the status of Guards, Releases, and Events. Views alone: nothing is ever read back to decide on.
+
+One write only where something changed; a service's status at most once a second, but for a new phase.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sternway.control.status import ReleaseView, ServiceStatus
+from sternway.errors import Problem
+from sternway.kubernetes.api import Api, Object, Patch, name_of, namespace_of
+from sternway.kubernetes.errors import Conflict
+from sternway.kubernetes.reading import Reader
+from sternway.kubernetes.resources import EVENTS, GUARDS, RELEASES
+from sternway.manifests.models.status import CommandStatus
+from sternway.operator.views import About, guard_status, release_object, resource_name, when
+
+KEPT = 10
+"""So many Releases of a Guard stay."""
+_WARNINGS = ("withdrawn", "rolling-back", "rolled-back", "asking")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What is to be shown of a service now."""
+
+    status: ServiceStatus | None
+    problems: tuple[Problem, ...] = ()
+    mesh: str = ""
+    answer: CommandStatus | None = None
+
+
+class Writer:
+    """Brings what stands in the cluster to what is to be shown."""
+
+    def __init__(self, *, api: Api, reader: Reader) -> None:
+        self._api = api
+        self._reader = reader
+        self._told: dict[str, str] = {}
+
+    async def write(self, guard: Object, shown: Shown, now_s: float) -> None:
+        """Write what differs. Raises the API's errors; all of it is compared again next time."""
+        about = about_guard(guard)
+        release = shown.status.release if shown.status else None
+        if release is not None and shown.status is not None:
+            await self._release(about, release, {view.id: view.image for view in shown.status.versions})
+            await self._event(about, release, now_s)
+            await self._prune(about, resource_name(release.name))
+        found = guard_status(about, shown.status, shown.problems, mesh=shown.mesh, answer=shown.answer, now_s=now_s)
+        if found != dict(about.before):
+            patch = [{"op": "add", "path": "/status", "value": found}]
+            await self._api.patch(
+                GUARDS, about.name, patch, namespace=about.namespace, how=Patch.JSON, subresource="status"
+            )
+
+    async def _release(self, about: About, view: ReleaseView, images: Mapping[str, str]) -> None:
+        before = self._reader.get(RELEASES, resource_name(view.name), about.namespace)
+        obj = release_object(about, view, images, before)
+        status = obj.pop("status")
+        if before is None:
+            with contextlib.suppress(Conflict):  # the store has not told of it yet
+                await self._api.create(RELEASES, obj)
+        elif before.get("status") == status:
+            return
+        patch = [{"op": "add", "path": "/status", "value": status}]
+        await self._api.patch(
+            RELEASES, name_of(obj), patch, namespace=about.namespace, how=Patch.JSON, subresource="status"
+        )
+
+    async def _event(self, about: About, view: ReleaseView, now_s: float) -> None:
+        """One Event for each phase that a release enters, however often it is looked at."""
+        said = f"{view.name} {view.phase} {view.withdrawals} {view.entered_s}"
+        if self._told.get(about.uid) == said:
+            return
+        digest = hashlib.sha256(said.encode()).hexdigest()[:12]
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"{about.name}.{digest}", "namespace": about.namespace},
+            "involvedObject": {
+                "apiVersion": GUARDS.api_version,
+                "kind": GUARDS.kind,
+                "name": about.name,
+                "namespace": about.namespace,
+                "uid": about.uid,
+            },
+            "type": "Warning" if view.phase in _WARNINGS else "Normal",
+            "reason": "".join(part.capitalize() for part in view.phase.split("-")),
+            "message": f"{resource_name(view.name)}: {view.to_version} {view.reason}"[:1024],
+            "source": {"component": "sternway"},
+            "firstTimestamp": when(now_s),
+            "lastTimestamp": when(now_s),
+            "count": 1,
+        }
+        with contextlib.suppress(Conflict):  # it was told before a restart
+            await self._api.create(EVENTS, event)
+        self._told[about.uid] = said
+
+    async def _prune(self, about: About, latest: str) -> None:
+        mine = [
+            one
+            for one in self._reader.all(RELEASES, about.namespace)
+            if (one["metadata"].get("labels") or {}).get("sternway.dev/guard") == about.name and name_of(one) != latest
+        ]
+        for old in sorted(mine, key=_number, reverse=True)[KEPT - 1 :]:
+            await self._api.delete(RELEASES, name_of(old), about.namespace)
+
+
+def about_guard(guard: Object) -> About:
+    """What a status needs to know of its Guard."""
+    metadata = guard["metadata"]
+    return About(
+        name=name_of(guard),
+        namespace=namespace_of(guard),
+        uid=str(metadata.get("uid", "")),
+        generation=int(metadata.get("generation", 0)),
+        before=guard.get("status") or {},
+    )
+
+
+def _number(release: Object) -> int:
+    number = name_of(release).rpartition("-")[2]
+    return int(number) if number.isdigit() else 0
