@@ -1,0 +1,318 @@
+"""The composition root on Kubernetes, beside `bootstrap` on one machine: the same control loop, other adapters.
+
+Used by `sternway operator`. Only the leader acts; a replica that stands by follows the cluster and answers its probes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sternway.clock import Clock, SystemClock
+from sternway.control.act import Actor
+from sternway.control.observe import Observer
+from sternway.control.outbox import Outbox
+from sternway.control.queue import WorkQueue
+from sternway.control.reconcile import Reconciler
+from sternway.control.status import Facts, ServiceStatus, service_status, troubles
+from sternway.control.trail import condense
+from sternway.domain.monitoring import Endpoint, Monitoring, Webhook
+from sternway.domain.releases import Reply
+from sternway.domain.traffic import Can
+from sternway.errors import SternwayError
+from sternway.kubernetes.api import Api, Object, Resource
+from sternway.kubernetes.ours import split_key
+from sternway.kubernetes.resources import (
+    CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
+    DAEMON_SETS,
+    DEPLOYMENTS,
+    GUARDS,
+    NAMESPACES,
+    PODS,
+    RELEASES,
+    REPLICA_SETS,
+    SECRETS,
+    SERVICES,
+    STATEFUL_SETS,
+)
+from sternway.manifests.models.status import CommandStatus
+from sternway.operator.asking import asked_of
+from sternway.operator.concerned import Concerned
+from sternway.operator.desired import ClusterDesired
+from sternway.operator.stores import Stores
+from sternway.operator.undoing import ClusterUndoing
+from sternway.operator.writers import Shown, Writer
+from sternway.platforms.kubernetes.platform import KubernetesPlatform
+from sternway.signals.alertmanager import Alertmanager
+from sternway.signals.attribution import Mesh
+from sternway.signals.mesh_counts import MeshCounts
+from sternway.signals.prometheus import Prometheus
+from sternway.signals.together import Together
+from sternway.store import SqlStore
+from sternway.traffic.kubernetes.dialect import Dialect
+from sternway.traffic.kubernetes.registry import DIALECTS, detect, dialect, kinds
+from sternway.traffic.kubernetes.router import KubernetesRouter
+
+FOLLOWED = (
+    GUARDS,
+    RELEASES,
+    DEPLOYMENTS,
+    STATEFUL_SETS,
+    DAEMON_SETS,
+    REPLICA_SETS,
+    PODS,
+    SERVICES,
+    CONFIG_MAPS,
+    SECRETS,
+    CONTROLLER_REVISIONS,
+)
+WRITE_AT_MOST_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What `sternway operator` was told. namespaces: those that it looks after; empty: all. mesh: "" to find it out.
+
+    store: the address of a PostgreSQL; "" keeps the journal in the folder `state`.
+    """
+
+    state: Path
+    namespaces: tuple[str, ...] = ()
+    prometheus: str = ""
+    alertmanager: str = ""
+    mesh: str = ""
+    store: str = ""
+    webhook: Webhook | None = None
+
+
+class ClusterSternway:
+    """Sternway for the services of a cluster. Parts are public for whoever serves and shows them."""
+
+    def __init__(self, settings: Settings, api: Api, *, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.api = api
+        self.clock = clock or SystemClock()
+        self.stores = Stores(api, changed=self._changed, namespaces=settings.namespaces)
+        self.concerned = Concerned(self.stores)
+        self.journal = SqlStore(settings.store or settings.state / "journal.db", condense=condense)
+        self.queue = WorkQueue(clock=self.clock, work=self._pass)
+        self.views = WorkQueue(clock=self.clock, work=self._show)
+        self.writer = Writer(api=api, reader=self.stores)
+        self._answers: dict[str, CommandStatus] = {}
+        self._waiting: dict[int, tuple[str, str]] = {}
+        self._scalers: tuple[Resource, ...] = ()
+        self._leads = False
+
+    async def start(self) -> None:
+        """Follow the cluster until everything is known. Nothing is changed yet: see `lead`."""
+        self.settings.state.mkdir(parents=True, exist_ok=True)
+        self.platform = KubernetesPlatform(
+            api=self.api,
+            reader=self.stores,
+            deployment=lambda service: self.desired.deployment(service),
+            carrying=self._carrying,
+            wake=self.queue.wake,
+        )
+        self._scalers = await self.platform.start()
+        self.desired = ClusterDesired(reader=self.stores, scalers=self._scalers, mesh=self._mesh)
+        self.router = KubernetesRouter(
+            self.api,
+            reader=self.stores,
+            dialects=DIALECTS,
+            dialect=self._dialect,
+            backends=self.platform.backends,
+            owner=self._owner,
+        )
+        self._wire_signals()
+        await self.stores.start((*FOLLOWED, *self._scalers, *kinds(), NAMESPACES))
+
+    def _wire_signals(self) -> None:
+        self.prometheus = Prometheus(
+            clock=self.clock, where=lambda: self._monitoring().prometheus, wake=self.queue.wake
+        )
+        self.alertmanager = Alertmanager(
+            clock=self.clock,
+            where=lambda: self._monitoring().alertmanager,
+            mesh=Mesh(services=self.desired.services, edges=tuple, traffic=tuple),
+            listens=lambda: self.settings.webhook is not None,
+            wake=self.queue.wake,
+        )
+        self.signals = Together(MeshCounts(self.prometheus), self.alertmanager)
+
+    async def lead(self) -> None:
+        """From now on this process acts: what was recorded is put into force again, then every service is looked at."""
+        await self.journal.open()
+        self.outbox = Outbox(
+            history=ClusterUndoing(api=self.api, guard=self.desired.guard, restore=self._restore), wake=self.queue.wake
+        )
+        actor = Actor(platform=self.platform, router=self.router, signals=self.signals, outbox=self.outbox)
+        observer = Observer(
+            clock=self.clock,
+            desired=self.desired,
+            platform=self.platform,
+            router=self.router,
+            signals=self.signals,
+            commands=self.journal,
+            outbox=self.outbox,
+        )
+        self.reconciler = Reconciler(
+            observer=observer, actor=actor, journal=self.journal, clock=self.clock, answer=self._answer
+        )
+        recorded = set(await self.journal.services())
+        await asyncio.gather(*(self._converge(service) for service in sorted(recorded)))
+        self._leads = True
+        for service in sorted(recorded | set(self.desired.services())):
+            self.queue.wake(service)
+
+    async def close(self) -> None:
+        """Stop. What is under way is taken up again by the next leader."""
+        self._leads = False
+        await self.queue.close()
+        await self.views.close()
+        if hasattr(self, "outbox"):
+            await self.outbox.close()
+        await self.prometheus.close()
+        await self.alertmanager.close()
+        await self.stores.close()
+        await self.journal.close()
+
+    async def _converge(self, service: str) -> None:
+        with contextlib.suppress(SternwayError):  # the first pass tries again and reports what is wrong
+            await self.reconciler.converge(service)
+
+    async def _pass(self, service: str) -> float | None:
+        """One pass of the loop over one service, and what goes before and after it in a cluster."""
+        if not self._leads:
+            return None
+        namespace, _ = split_key(service)
+        await self._take_command(service)
+        try:
+            look_at_s = await self.reconciler.reconcile(service)
+            await self.platform.tend(service)
+            if self.desired.guard(service) is None:
+                await self._leave(service)
+        finally:
+            self.concerned.remember(service, namespace, self.desired.deployment(service))
+            self.views.wake(service)
+        return look_at_s
+
+    async def _leave(self, service: str) -> None:
+        """The Guard is gone: step by step everything of the user's is given back."""
+        if await self.platform.release(service):
+            await self.router.release(service)
+
+    async def _take_command(self, service: str) -> None:
+        guard = self.desired.guard(service)
+        asked = asked_of(guard) if guard is not None else None
+        told = self._answers.get(service)
+        if asked is None or (told is not None and told.id == asked.id):
+            return
+        if asked.verb is None:
+            self._answers[service] = CommandStatus(id=asked.id, accepted=False, message=asked.wrong)
+            return
+        command = await self.journal.add(
+            service, asked.verb.value, asked.by, self.clock.now(), asked.to, asked.reason
+        )
+        self._answers[service] = CommandStatus(id=asked.id, accepted=True, message="recorded")
+        self._waiting[command.id] = (service, asked.id)
+
+    def _answer(self, reply: Reply) -> None:
+        waiting = self._waiting.pop(reply.command, None)
+        if waiting is not None:
+            service, asked = waiting
+            self._answers[service] = CommandStatus(id=asked, accepted=reply.accepted, message=reply.message)
+
+    async def _show(self, service: str) -> float | None:
+        """Write what people see of a service."""
+        guard = self.desired.guard(service)
+        if guard is None or not self._leads:
+            return None
+        shown = Shown(
+            status=await self.status(service),
+            problems=self.desired.problems(service),
+            mesh=self._mesh(service)[0],
+            answer=self._answers.get(service),
+        )
+        await self.writer.write(guard, shown, self.clock.now())
+        await asyncio.sleep(WRITE_AT_MOST_EVERY_S)  # wakes meanwhile are one more write after it
+        return None
+
+    async def status(self, service: str) -> ServiceStatus:
+        """See control.status."""
+        progress = await self.reconciler.progress(service)
+        decision = self.reconciler.decision(service)
+        about = {service, f"marks {service}"} | ({f"revert {progress.release.name}"} if progress.release else set())
+        found = {**self.queue.troubles, **self.outbox.troubles}
+        facts = Facts(
+            service=service,
+            progress=progress,
+            wanted=self.desired.wanted(service),
+            workloads=await self.platform.describe(service),
+            traffic=await self.router.observe(service),
+            now_s=self.clock.now(),
+            reason=decision.reason if decision else "",
+            troubles=troubles({name: text for name, text in found.items() if name in about}),
+        )
+        return service_status(facts)
+
+    def _changed(self, resource: Resource, obj: Object) -> None:
+        """An object of the cluster changed: look at the services that it is about."""
+        if not self._leads or resource is RELEASES:
+            return
+        for service in self.concerned.of(resource, obj, self.desired.services()):
+            self.queue.wake(service)
+        for service in self.stores.named_in(resource, obj):
+            self.queue.wake(service)
+
+    def _carrying(self, service: str) -> tuple[str, ...]:
+        """The Services of ours that the routes in force send users to."""
+        standing = self.router.standing(service)
+        return tuple(name for name, ppm in standing.shares if ppm) if standing else ()
+
+    async def _restore(self, service: str, bad: str, good: str) -> str:
+        return await self.platform.restore(service, bad=bad, good=good)
+
+    def _owner(self, service: str) -> Object | None:
+        guard = self.desired.guard(service)
+        if guard is None:
+            return None
+        metadata = guard["metadata"]
+        return {
+            "apiVersion": GUARDS.api_version,
+            "kind": GUARDS.kind,
+            "name": metadata["name"],
+            "uid": metadata["uid"],
+        }
+
+    def _mesh(self, service: str) -> tuple[str, frozenset[Can]]:
+        found = self._dialect(service)
+        return found.name, found.capabilities
+
+    def _dialect(self, service: str) -> Dialect:
+        """The mesh that a service is in: as told, or as its routes and pods show."""
+        if self.settings.mesh:
+            return dialect(self.settings.mesh)
+        namespace, name = split_key(service)
+        marked = [self.stores.get(NAMESPACES, namespace)]
+        for deployment in self.stores.all(DEPLOYMENTS, namespace):
+            if (deployment["metadata"].get("name")) == name:
+                marked.append(deployment["spec"]["template"])
+        return detect(
+            service,
+            lambda kind: self.stores.about(kind, service),
+            serves=self.stores.serves,
+            marked=[one for one in marked if one is not None],
+        )
+
+    def _monitoring(self) -> Monitoring:
+        told = self.settings
+        return Monitoring(
+            prometheus=Endpoint(url=told.prometheus) if told.prometheus else None,
+            alertmanager=Endpoint(url=told.alertmanager) if told.alertmanager else None,
+            webhook=told.webhook,
+        )
