@@ -87,7 +87,7 @@ async def test_the_twin_keeps_its_pods_while_a_candidate_takes_its_traffic(shop:
     first = shop.traffic[0]
     await shop.world.api.patch(DEPLOYMENTS, "orders-stable", {"spec": {"replicas": 7}}, namespace="ours", manager="hpa")
     second = await shop.image("orders:2")
-    await shop.until(lambda: shop.ready(second) == 3, first, second)
+    await shop.until(lambda: shop.up(second) == 3, first, second)
     await shop.steps(2, first, second)
     assert (await _get(shop, HORIZONTAL_POD_AUTOSCALERS, "orders-stable") or {})["spec"]["minReplicas"] == 7
     await shop.until(lambda: shop.replicas() == 0, first)
@@ -103,7 +103,7 @@ async def test_keda_lets_the_users_pods_rest(shop: Shop) -> None:
     assert (await _get(shop, SCALED_OBJECTS, "orders") or {})["metadata"]["annotations"][paused] == "0"
     first = shop.traffic[0]
     second = await shop.image("orders:2")
-    await shop.until(lambda: shop.ready(second) > 0, first, second)
+    await shop.until(lambda: shop.up(second) > 0, first, second)
     assert paused not in ((await _get(shop, SCALED_OBJECTS, "orders") or {})["metadata"].get("annotations") or {})
 
 
