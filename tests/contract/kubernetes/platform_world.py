@@ -72,6 +72,7 @@ class Shop:
         self.mirror = Mirror(world)
         self.traffic: tuple[Workload, ...] = ()
         self.carrying: set[str] = set()
+        self.states: dict[str, WorkloadState] = {}
         self.woken: list[str] = []
         self.platform = KubernetesPlatform(
             api=world.api,
@@ -100,7 +101,7 @@ class Shop:
         """Open, and wait until the service is at rest: the twin serves, and the user's Deployment has no pods."""
         first = await self.open()
         self.traffic = (first,)
-        await self.until(lambda: self.replicas() == 0, first)
+        await self.until(lambda: self.replicas() == 0 and self.ready(first) == 3, first)
         return first
 
     async def asked(self) -> Workload:
@@ -128,6 +129,7 @@ class Shop:
         backends = self.platform.backends(self.key)
         places = [backends.of(one.id) for one in self.traffic] if backends else []
         self.carrying = {place.service for place in places if place}
+        self.states = {one.workload_id: one for one in await self.platform.describe(self.key)}
 
     async def run(self, *workloads: Workload) -> None:
         """Ask the platform for these, stable first, and take one step."""
@@ -153,15 +155,16 @@ class Shop:
             await asyncio.sleep(0 if isinstance(self.world.api, FakeKubernetes) else 0.05)
         await self.look()
 
-    async def state(self, workload: Workload) -> WorkloadState | None:
-        """How a workload is."""
-        found = await self.platform.describe(self.key)
-        return next((one for one in found if one.workload_id == workload.id), None)
+    def up(self, workload: Workload) -> int:
+        """How many pods of a workload the platform counts as ready."""
+        state = self.states.get(workload.id)
+        return state.ready if state else 0
 
     def ready(self, workload: Workload) -> int:
         """How many pods of a workload are ready in all, by their own images and marks."""
         pods = self.mirror.all(PODS, self.world.namespace)
-        return sum(_image(pod) == workload.image and _is_ready(pod) for pod in pods)
+        alive = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+        return sum(_image(pod) == workload.image and _is_ready(pod) for pod in alive)
 
     def user(self) -> Object:
         """The user's Deployment."""

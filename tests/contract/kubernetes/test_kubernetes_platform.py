@@ -60,9 +60,9 @@ async def test_the_candidate_runs_in_the_users_deployment(shop: Shop) -> None:
     """A changed template is scaled up to what was wished; the twin keeps serving with all its pods; each is counted alone."""
     first = await shop.adopted()
     second = await shop.image("orders:2")
-    await shop.until(lambda: shop.ready(second) == 3, first, second)
-    states = [await shop.state(one) for one in (first, second)]
-    assert [(state.image, state.desired, state.ready) for state in states if state] == [
+    await shop.until(lambda: shop.up(second) == 3, first, second)
+    states = [shop.states[one.id] for one in (first, second)]
+    assert [(state.image, state.desired, state.ready) for state in states] == [
         ("registry/orders:1", 3, 3),
         ("registry/orders:2", 3, 3),
     ]
@@ -76,7 +76,7 @@ async def test_our_services_reach_the_pods_of_one_version_each(shop: Shop) -> No
     """The candidate's Service selects no pod of the twin, nor the other way round."""
     first = await shop.adopted()
     second = await shop.image("orders:2")
-    await shop.until(lambda: shop.ready(second) == 3, first, second)
+    await shop.until(lambda: shop.up(second) == 3, first, second)
     for name, image in (("orders-stable", "registry/orders:1"), ("orders-candidate", "registry/orders:2")):
         selector = (await shop.world.api.get(SERVICES, name, shop.world.namespace) or {})["spec"]["selector"]
         labels = ",".join(f"{key}={value}" for key, value in selector.items())
@@ -95,7 +95,7 @@ async def test_an_edit_under_traffic_waits(shop: Shop) -> None:
     await shop.steps(10, first, second, third)
     assert (shop.ready(second), shop.ready(third)) == (3, 0)
     shop.traffic = (first,)
-    await shop.until(lambda: shop.ready(third) == 3, first, third)
+    await shop.until(lambda: shop.up(third) == 3, first, third)
 
 
 async def test_the_twin_takes_a_promoted_version_over(shop: Shop) -> None:
@@ -138,7 +138,7 @@ async def test_a_rollback_restores_template_and_configuration(shop: Shop) -> Non
     namespace = shop.world.namespace
     await shop.world.api.patch(CONFIG_MAPS, "settings", {"data": {"colour": "red", "new": "1"}}, namespace=namespace)
     second = await shop.image("orders:2")
-    await shop.until(lambda: shop.ready(second) == 3, first, second)
+    await shop.until(lambda: shop.up(second) == 3, first, second)
     await shop.until(lambda: shop.replicas() == 0, first)
     said = await _restore(shop, bad=second, good=first)
     assert said == "Deployment orders, ConfigMap settings restored"
@@ -151,7 +151,7 @@ async def test_what_somebody_changed_since_is_left(shop: Shop) -> None:
     """A rollback takes back its own version's change and nobody else's."""
     first = await shop.adopted()
     second = await shop.image("orders:2")
-    await shop.until(lambda: shop.ready(second) == 3, first, second)
+    await shop.until(lambda: shop.up(second) == 3, first, second)
     third = await shop.image("orders:3")
     said = await _restore(shop, bad=second, good=first)
     assert said == "left as it is: Deployment orders, which was changed since"
@@ -162,13 +162,10 @@ async def test_a_version_that_nothing_runs_any_more_comes_back_in_the_twin(shop:
     """A late rollback: the twin rolls back to the kept template while its pods serve."""
     first = await shop.adopted()
     second = await shop.image("orders:2")
-    await shop.until(lambda: shop.ready(second) == 3, first, second)
+    await shop.until(lambda: shop.up(second) == 3, first, second)
     shop.traffic = (second,)
     await shop.until(lambda: shop.replicas() == 0, second)
-    await shop.until(lambda: shop.ready(first) == 3, first, second)
-    state = await shop.state(first)
-    assert state is not None
-    assert state.ready == 3
+    await shop.until(lambda: shop.up(first) == 3, first, second)
     await _restore(shop, bad=second, good=first)
     assert (await shop.asked()).id == first.id
 
@@ -184,16 +181,8 @@ async def test_a_version_that_cannot_run_says_why(shop: Shop, image: str, said: 
     """Its failure is a sentence; the twin is untouched."""
     first = await shop.adopted()
     broken = await shop.image(image)
-    failures: list[str] = []
-
-    async def failed() -> bool:
-        state = await shop.state(broken)
-        failures.append(state.failure or "" if state else "")
-        return bool(failures[-1])
-
-    while not await failed():
-        await shop.steps(1, first, broken)
-    assert failures[-1].startswith(said)
+    await shop.until(lambda: (state := shop.states.get(broken.id)) and state.failure, first, broken)
+    assert (shop.states[broken.id].failure or "").startswith(said)
     assert shop.ready(first) == 3
     await shop.until(lambda: shop.replicas() == 0, first)
 

@@ -12,7 +12,7 @@ from sternway.kubernetes.template import NO_RELEASE, template_digest
 from sternway.platforms.kubernetes import followers, revisions
 from sternway.platforms.kubernetes.plan import points_at_twin, wished
 from sternway.platforms.kubernetes.revisions import template_of
-from sternway.platforms.kubernetes.scene import KINDS, Scene, Seat, owned_by_gitops, selector_of
+from sternway.platforms.kubernetes.scene import KINDS, Scene, Seat, names_in, owned_by_gitops, selector_of
 from sternway.platforms.kubernetes.states import rolled_out
 from sternway.platforms.kubernetes.writes import Write, edit, merge_patch, remove
 
@@ -66,8 +66,8 @@ def _restore_template(scene: Scene, user: Seat, bad: Object, good: Object, resto
 
 
 def _restore_config(scene: Scene, bad: Object, good: Object, restoring: _Restoring) -> None:
-    before = revisions.names_in(bad)
-    for key, copied in sorted(revisions.names_in(good).items()):
+    before = names_in(bad)
+    for key, copied in sorted(names_in(good).items()):
         kind, name = key
         now, then = scene.held(key), scene.copies.get((kind, copied))
         if now is None or then is None or revisions.copy_name(name, now) == copied:

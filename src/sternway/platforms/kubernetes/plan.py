@@ -22,7 +22,7 @@ from sternway.kubernetes.reading import wished_replicas
 from sternway.kubernetes.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES
 from sternway.kubernetes.template import workload_of
 from sternway.platforms.kubernetes import followers, revisions
-from sternway.platforms.kubernetes.scene import KINDS, Scene, Seat, owned_by_gitops, selector_of, stamp
+from sternway.platforms.kubernetes.scene import KINDS, Scene, Seat, names_in, owned_by_gitops, selector_of, stamp
 from sternway.platforms.kubernetes.states import ready_in, rolled_out
 from sternway.platforms.kubernetes.twin import candidate_service, stable_service, twin_of
 from sternway.platforms.kubernetes.writes import Keep, Write, applied, edit, remove
@@ -144,7 +144,7 @@ def _kept(scene: Scene, runs: Sequence[WorkloadRun]) -> tuple[Write, ...]:
     """Keep what the user's Deployment asks for, once it is wanted."""
     if scene.pod in scene.revisions or all(run.workload.pod != scene.pod for run in runs):
         return ()
-    copies = [one for one in revisions.copies_of(scene) if (one["kind"], one["metadata"]["name"]) not in scene.copies]
+    copies = [one for one in revisions.copies_of(scene) if scene.held((one["kind"], one["metadata"]["name"])) is None]
     return (
         *(Keep(resource=KINDS[one["kind"]], obj=one) for one in copies),
         Keep(resource=CONTROLLER_REVISIONS, obj=revisions.revision_of(scene)),
@@ -161,7 +161,7 @@ def _twin(scene: Scene, target: str, template: Object, runs: Sequence[WorkloadRu
         pod=target,
         service=scene.name,
         selector=selector_of(scene),
-        config=revisions.names_in(revision),
+        config=names_in(revision),
     )
     scaled = _scaled_twin(scene, twin, target, runs) if twin else ()  # first: it names the twin as it was seen
     return scaled + applied(DEPLOYMENTS, desired, twin.deployment if twin else None)

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 
 from sternway.kubernetes.api import Object, name_of
 from sternway.kubernetes.ours import POD, ROLE, SERVICE
-from sternway.kubernetes.template import ConfigName, canonical, config_digest, references
-from sternway.platforms.kubernetes.scene import Scene
+from sternway.kubernetes.template import ConfigName, canonical, config_digest
+from sternway.platforms.kubernetes.scene import Scene, names_in
 
 KEEP = 10
 """How many versions are kept beside those that run."""
@@ -48,15 +48,6 @@ def template_of(revision: Object) -> Object:
     return template
 
 
-def names_in(revision: Object) -> dict[ConfigName, str]:
-    """Which copy holds each ConfigMap and Secret of a version."""
-    found = {}
-    for place, name in (revision["data"].get("config") or {}).items():
-        kind, _, original = place.partition("/")
-        found[(kind, original)] = str(name)
-    return found
-
-
 def copy_name(name: str, config: Object) -> str:
     """`settings` -> `settings-1f2e3d4c`."""
     return f"{name[: _LONGEST - 9]}-{config_digest(config)}"
@@ -75,14 +66,6 @@ def unused_copies(scene: Scene, gone: Iterable[str]) -> tuple[ConfigName, ...]:
     used = {(kind, name) for one in left for (kind, _), name in names_in(one).items()}
     now = {(key[0], copy_name(key[1], held)) for key, held in scene.config.items()}
     return tuple(sorted(scene.copies.keys() - used - now))
-
-
-def missing_config(scene: Scene) -> tuple[str, ...]:
-    """The ConfigMaps and Secrets that the user's template needs and that are not there."""
-    if scene.user is None:
-        return ()
-    needed = [one for one in references(scene.user.template) if not one.optional]
-    return tuple(f"{one.kind} {one.name}" for one in needed if one.key not in scene.config)
 
 
 def _copy(scene: Scene, key: ConfigName, held: Object) -> Object:

@@ -146,6 +146,7 @@ def read_scene(reader: Reader, key: str, deployment: str | None, kinds: tuple[Re
     user = _seat(reader, deployment, namespace) if deployment else None
     twin = _seat(reader, named(deployment, "stable"), namespace) if deployment else None
     ours = [one for one in reader.all(CONTROLLER_REVISIONS, namespace) if _labels(one).get(SERVICE) == name]
+    kept = {_labels(one)[POD]: one for one in ours if POD in _labels(one)}
     config = _config(reader, namespace, user)
     return Scene(
         key=key,
@@ -157,14 +158,9 @@ def read_scene(reader: Reader, key: str, deployment: str | None, kinds: tuple[Re
         twin=twin,
         stable_service=reader.get(SERVICES, named(name, "stable"), namespace),
         candidate_service=reader.get(SERVICES, named(name, "candidate"), namespace),
-        revisions={_labels(one)[POD]: one for one in ours if POD in _labels(one)},
+        revisions=kept,
         config=config,
-        copies={
-            (kind, name_of(one)): one
-            for kind, resource in KINDS.items()
-            for one in reader.all(resource, namespace)
-            if _labels(one).get(SERVICE) == name
-        },
+        copies=_copies(reader, namespace, kept),
         held=lambda key: reader.get(KINDS[key[0]], key[1], namespace),
         followers=tuple((kind, one) for kind in kinds for one in reader.all(kind, namespace)),
         pod=fingerprint(user.template, config.get) if user else "",
@@ -193,6 +189,21 @@ def _seat(reader: Reader, name: str, namespace: str) -> Seat | None:
 def _config(reader: Reader, namespace: str, user: Seat | None) -> dict[ConfigName, Object]:
     used = references(user.template) if user else ()
     found = {one.key: reader.get(KINDS[one.kind], one.name, namespace) for one in used}
+    return {key: held for key, held in found.items() if held is not None}
+
+
+def names_in(revision: Object) -> dict[ConfigName, str]:
+    """Which copy holds each ConfigMap and Secret of a kept version."""
+    found = {}
+    for place, name in (revision["data"].get("config") or {}).items():
+        kind, _, original = place.partition("/")
+        found[(kind, original)] = str(name)
+    return found
+
+
+def _copies(reader: Reader, namespace: str, kept: Mapping[str, Object]) -> dict[ConfigName, Object]:
+    names = {(kind, name) for one in kept.values() for (kind, _), name in names_in(one).items()}
+    found = {key: reader.get(KINDS[key[0]], key[1], namespace) for key in names}
     return {key: held for key, held in found.items() if held is not None}
 
 

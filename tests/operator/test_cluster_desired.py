@@ -1,0 +1,315 @@
+"""What a cluster asks for: Guards, Services and Deployments as a version that is wanted, or as a problem."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from sternway.domain.guards import Mode
+from sternway.domain.releases import Mark
+from sternway.domain.traffic import Can
+from sternway.kubernetes.api import Object, Resource
+from sternway.kubernetes.resources import (
+    CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
+    DAEMON_SETS,
+    DEPLOYMENTS,
+    GUARDS,
+    HORIZONTAL_POD_AUTOSCALERS,
+    SERVICES,
+    STATEFUL_SETS,
+)
+from sternway.operator.desired import ClusterDesired
+from sternway.operator.ledger import MOST, read_ledger, spell_ledger, with_marks
+from sternway.operator.undoing import ClusterUndoing
+from sternway.testing.kubernetes import FakeKubernetes
+
+KEY = "orders.shop"
+
+
+class Objects:
+    """A Reader over objects that a test puts there."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[Resource, str], Object] = {}
+        self._version = itertools.count(1)
+
+    def put(self, resource: Resource, name: str, **fields: Any) -> Object:
+        """Put an object there, in a new version."""
+        metadata = {"name": name, "namespace": "shop", "uid": name, **fields.pop("metadata", {})}
+        metadata["resourceVersion"] = str(next(self._version))
+        made = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, **fields}
+        self.objects[resource, name] = made
+        return made
+
+    def get(self, resource: Resource, name: str, namespace: str = "") -> Object | None:
+        """See Reader."""
+        return self.objects.get((resource, name)) if namespace == "shop" else None
+
+    def all(self, resource: Resource, namespace: str = "") -> Sequence[Object]:
+        """See Reader."""
+        return [one for (kind, _), one in self.objects.items() if kind == resource and namespace in ("", "shop")]
+
+    def owned(self, resource: Resource, uid: str) -> Sequence[Object]:
+        """See Reader."""
+        return ()
+
+
+TEMPLATE = {
+    "metadata": {"labels": {"app": "orders"}},
+    "spec": {
+        "containers": [
+            {"name": "orders", "image": "registry/orders:1.4.0", "envFrom": [{"configMapRef": {"name": "settings"}}]}
+        ]
+    },
+}
+ALL = frozenset(Can)
+
+
+@pytest.fixture
+def objects() -> Objects:
+    """Give a service `orders` with a Guard."""
+    found = Objects()
+    found.put(GUARDS, "orders", spec={"service": "orders"})
+    found.put(SERVICES, "orders", spec={"selector": {"app": "orders"}, "ports": [{"name": "http", "port": 80}]})
+    _deploy(found)
+    found.put(CONFIG_MAPS, "settings", data={"colour": "blue"})
+    return found
+
+
+def _deploy(objects: Objects, name: str = "orders", *, metadata: Any = None, **spec: Any) -> None:
+    stated = {"replicas": 3, "selector": {"matchLabels": {"app": "orders"}}, "template": deepcopy(TEMPLATE), **spec}
+    objects.put(DEPLOYMENTS, name, metadata=metadata or {}, spec=stated)
+
+
+def desired(objects: Objects, can: frozenset[Can] = ALL) -> ClusterDesired:
+    """Read these objects."""
+    return ClusterDesired(reader=objects, scalers=(HORIZONTAL_POD_AUTOSCALERS,), mesh=lambda _: ("istio", can))
+
+
+def problem(objects: Objects, can: frozenset[Can] = ALL) -> str:
+    """Give the one problem of the Guard."""
+    (found,) = desired(objects, can).problems(KEY)
+    return str(found)
+
+
+def test_a_guard_with_its_service_is_wanted(objects: Objects) -> None:
+    """The version is the image and the fingerprint of template and configuration; the Guard is the manifests' Guard."""
+    objects.put(GUARDS, "orders", spec={"service": "orders", "mode": "ask", "bake": {"for": "10m"}}, status={"x": 1})
+    wanted = desired(objects).wanted(KEY)
+    assert wanted is not None
+    assert (wanted.service.name, wanted.service.port, wanted.service.namespace) == (KEY, 80, "shop")
+    assert (wanted.version.workload.image, wanted.version.workload.service) == ("registry/orders:1.4.0", KEY)
+    assert wanted.version.commit == wanted.version.workload.pod != ""
+    assert wanted.version.id.startswith("1.4.0-")
+    assert (wanted.guard.service, wanted.guard.mode, wanted.guard.bake_s) == (KEY, Mode.ASK, 600)
+    assert wanted.replicas == 3
+    assert desired(objects).services() == (KEY,)
+
+
+def test_a_service_without_a_guard_is_nobodys(objects: Objects) -> None:
+    """Nothing is governed that nobody asked for."""
+    del objects.objects[GUARDS, "orders"]
+    found = desired(objects)
+    assert (found.wanted(KEY), found.problems(KEY), found.services()) == (None, (), ())
+
+
+def test_a_change_of_template_or_configuration_is_seen(objects: Objects) -> None:
+    """Each makes another version, with the same reader of the cluster; what changes neither makes none."""
+    found = desired(objects)
+    versions = [found.wanted(KEY)]
+    objects.put(CONFIG_MAPS, "settings", data={"colour": "red"})
+    versions.append(found.wanted(KEY))
+    changed = deepcopy(TEMPLATE)
+    changed["spec"]["containers"][0]["image"] = "registry/orders:1.5.0"  # type: ignore[index]
+    _deploy(objects, template=changed)
+    versions.append(found.wanted(KEY))
+    assert len({one.version.id for one in versions if one}) == 3
+    _deploy(objects, template=changed, revisionHistoryLimit=3)
+    again, last = found.wanted(KEY), versions[-1]
+    assert again is not None
+    assert last is not None
+    assert again.version == last.version
+
+
+def test_what_has_not_changed_is_not_read_again(objects: Objects) -> None:
+    """The same objects give the very same answer."""
+    found = desired(objects)
+    assert found.wanted(KEY) is found.wanted(KEY)
+
+
+def test_replicas_are_what_was_wished(objects: Objects) -> None:
+    """Those of the user's Deployment; at rest those it had; under an autoscaler those of the twin."""
+    _deploy(objects, replicas=0, metadata={"annotations": {"sternway.dev/replicas": "5"}})
+    found = desired(objects)
+    assert _wished(found) == 5
+    objects.put(
+        DEPLOYMENTS,
+        "orders-stable",
+        metadata={"labels": {"sternway.dev/role": "stable"}},
+        spec={"replicas": 7, "template": TEMPLATE},
+    )
+    assert _wished(found) == 5
+    target = {"kind": "Deployment", "name": "orders"}
+    objects.put(HORIZONTAL_POD_AUTOSCALERS, "orders", spec={"scaleTargetRef": target})
+    assert _wished(found) == 7
+
+
+def _wished(found: ClusterDesired) -> int | None:
+    wanted = found.wanted(KEY)
+    return wanted.replicas if wanted else None
+
+
+def test_the_twin_is_not_what_is_released(objects: Objects) -> None:
+    """Also while the user's Service points at it, and has its own selector in an annotation."""
+    objects.put(
+        DEPLOYMENTS,
+        "orders-stable",
+        metadata={"labels": {"sternway.dev/role": "stable"}},
+        spec={"replicas": 3, "template": TEMPLATE},
+    )
+    objects.put(
+        SERVICES,
+        "orders",
+        metadata={"annotations": {"sternway.dev/selector": '{"app": "orders"}'}},
+        spec={"selector": {"sternway.dev/twin": "orders"}, "ports": [{"port": 80}]},
+    )
+    found = desired(objects)
+    assert found.problems(KEY) == ()
+    assert found.deployment(KEY) == "orders"
+
+
+def test_a_guard_that_is_wrong_changes_nothing(objects: Objects) -> None:
+    """The last one that could be followed stays in force, and the problem is told as for a file."""
+    found = desired(objects)
+    before = found.wanted(KEY)
+    objects.put(GUARDS, "orders", spec={"service": "orders", "bake": {"fro": "10m"}})
+    assert found.wanted(KEY) is before
+    (said,) = found.problems(KEY)
+    assert str(said) == "Guard shop/orders: spec.bake.fro: unknown field `fro` (did you mean `for`?)"
+    objects.put(GUARDS, "orders", spec={"service": "orders", "bake": {"for": "10m"}})
+    assert found.problems(KEY) == ()
+
+
+def test_no_such_service(objects: Objects) -> None:
+    """The nearest name is suggested."""
+    objects.put(
+        SERVICES, "order", **{k: v for k, v in objects.objects.pop((SERVICES, "orders")).items() if k == "spec"}
+    )
+    assert problem(objects) == (
+        "Guard shop/orders: spec.service: there is no Service orders in namespace shop (did you mean `order`?)"
+    )
+
+
+@pytest.mark.parametrize(("kind", "name"), [(STATEFUL_SETS, "StatefulSet"), (DAEMON_SETS, "DaemonSet")])
+def test_what_cannot_run_twice_is_refused(objects: Objects, kind: Resource, name: str) -> None:
+    """A StatefulSet or DaemonSet has no twin: the sentence says why, and what to do."""
+    del objects.objects[DEPLOYMENTS, "orders"]
+    objects.put(kind, "orders", spec={"template": TEMPLATE})
+    assert problem(objects) == (
+        f"Guard shop/orders: spec.service: Service orders selects the {name} orders: only Deployments are released, because "
+        f"the pods of a {name} cannot run twice, once as the proven version and once as the candidate (release it with the "
+        f"{name}'s own rolling update, and take this Guard out)"
+    )
+
+
+def test_several_deployments_need_a_word(objects: Objects) -> None:
+    """Which one is released is the user's to say."""
+    _deploy(objects, "orders-blue")
+    assert "selects several Deployments: orders, orders-blue (say here which one is released)" in problem(objects)
+    objects.put(GUARDS, "orders", spec={"service": "orders", "deployment": "orders-blue"})
+    assert desired(objects).deployment(KEY) == "orders-blue"
+    objects.put(GUARDS, "orders", spec={"service": "orders", "deployment": "orders-blu"})
+    assert problem(objects).endswith("does not select a Deployment orders-blu (did you mean `orders-blue`?)")
+
+
+def test_nothing_behind_a_service(objects: Objects) -> None:
+    """The labels that no Deployment has are named."""
+    del objects.objects[DEPLOYMENTS, "orders"]
+    assert "selects no Deployment: none has the pod labels app=orders" in problem(objects)
+
+
+def test_a_fallback_of_ones_own_is_refused(objects: Objects) -> None:
+    """The twin stands by already."""
+    objects.put(GUARDS, "orders", spec={"service": "orders", "fallback": {"deployment": "old"}})
+    assert problem(objects).endswith("(take it out; `orders-stable` stands by)")
+
+
+def test_what_the_mesh_cannot_do_is_refused(objects: Objects) -> None:
+    """Before anything is changed: the mesh and the fix are named."""
+    objects.put(GUARDS, "orders", spec={"service": "orders", "mirror": {"percent": 10}})
+    said = problem(objects, ALL - {Can.MIRROR})
+    assert said.startswith("Guard shop/orders: spec: the traffic router istio cannot do mirror")
+
+
+def test_of_two_guards_the_oldest_is_followed(objects: Objects) -> None:
+    """The other one is named."""
+    objects.put(GUARDS, "orders", metadata={"creationTimestamp": "2026-01-01T00:00:00Z"}, spec={"service": "orders"})
+    objects.put(
+        GUARDS,
+        "again",
+        metadata={"creationTimestamp": "2026-01-02T00:00:00Z"},
+        spec={"service": "orders", "mode": "ask"},
+    )
+    wanted = desired(objects).wanted(KEY)
+    assert wanted is not None
+    assert wanted.guard.mode is Mode.AUTOMATIC
+    assert "further Guards for service orders: Guard shop/again" in problem(objects)
+
+
+# The ledger -----------------------------------------------------------------------------------------------------
+
+
+def _mark(version: str, verdict: str, at_s: float, pod: str = "f00") -> Mark:
+    return Mark(service=KEY, version=version, commit=pod, verdict=verdict, release="orders.shop-1", why="w", at_s=at_s)
+
+
+def test_the_ledger_is_read_back_as_it_was_written() -> None:
+    """One word for each version, the last; and no more versions than are worth remembering."""
+    marks = with_marks((_mark("a", "good", 1.0), _mark("b", "good", 2.0)), (_mark("a", "bad", 3.0),))
+    assert [(mark.version, mark.verdict) for mark in marks] == [("b", "good"), ("a", "bad")]
+    guard = {"metadata": {"annotations": {"sternway.dev/ledger": spell_ledger(marks)}}}
+    assert read_ledger(guard, KEY) == marks
+    many = with_marks((), [_mark(str(number), "bad", float(number)) for number in range(MOST + 5)])
+    assert len(many) == MOST
+    assert many[-1].version == str(MOST + 4)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": 1}', '[{"version": "x"}]'])
+def test_a_ledger_that_somebody_spoilt_is_empty(text: str) -> None:
+    """It is an annotation: anybody may have edited it."""
+    assert read_ledger({"metadata": {"annotations": {"sternway.dev/ledger": text}}}, KEY) == ()
+
+
+async def test_a_rebuilt_operator_knows_what_was_proven(objects: Objects) -> None:
+    """Marks are written to the Guard; another operator reads who is bad, and the template of who was good last."""
+    fake = FakeKubernetes(namespaces=("shop",))
+    made = await fake.create(
+        GUARDS, {"metadata": {"name": "orders", "namespace": "shop"}, "spec": {"service": "orders"}}
+    )
+
+    async def restore(service: str, bad: str, good: str) -> str:
+        return f"{service}: {bad} -> {good}"
+
+    undoing = ClusterUndoing(api=fake, guard=lambda _: made, restore=restore)
+    await undoing.mark([_mark("1-a", "good", 1.0, "aaa"), _mark("2-b", "good", 2.0, "bbb"), _mark("3-c", "bad", 3.0)])
+    await undoing.mark([_mark("2-b", "bad", 4.0, "bbb")])
+    before = fake.count(verb="patch")
+    await undoing.mark([_mark("2-b", "bad", 4.0, "bbb")])
+    assert fake.count(verb="patch") == before  # idempotent
+    written = await fake.get(GUARDS, "orders", "shop")
+    assert written is not None
+    objects.put(GUARDS, "orders", metadata={"annotations": written["metadata"]["annotations"]}, spec=written["spec"])
+    labels = {"sternway.dev/service": "orders", "sternway.dev/pod": "aaa"}
+    objects.put(
+        CONTROLLER_REVISIONS, "orders-aaa", metadata={"labels": labels}, data={"template": TEMPLATE}, revision=1
+    )
+    rebuilt = desired(objects)
+    assert rebuilt.bad(KEY) == ("2-b", "3-c")
+    good = await rebuilt.last_good(KEY)
+    assert good is not None
+    assert (good.workload.pod, good.workload.image, good.commit) == ("aaa", "registry/orders:1.4.0", "aaa")
