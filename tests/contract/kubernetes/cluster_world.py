@@ -1,14 +1,26 @@
-"""What a test of the API needs: the API, a namespace of its own, and objects to put there."""
+"""What a test of the API needs: the API, a namespace of its own, and objects to put there.
+
+The real API is what KUBECONFIG names (STERNWAY_TEST_KUBECONFIG goes before it). Without one its tests are skipped,
+loudly; in CI that is a failure.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import uuid
+import warnings
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
+from sternway.kubernetes.access import find_access
 from sternway.kubernetes.api import Api, Change, Object, Resource, Told
+from sternway.kubernetes.client import Client
+from sternway.kubernetes.resources import NAMESPACES
 
 WAIT_S = 30.0
 """How long a busy machine may take to tell what it has to tell."""
@@ -64,3 +76,26 @@ class World:
             while not holds(found := await self.api.get(resource, name, self.namespace)):
                 await asyncio.sleep(0.05)
         return found
+
+
+def kubeconfig_for_tests() -> str:
+    """The file that names the API for tests; skips the test where there is none."""
+    named = os.environ.get("STERNWAY_TEST_KUBECONFIG") or os.environ.get("KUBECONFIG", "")
+    if not named:
+        if os.environ.get("CI"):
+            pytest.fail("CI has no Kubernetes API: set KUBECONFIG")
+        warnings.warn("no real Kubernetes API was tested: set KUBECONFIG to a cluster for tests", stacklevel=1)
+        pytest.skip("KUBECONFIG names no cluster for tests")
+    return named
+
+
+@asynccontextmanager
+async def real_world() -> AsyncIterator[World]:
+    """Give a namespace of its own in the real API."""
+    async with Client(find_access(environment={"KUBECONFIG": kubeconfig_for_tests()})) as api:
+        name = f"sternway-test-{uuid.uuid4().hex[:8]}"
+        await api.create(NAMESPACES, {"metadata": {"name": name}})
+        try:
+            yield World(api=api, namespace=name)
+        finally:
+            await api.delete(NAMESPACES, name)

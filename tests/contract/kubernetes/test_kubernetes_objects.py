@@ -238,9 +238,9 @@ async def test_what_an_object_owns_goes_with_it(world: World) -> None:
 
 async def test_a_pod_that_runs_nowhere_is_gone_at_once(world: World) -> None:
     """No kubelet has to end it."""
-    pod = world.config(
-        "one", spec={"containers": [{"name": "a", "image": "registry/never-ready:1"}], "schedulerName": "x"}
-    )
+    containers = [{"name": "a", "image": "registry/never-ready:1"}]
+    spec = {"containers": containers, "schedulerName": "none", "automountServiceAccountToken": False}
+    pod = world.config("one", spec=spec)
     await world.api.create(PODS, pod)
     await world.api.delete(PODS, "one", world.namespace)
     await world.until(PODS, "one", lambda found: found is None)

@@ -72,8 +72,8 @@ def _item(item: Any, keys: tuple[str, ...]) -> str | None:
 
 def _items(value: list[Any], path: Path) -> dict[str, Any] | None:
     """Give the items of a list that is a map by their keys; None for a list that is one field."""
-    if not value or path[:2] in _ATOMIC:
-        return None
+    if not value:
+        return {} if _keys(path) or path in _SETS else None
     if path in _SETS:
         return {f"v:{json.dumps(item)}": item for item in value}
     found = {_item(item, _keys(path)): item for item in value}
@@ -181,7 +181,7 @@ def applied(live: Object | None, config: Object, owner: Owner, *, force: bool) -
         raise Conflict(f"apply failed with conflicts: {told}", hint="apply with force to take the fields over")
     result = _put(live, config, ())
     others = set().union(*(paths - clashes.get(other, set()) for other, paths in owned.items() if other != owner))
-    for path in sorted(owned.get(owner, frozenset()) - stated.keys(), key=len, reverse=True):
+    for path in sorted(owned.get(owner, frozenset()) - stated.keys(), key=len):
         if not any(kept[: len(path)] == path for kept in (*others, *stated)):
             result = _without(result, path)
     new = {other: frozenset(paths - clashes.get(other, set())) for other, paths in owned.items() if other != owner}

@@ -33,7 +33,16 @@ def merged(target: Any, patch: Any) -> Any:
 
 
 def json_patched(target: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
-    """Apply a JSON patch. A `test` that fails is a Conflict; a path that is not there is Invalid."""
+    """Apply a JSON patch. Where it has a `test`, all that does not fit is a Conflict: a server tells no difference."""
+    try:
+        return _json_patched(target, operations)
+    except Invalid as exc:
+        if any(operation.get("op") == "test" for operation in operations):
+            raise Conflict(exc.message) from exc
+        raise
+
+
+def _json_patched(target: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
     result = copied(target)
     for operation in operations:
         kind, path = operation.get("op"), _parts(str(operation.get("path", "")))
