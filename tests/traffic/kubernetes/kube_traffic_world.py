@@ -34,10 +34,12 @@ def version(tag: str, service: str = "orders.shop") -> Version:
 STABLE, CANDIDATE = version("1.0.0"), version("1.1.0")
 
 
-def plan(percent: float = 0.0, *, pins: tuple[Pin, ...] = (), mirror: float = 0.0) -> TrafficPlan:
+def plan(
+    percent: float = 0.0, *, pins: tuple[Pin, ...] = (), mirror: float = 0.0, namespace: str = "shop"
+) -> TrafficPlan:
     """`percent` to the candidate, the rest to stable."""
     return TrafficPlan(
-        service=Service(name="orders.shop", port=80, namespace="shop"),
+        service=Service(name=f"orders.{namespace}", port=80, namespace=namespace),
         versions=(STABLE, CANDIDATE),
         split=Split.between(STABLE.id, CANDIDATE.id, percent),
         pins=pins,
@@ -45,10 +47,10 @@ def plan(percent: float = 0.0, *, pins: tuple[Pin, ...] = (), mirror: float = 0.
     )
 
 
-def backends(ports: Any = (("http", 80, ""),), *, replicas: int = 2) -> Backends:
-    """The service `orders` in the namespace `shop`, with its twin and a candidate."""
+def backends(ports: Any = (("http", 80, ""),), *, replicas: int = 2, namespace: str = "shop") -> Backends:
+    """The service `orders`, with its twin and a candidate."""
     return Backends(
-        namespace="shop",
+        namespace=namespace,
         service="orders",
         deployment="orders",
         ports=tuple(tuple(port) for port in ports),
@@ -77,6 +79,12 @@ class Case:
     out: Path
 
     @property
+    def plan(self) -> TrafficPlan:
+        """The plan that the wish is of."""
+        said = next(iter(yaml.safe_load_all(self.path.read_text())))
+        return plan_from(said["wish"], self.wish.backends.namespace)
+
+    @property
     def dialect(self) -> Any:
         """The folder says which mesh it is."""
         return dialect(self.path.parent.name)
@@ -97,20 +105,21 @@ def key_of(obj: Object) -> tuple[str, str]:
     return f"{obj['apiVersion']}/{obj['kind']}", obj["metadata"]["name"]
 
 
-def cases() -> Iterator[Case]:
-    """Every golden pair."""
+def cases(namespace: str = "shop") -> Iterator[Case]:
+    """Every golden pair; in another namespace where one is given."""
     for path in sorted(GOLDEN.glob("*/*.in.yaml")):
-        said, *objects = yaml.safe_load_all(path.read_text())
+        text = path.read_text().replace("namespace: shop", f"namespace: {namespace}")
+        said, *objects = yaml.safe_load_all(text.replace("orders.shop.", f"orders.{namespace}."))
         yield Case(
             path=path,
-            wish=wish_from(said["wish"]),
+            wish=wish_from(said["wish"], namespace),
             seen=tuple(objects),
             out=path.with_name(path.name.replace(".in.", ".out.")),
         )
 
 
-def wish_from(said: dict[str, Any]) -> Wish:
-    """Read the first document of a golden file."""
+def plan_from(said: dict[str, Any], namespace: str) -> TrafficPlan:
+    """Read the plan of the first document of a golden file."""
     pins = tuple(
         Pin(
             version=CANDIDATE.id,
@@ -119,8 +128,13 @@ def wish_from(said: dict[str, Any]) -> Wish:
         )
         for one in said.get("pins", ())
     )
-    wanted = plan(said.get("percent", 0), pins=pins, mirror=said.get("mirror", 0))
-    return wish_of(wanted, backends(said.get("ports", (("http", 80, ""),))), OWNER)
+    return plan(said.get("percent", 0), pins=pins, mirror=said.get("mirror", 0), namespace=namespace)
+
+
+def wish_from(said: dict[str, Any], namespace: str = "shop") -> Wish:
+    """Read the first document of a golden file."""
+    known = backends(said.get("ports", (("http", 80, ""),)), namespace=namespace)
+    return wish_of(plan_from(said, namespace), known, OWNER)
 
 
 class _Plain(yaml.SafeDumper):

@@ -253,20 +253,20 @@ def _undone(obj: Object, marks: Marks, grammar: Grammar) -> Rules:
         alone = len(targets) == 1 and grammar.named(targets[0], namespace) in ours
         return alone and any(grammar.carries(rule, pin) for pin, _ in pins)
 
-    return {
-        name: [
-            _joined(grammar.unmirrored(deepcopy(rule), ours, namespace), marks, grammar, namespace)
-            for rule in rules
-            if not is_pin(rule)
-        ]
-        for name, rules in grammar.rules(obj).items()
-    }
+    def undone(rule: Rule) -> Rule:
+        bare = grammar.unmirrored(rule, ours, namespace)
+        mirrored = bare != grammar.unmirrored(rule, frozenset(), namespace)
+        if not mirrored and not any(grammar.named(one, namespace) in ours for one in grammar.targets(rule)):
+            return rule  # none of it is ours, so it stays as it is spelled
+        return _joined(bare, marks, grammar, namespace)
+
+    return {name: [undone(rule) for rule in rules if not is_pin(rule)] for name, rules in grammar.rules(obj).items()}
 
 
 def _plain(rule: Rule, obj: Object, marks: Marks, grammar: Grammar) -> Rule:
     """The same rule in one spelling, to be compared."""
     namespace = namespace_of(obj)
-    return _joined(grammar.unmirrored(deepcopy(rule), frozenset(), namespace), marks, grammar, namespace)
+    return _joined(grammar.unmirrored(rule, frozenset(), namespace), marks, grammar, namespace)
 
 
 def _joined(rule: Rule, marks: Marks, grammar: Grammar, namespace: str) -> Rule:
