@@ -91,7 +91,7 @@ class FakeKubernetes:
         request = Request(verb="list", resource=resource, namespace=namespace)
         listed: Listed | None = None
         pages = 0
-        while listed is None or pages * page < len(listed.items):
+        while listed is None or 0 < pages * page < len(listed.items):
             if listed is not None and self.store.forgotten > int(listed.resource_version):
                 raise Gone("the provided continue parameter is too old")
             found = await self._answer(
