@@ -15,7 +15,8 @@ from monitoring_world import Alertmanager, Prometheus, free_port, scraping
 from whole_world import Repository
 
 from sternway.domain.releases import Phase
-from sternway.web.webhook import WebhookServer
+from sternway.web.listeners import Listeners
+from sternway.web.webhook import AlertWebhook
 
 pytestmark = pytest.mark.timeout(300)
 TOKEN = "a-token-for-the-webhook"
@@ -73,8 +74,8 @@ def shop(repository: Repository, *, on_alert: str, strategy: dict[str, object], 
 @contextlib.asynccontextmanager
 async def listening(platform) -> AsyncIterator[None]:
     """Listen for webhooks as `sternway up` does."""
-    server = WebhookServer(platform.sternway.alertmanager, where=platform.sternway.webhook)
-    task = asyncio.create_task(server.run())
+    webhook = AlertWebhook(platform.sternway.alertmanager, where=platform.sternway.webhook)
+    task = asyncio.create_task(Listeners((webhook,)).run())
     try:
         yield
     finally:
