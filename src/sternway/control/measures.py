@@ -173,10 +173,9 @@ class Books:
             self._applied(entry.service, entry.release, entry)
 
     def now(self, progress: Progress) -> None:
-        """Take where a service stands now. A beginning and an end count once the journal has them."""
+        """Take where a service stands now. A release counts once the journal holds its beginning."""
         self._listen(progress)
-        release = progress.release
-        if release is not None and not release.phase.over and release.name in self._releases.get(progress.service, {}):
+        if progress.release is not None and progress.release.name in self._releases.get(progress.service, {}):
             self.see(progress)
 
     def see(self, progress: Progress) -> None:
