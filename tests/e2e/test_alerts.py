@@ -203,7 +203,7 @@ def test_sternway_up_listens_for_webhooks_and_shows_what_is_in_the_way(repositor
         webhook={"listen": monitoring.hook, "tokenFile": str(monitoring.token_file)},
     )
     shell.up()
-    shell.until(lambda: "cannot be listened on for webhooks" in str(shell.status()), "the status tells of the port")
+    shell.until(lambda: "cannot be listened on" in str(shell.status()), "the status tells of the port")
     taken.close()
 
     def answers(path: str, token: str) -> int:
