@@ -1,8 +1,10 @@
 """DORA's four keys, computed from measured releases made by hand."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
-from sternway.control.dora import DAY_S, Delivery, report
+from sternway.control.dora import DAY_S, HOW, Delivery, report
 from sternway.control.measures import By, Measured
 from sternway.domain.releases import Phase
 
@@ -111,3 +113,10 @@ def test_where_nothing_ended_there_is_no_total():
     """Nought of nothing would look like a figure."""
     found = report([ended("orders-1", Phase.PROMOTED, 50)], from_s=NOW_S - DAY_S, to_s=NOW_S)
     assert (found.total, found.services, found.known) == (None, (), 1)
+
+
+def test_the_page_computes_every_figure_as_the_report_says():
+    """The lines under the report are those of docs/observability.md, in their order."""
+    page = (Path(__file__).parents[2] / "docs" / "observability.md").read_text()
+    table = page.partition("| | how it is computed |\n|---|---|\n")[2].partition("\n\n")[0]
+    assert tuple(re.findall(r"^\| (.+?) \| (.+?) \|$", table, re.MULTILINE)) == HOW

@@ -16,6 +16,7 @@ from running_platform import FILES, RunningPlatform
 from sternway.domain.monitoring import Webhook
 from sternway.domain.releases import Phase, Verb
 from sternway.errors import StoreUnavailable
+from sternway.ports import Entry
 from sternway.web.figures import Figures
 from sternway.web.listeners import Listeners
 from sternway.web.own_metrics import OwnMetrics
@@ -191,6 +192,38 @@ async def test_a_journal_that_cannot_be_read_fails_the_scrape(door: Door, monkey
     monkeypatch.setattr(door.platform.journal, "milestones", gone)
     status, _, text = await door.get()
     assert (status, text) == (503, "the journal is locked\n")
+
+
+async def test_a_scrape_reads_only_what_is_new(door: Door, monkeypatch: pytest.MonkeyPatch):
+    """However many releases the journal holds, a line of it is read once in the life of a process."""
+    platform = door.platform
+
+    async def bad_release(tag: str) -> None:
+        await platform.commit(tag, bad=0.5)
+        await platform.run(2)
+        await platform.until(Phase.ROLLED_BACK)
+
+    for tag in ("1.1.0", "1.2.0", "1.3.0"):
+        await bad_release(tag)
+    read: list[int] = []
+    milestones = platform.journal.milestones
+
+    async def counted(**which: int) -> tuple[Entry, ...]:
+        lines = await milestones(**which)
+        read.extend(line.seq for line in lines)
+        return lines
+
+    monkeypatch.setattr(platform.journal, "milestones", counted)
+    await door.values()
+    first = len(read)
+    assert first > 10
+    await door.values()
+    assert len(read) == first
+    await bad_release("1.4.0")
+    found = await door.values()
+    assert found["sternway_releases_total", "engine", "rolled-back", "orders"] == 4.0
+    assert len(read) > first
+    assert len(read) == len(set(read))
 
 
 async def test_nothing_else_is_served_there(door: Door):
