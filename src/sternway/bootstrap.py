@@ -50,7 +50,7 @@ T = TypeVar("T")
 class Settings:
     """What `sternway up` was told. source: a folder or a Git URL; home: where `.sternway/` stands.
 
-    prometheus, alertmanager: their addresses, when they differ from what monitoring.yaml says.
+    prometheus, alertmanager, metrics: their addresses, when they differ from what monitoring.yaml says.
     """
 
     source: str
@@ -61,6 +61,7 @@ class Settings:
     drain_s: float = 1.0
     prometheus: str | None = None
     alertmanager: str | None = None
+    metrics: str | None = None
 
 
 def programs_folder(settings: Settings) -> Path:
@@ -361,6 +362,10 @@ class Sternway:
         """Where alerts are listened for."""
         return self._monitoring().webhook
 
+    def metrics_address(self) -> str | None:
+        """Where our own metrics are served."""
+        return self._monitoring().metrics
+
     def _services(self) -> tuple[str, ...]:
         return tuple(w.service.name for w in self.git.catalogue.wanted) if self.git.catalogue else ()
 
@@ -371,6 +376,7 @@ class Sternway:
             found,
             prometheus=told(found.prometheus, self.settings.prometheus),
             alertmanager=told(found.alertmanager, self.settings.alertmanager),
+            metrics=self.settings.metrics or found.metrics,
         )
 
     async def _secret(self, commit: str, key: SecretKey) -> str:

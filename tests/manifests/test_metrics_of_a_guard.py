@@ -218,6 +218,7 @@ prometheus:
   headers: {x-from: sternway}
 alertmanager: http://127.0.0.1:9093
 webhook: {listen: "127.0.0.1:9095", tokenFile: token}
+metrics: {listen: "127.0.0.1:9464"}
 """
     assert guarded("", monitoring=text).monitoring == Monitoring(
         prometheus=Endpoint(
@@ -233,6 +234,7 @@ webhook: {listen: "127.0.0.1:9095", tokenFile: token}
         ),
         alertmanager=Endpoint(url="http://127.0.0.1:9093"),
         webhook=Webhook(listen="127.0.0.1:9095", token_file="/shop/token"),
+        metrics="127.0.0.1:9464",
     )
 
 
@@ -246,6 +248,8 @@ webhook: {listen: "127.0.0.1:9095", tokenFile: token}
             "two ways to log in",
         ),
         ("webhook: {listen: '9095', tokenFile: t}", "is no address to listen on"),
+        ("metrics: {listen: '9464'}", "is no address to listen on"),
+        ("metrics: {}", "metrics: `listen` is missing"),
         ("prometeus: http://a", "unknown field `prometeus` (did you mean `prometheus`?)"),
     ],
 )

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from sternway.clock import Clock
 from sternway.control.act import Actor
+from sternway.control.histograms import Durations
 from sternway.control.observe import Observer
 from sternway.control.unrecorded import Unrecorded
 from sternway.domain.releases import Decision, Observation, Progress, Reply
@@ -45,15 +46,22 @@ class Reconciler:
         self._progress: dict[str, Progress] = {}
         self._decisions: dict[str, Decision] = {}
         self._unrecorded: dict[str, Unrecorded] = {}
+        self.durations = Durations()
 
     async def reconcile(self, service: str) -> float | None:
         """Take one pass; returns when to look again (seconds since the epoch)."""
+        with self.durations.reconcile.timed():
+            return await self._pass(service)
+
+    async def _pass(self, service: str) -> float | None:
         before = await self.progress(service)
         seen = await self._observer.observe(service, before)
-        after = step(before, seen)
+        with self.durations.judge.timed():
+            after = step(before, seen)
         recorded = await self._record(before, seen, after)
         try:
-            await self._act(after, seen)
+            with self.durations.act.timed():
+                await self._act(after, seen)
         finally:  # a command is obeyed once it is recorded, whatever keeps the world from following at once
             for reply in recorded:
                 self._answer(reply)

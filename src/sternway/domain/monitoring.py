@@ -35,8 +35,9 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Monitoring:
-    """What there is."""
+    """What there is. metrics: the `HOST:PORT` where Sternway's own are served."""
 
     prometheus: Endpoint | None = None
     alertmanager: Endpoint | None = None
     webhook: Webhook | None = None
+    metrics: str | None = None

@@ -146,6 +146,7 @@ class FakeHistory:
     tap: Tap = no_tap
     down: bool = False
     trouble: str = ""
+    read_at_s: float | None = None
     snapshots: list[Snapshot] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     reverts: list[Revert] = field(default_factory=list)

@@ -66,6 +66,11 @@ class MemoryStore:
         )
         return tuple(found)[:limit]
 
+    async def milestones(self, *, after: int = 0, limit: int | None = None) -> tuple[Entry, ...]:
+        """See SqlStore."""
+        found = [line.entry for line in self.lines if line.entry.progress is not None or line.entry.kind == "applied"]
+        return tuple(replace(e, observation=None, decision=None) for e in found if e.seq > after)[:limit]
+
     async def add(self, service: str, verb: str, by: str, at_s: float, to: str | None, reason: str) -> Command:
         """See ports.CommandQueue."""
         command = Command(

@@ -118,6 +118,13 @@ class Webhook(Ours):
     """The file with the token that Alertmanager must send (`http_config.authorization.credentials_file`)."""
 
 
+class Metrics(Ours):
+    """What Sternway exports of itself."""
+
+    listen: Listen
+    """The address that `GET /metrics` is served on. Whoever reaches it can read the names of services."""
+
+
 class MonitoringFile(Ours):
     """Where the monitoring systems are, on this machine or elsewhere. Files are looked for beside `monitoring.yaml`."""
 
@@ -127,6 +134,8 @@ class MonitoringFile(Ours):
     """Alertmanager: likewise."""
     webhook: Webhook | None = None
     """Listen for Alertmanager's webhooks."""
+    metrics: Metrics | None = None
+    """Serve Sternway's own metrics."""
 
     def to_domain(self, origin: str) -> monitoring.Monitoring:
         """Return the domain's value; relative files are looked for in `origin`."""
@@ -136,6 +145,7 @@ class MonitoringFile(Ours):
             webhook=monitoring.Webhook(listen=self.webhook.listen, token_file=_file(origin, self.webhook.token_file))
             if self.webhook
             else None,
+            metrics=self.metrics.listen if self.metrics else None,
         )
 
 
