@@ -17,7 +17,10 @@ from whole_world import Platform, Repository
 from sternway.control import keeper
 from sternway.domain.releases import Phase, Verb
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.filterwarnings("ignore:'imghdr' is deprecated"),  # Apprise's
+]
 SECRET = "s3cr3tmarker"
 
 
