@@ -14,7 +14,7 @@ from sternway.control.telling import Telling
 from sternway.domain.monitoring import AlertsOut, Endpoint, Monitoring, Notification
 from sternway.domain.notices import Message, Notice, StandingAlert, What
 from sternway.domain.releases import Phase
-from sternway.errors import NotTold, SignalUnavailable
+from sternway.errors import NotTold, SignalUnavailable, StoreUnavailable
 from sternway.testing import MemoryStore
 from sternway.testing.fakes import FakeClock, FakeMessenger, FakeSink
 
@@ -211,6 +211,25 @@ async def test_too_many_messages_push_the_oldest_out_and_the_journal_says_so():
     told.messenger.missing = False
     assert await told.told() == couriers.WAITING_AT_MOST
     assert "slack.url could not be told of rolled-back orders-0: too many messages wait" in await told.notes()
+
+
+async def test_a_journal_that_cannot_be_written_keeps_no_message_back():
+    """The disk is full: people must hear of it. The notes follow when there is room."""
+    told = Told()
+    record, told.store.record = told.store.record, full
+    with pytest.raises(StoreUnavailable):
+        await told.told(NOTICE)
+    with pytest.raises(StoreUnavailable):
+        await told.told(FAILED)
+    assert len(told.messenger.sent) == 2
+    told.store.record = record
+    assert await told.told(NOTICE, FAILED) == 0
+    assert len(await told.notes()) == 2
+
+
+async def full(*_, **__):
+    """Play a full disk."""
+    raise StoreUnavailable("the journal cannot be written")
 
 
 class Whole:

@@ -7,6 +7,7 @@ What is not taken is tried again, ever more slowly, and given up in the end; the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from sternway.clock import Clock
 from sternway.domain.notices import Message, Notice
-from sternway.errors import NotTold, Temporary
+from sternway.errors import NotTold, StoreUnavailable, Temporary
 from sternway.ports import Entry, Journal, Messenger
 
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 2.0, 300.0
@@ -96,8 +97,7 @@ class Courier:
             await asyncio.sleep(wait_s)
 
     async def work(self) -> None:
-        """Tell all that waits. Raises NotTold, StoreUnavailable: try again later."""
-        await self._write()
+        """Tell all that waits; a journal that cannot be written delays only its notes. Raises Temporary: try again later."""
         if not self._checked:
             await self._messenger.check(self._url_file)
             self._checked = True
@@ -107,7 +107,9 @@ class Courier:
                 await self._send(notice, since_s)
             self._waiting.pop(key, None)
             self._done[key] = (notice, self._clock.now())
-            await self._write()
+            with contextlib.suppress(StoreUnavailable):
+                await self._write()
+        await self._write()
 
     async def _send(self, notice: Notice, since_s: float) -> None:
         try:
@@ -123,7 +125,10 @@ class Courier:
     async def _was_told(self, notice: Notice) -> bool:
         """Whether an earlier process told it, or gave up."""
         if notice.service not in self._before:
-            notes = await self._journal.entries(service=notice.service, kind="note")
+            try:
+                notes = await self._journal.entries(service=notice.service, kind="note")
+            except StoreUnavailable:
+                return False  # twice is better than never
             self._before[notice.service] = {entry.text: entry.at_s for entry in notes}
         before = self._before[notice.service]
         told_s = before.get(self._told(notice))
@@ -138,7 +143,7 @@ class Courier:
     def _note(self, notice: Notice, text: str) -> None:
         now_s = self._clock.now()
         entry = Entry(service=notice.service, release=notice.release or None, kind="note", at_s=now_s, text=text)
-        self._unwritten.append(entry)
+        self._unwritten = [*self._unwritten[-REMEMBERED:], entry]
 
     async def _write(self) -> None:
         """Make the notes durable, all that wait for it."""

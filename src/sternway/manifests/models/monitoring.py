@@ -167,10 +167,17 @@ class Alerts(Ours):
 Event: TypeAlias = Literal["rolled-back", "withdrawn", "held", "blind", "failed", "shared", "promoted"]
 
 
+def refuse_address(value: str) -> str:
+    """An address holds secrets: one that is written here by mistake is refused, and not repeated."""
+    if "://" in value:
+        raise wrong("this is an address, and its secrets would stand in Git", "write it into a file, and name the file")
+    return value
+
+
 class Notification(Ours):
     """Who is told, and of what."""
 
-    url_file: Text
+    url_file: Annotated[Text, AfterValidator(refuse_address)]
     """The file that holds the address, as Apprise writes it: `slack://…`, `mailto://…`, `msteams://…`, `json://…`."""
     when: Annotated[tuple[Event, ...], AfterValidator(not_empty), Words("list of events")] = tuple(
         what.value for what in monitoring.TOLD_BY_DEFAULT
