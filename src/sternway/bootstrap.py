@@ -27,7 +27,15 @@ from sternway.domain.releases import Progress
 from sternway.domain.versions import SecretKey
 from sternway.engine import wording
 from sternway.engine.asking import STABLE, arguments, deployment_of, templates_of
-from sternway.errors import HistoryUnavailable, InvalidInput, NotTold, SternwayError, StoreUnavailable, Temporary
+from sternway.errors import (
+    HistoryUnavailable,
+    InvalidInput,
+    NotTold,
+    SignalUnavailable,
+    SternwayError,
+    StoreUnavailable,
+    Temporary,
+)
 from sternway.history.git import GitHistory
 from sternway.manifests.catalogue import Catalogue
 from sternway.manifests.sources import secret_value
@@ -129,9 +137,9 @@ async def tried_metrics(catalogue: Catalogue, endpoint: Endpoint) -> tuple[Tried
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """An address of monitoring.yaml, by its file. found: what kind it is, or what is wrong with it; no secret."""
+    """An address of monitoring.yaml, by its file or its URL. found: what it is, or what is wrong with it; no secret."""
 
-    file: str
+    name: str
     found: str
     hint: str = ""
     ok: bool
@@ -148,14 +156,28 @@ async def tried_addresses(monitoring: Monitoring, *, send: bool) -> tuple[Addres
                 message = wording.message(wording.TEST, monitoring.alerts, since_s=SystemClock().now())
                 await messenger.send(file, message)
         except NotTold as trouble:
-            return Address(file=file, found=trouble.message, hint=trouble.hint, ok=False)
-        return Address(file=file, found=found, ok=True)
+            return Address(name=file, found=trouble.message, hint=trouble.hint, ok=False)
+        return Address(name=file, found=found, ok=True)
 
     try:
         files = dict.fromkeys(one.url_file for one in monitoring.notifications)
         return tuple(await asyncio.gather(*(tried(file) for file in files)))
     finally:
         await messenger.close()
+
+
+async def tried_alertmanagers(monitoring: Monitoring) -> tuple[Address, ...]:
+    """Ask every Alertmanager to take alerts, without any."""
+    sink, tried = AlertmanagerSink(), []
+    for to in monitoring.alerted:
+        try:
+            await sink.post(to, ())
+        except SignalUnavailable as trouble:
+            tried.append(Address(name=to.url, found=trouble.message, ok=False))
+        else:
+            tried.append(Address(name=to.url, found="Alertmanager takes alerts", ok=True))
+    await sink.close()
+    return tuple(tried)
 
 
 class Sternway:

@@ -93,6 +93,19 @@ def test_what_does_not_work_is_said_and_the_exit_code_is_1(tmp_path, server):
     assert SECRET not in shown.output
 
 
+def test_an_alertmanager_is_asked_whether_it_takes_alerts_and_gets_none(tmp_path, server):
+    """Its path and its way in are tried by an empty post, which wakes nobody; one that is not there is said."""
+    written(tmp_path, notifications=[], alertmanager=f"http://127.0.0.1:{server.server_port}")
+    shown = notify(tmp_path, "--test")
+    assert shown.exit_code == 0
+    assert shown.output.strip() == f"http://127.0.0.1:{server.server_port}: Alertmanager takes alerts"
+    assert server.taken == [[]]
+    written(tmp_path, notifications=[], alertmanager="http://127.0.0.1:9")
+    shown = notify(tmp_path, "--test", "--output", "json")
+    assert shown.exit_code == 1
+    assert "cannot be asked" in json.loads(shown.output)["alerts"][0]["found"]
+
+
 def test_nothing_of_an_address_is_shown_when_it_fails(tmp_path):
     """Nobody listens there: the kind and the reason are told, the address is not."""
     written(tmp_path)

@@ -352,7 +352,7 @@ async def test_one_cause_that_many_services_suffer_is_told_once():
     whole.troubles = dict.fromkeys(("orders", "stock", "web"), "the journal cannot be written\n  see the disk")
     whole.troubles["revert orders-7"] = "the Git server does not answer"
     await whole.round()
-    world.clock.sleep(20)
+    world.clock.sleep(40)
     await whole.round()
     alerts = {dict(one.labels)["about"]: dict(one.labels) for one in whole.sink.posted[-1]}
     assert set(alerts) == {"orders and others", "revert orders-7"}
@@ -365,12 +365,14 @@ async def test_one_cause_that_many_services_suffer_is_told_once():
 async def test_each_way_out_tells_of_the_other_when_it_is_shut_and_not_of_itself():
     """Alertmanager is down: messages say so. An address takes nothing: an alert says so. Neither talks of itself."""
     world = await started()
-    whole = Whole(world, alertmanager=AM, notifications=(Notification(url_file="/a"),))
+    whole = Whole(world, alertmanager=AM, notifications=(Notification(url_file="/a"), Notification(url_file="/b")))
     whole.troubles = {"alerts to http://alertmanager.example": "it is down", "notify a": "it takes nothing"}
     await whole.round()
-    world.clock.sleep(20)
+    world.clock.sleep(40)
     await whole.round()
-    assert whole.titles() == ["Sternway cannot do what it should: alerts to http://alertmanager.example"]
+    told = [(file, message.title.partition(": ")[2]) for file, message in whole.messenger.sent]
+    down = "alerts to http://alertmanager.example"
+    assert sorted(told) == [("/a", down), ("/b", down), ("/b", "notify a")]
     assert [dict(one.labels)["about"] for one in whole.sink.posted[-1]] == ["notify a"]
     await whole.telling.close()
 
@@ -382,7 +384,7 @@ async def test_who_is_taken_out_of_the_manifests_is_told_no_more():
     whole.sink.down = whole.messenger.missing = True
     whole.troubles = {"git": "the Git server does not answer"}
     await whole.round()
-    world.clock.sleep(20)
+    world.clock.sleep(40)
     await whole.round()
     assert whole.own["alerts to http://alertmanager.example"]
     assert whole.own["notify a"]

@@ -278,10 +278,10 @@ def check(
 )
 def notify(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder with the manifests.")] = Path(),
-    test: Annotated[bool, typer.Option("--test", help="Send a test message to each address.")] = False,  # noqa: FBT002  typer's way to write a flag
+    test: Annotated[bool, typer.Option("--test", help="Send each address a message; ask Alertmanager too.")] = False,  # noqa: FBT002  typer's way to write a flag
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Show whom monitoring.yaml tells of what, and whether each address can be read; with --test, send to each.
+    """Show whom monitoring.yaml tells of what, and whether each address can be read; with --test, send to each of them.
 
     Needs no running platform. Addresses are named by their files and their kind alone, never shown.
     """

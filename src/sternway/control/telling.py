@@ -204,8 +204,8 @@ class Telling:
     def _offer(self, notice: Notice) -> None:
         for one in self._settings().notifications:
             wanted = not notice.service or any(fnmatchcase(notice.service, pattern) for pattern in one.services)
-            if notice.what in one.when and wanted and not notice.which.startswith(NOTIFY):
-                courier, _ = self._couriers[one.url_file]
+            courier, _ = self._couriers[one.url_file]
+            if notice.what in one.when and wanted and notice.which != f"{NOTIFY} {courier.name}":
                 courier.offer(notice)
 
     def _alerts(self, ends_s: float) -> dict[Labels, StandingAlert]:

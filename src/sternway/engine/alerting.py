@@ -16,7 +16,7 @@ from sternway.domain.releases import Phase, Progress, Release
 
 BLIND_AFTER_S = 10.0
 """Blindness is told from then on: something is always missing for a moment when an exposure begins."""
-FAILING_AFTER_S = 15.0
+FAILING_AFTER_S = 30.0
 """What fails is tried again; it is told when that has not helped for so long."""
 GIT_WITHIN_S = 30.0
 """A message about a rollback waits so long for the commit that takes it back in Git."""
