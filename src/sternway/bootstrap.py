@@ -159,11 +159,8 @@ async def tried_addresses(monitoring: Monitoring, *, send: bool) -> tuple[Addres
             return Address(name=file, found=trouble.message, hint=trouble.hint, ok=False)
         return Address(name=file, found=found, ok=True)
 
-    try:
-        files = dict.fromkeys(one.url_file for one in monitoring.notifications)
-        return tuple(await asyncio.gather(*(tried(file) for file in files)))
-    finally:
-        await messenger.close()
+    files = dict.fromkeys(one.url_file for one in monitoring.notifications)
+    return tuple(await asyncio.gather(*(tried(file) for file in files)))
 
 
 async def tried_alertmanagers(monitoring: Monitoring) -> tuple[Address, ...]:
@@ -342,7 +339,6 @@ class Sternway:
         await self.queue.close()
         await self.outbox.close()
         await self.telling.close()
-        await self._messenger.close()
         await self._sink.close()
         await self.prometheus.close()
         await self.alertmanager.close()

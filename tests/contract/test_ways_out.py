@@ -72,7 +72,6 @@ async def messages(request: pytest.FixtureRequest, server, tmp_path: Path) -> As
         return
     real = AppriseMessenger()
     yield Way(real, str(file), lambda: len(server.taken), lambda: setattr(server, "takes", False))
-    await real.close()
 
 
 @pytest.fixture(params=["alertmanager", "fake"])

@@ -83,11 +83,9 @@ async def mail() -> AsyncIterator[tuple[Mail, int]]:
 
 
 @pytest.fixture
-async def messenger():
+def messenger() -> AppriseMessenger:
     """Give what tells people."""
-    made = AppriseMessenger()
-    yield made
-    await made.close()
+    return AppriseMessenger()
 
 
 def written(folder: Path, text: str) -> str:
@@ -185,6 +183,33 @@ def run(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def test_an_address_that_hangs_does_not_hold_up_the_end_of_the_process(tmp_path):
+    """Nobody answers for a minute: a process that stops telling ends all the same, at once."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        file = written(tmp_path, f"json://127.0.0.1:{silent.getsockname()[1]}/?rto=900&cto=900")
+        code = f"""
+import asyncio
+from sternway.domain.notices import Message
+from sternway.notify.apprise import AppriseMessenger
+async def main():
+    message = Message(title="a", body="b", severity="info")
+    task = asyncio.create_task(AppriseMessenger().send({file!r}, message))
+    await asyncio.get_running_loop().sock_accept(silent)
+    task.cancel()
+    print((await asyncio.gather(task, return_exceptions=True))[0].__class__.__name__)
+import socket
+silent = socket.socket(fileno={silent.fileno()})
+silent.setblocking(False)
+asyncio.run(main())
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False, pass_fds=[silent.fileno()]
+        )
+    assert done.stdout.strip() == "CancelledError", done.stderr
 
 
 def test_nobody_pays_for_apprise_who_names_no_address():

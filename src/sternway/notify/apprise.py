@@ -11,7 +11,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +31,7 @@ class AppriseMessenger:
     """Implements ports.Messenger."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="notify")
+        self._room = asyncio.Semaphore(AT_ONCE)
 
     async def check(self, url_file: str) -> str:
         """See ports.Messenger."""
@@ -41,16 +41,29 @@ class AppriseMessenger:
         """See ports.Messenger."""
         await self._run(lambda: _send(url_file, message))
 
-    async def close(self) -> None:
-        """Let the threads end by themselves; what is under way has time limits of its own."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
     async def _run(self, work: Callable[[], T]) -> T:
+        """Do some work on a thread that nothing waits for: an address that hangs must not hold up the end of the process."""
         try:
-            async with asyncio.timeout(WITHIN_S):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            async with self._room, asyncio.timeout(WITHIN_S):
+                return await asyncio.wrap_future(_on_a_thread(work))
         except TimeoutError:
             raise NotTold(f"no answer within {WITHIN_S:g} s") from None
+
+
+def _on_a_thread(work: Callable[[], T]) -> Future[T]:
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            found = work()
+        except BaseException as exc:  # noqa: BLE001  whoever waits for it gets it
+            future.set_exception(exc)
+        else:
+            future.set_result(found)
+
+    future.set_running_or_notify_cancel()  # from now on it is not cancelled, only not waited for
+    threading.Thread(target=run, name="notify", daemon=True).start()
+    return future
 
 
 class _Ear(logging.Handler):
