@@ -129,13 +129,15 @@ async def test_an_alertmanager_that_is_down_holds_nothing_up_and_is_told_of(repo
     async def told() -> bool:
         return any("rolled back" in one["title"] for one in inbox.messages)
 
+    async def shown() -> bool:
+        found = {one.about: one.message for one in (await platform.status()).troubles}
+        return found.get(f"alerts to {alertmanager.url}", "").startswith("Alertmanager cannot be asked")
+
     async with platform.load("shop"):
         repository.release("shop", "bad2")
         assert (await platform.over("shop")).phase is Phase.ROLLED_BACK
         await platform.until(told, "people are told")
-    (trouble,) = (await platform.status()).troubles
-    assert trouble.about == f"alerts to {alertmanager.url}"
-    assert trouble.message.startswith("Alertmanager cannot be asked")
+        await platform.until(shown, "the status says that Alertmanager is down")
 
 
 @contextlib.asynccontextmanager
