@@ -268,7 +268,7 @@ class Sternway:
         self.commands = Commands(queue=self.journal, clock=self.clock, wake=self.queue.wake, known=self._known)
         observer = Observer(
             clock=self.clock,
-            git=self.git,
+            desired=self.git,
             platform=self.platform,
             router=self.router,
             signals=self.observed,

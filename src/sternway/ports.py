@@ -13,9 +13,10 @@ from typing import Protocol
 from sternway.domain.monitoring import Endpoint
 from sternway.domain.notices import Message, StandingAlert
 from sternway.domain.platform import WorkloadRun, WorkloadState
-from sternway.domain.releases import Command, Decision, Mark, Observation, Progress, Revert, Reverted
+from sternway.domain.releases import Command, Decision, Mark, Observation, Progress, Revert, Reverted, Wanted
 from sternway.domain.tallies import Question, Reading
 from sternway.domain.traffic import Can, TrafficPlan
+from sternway.domain.versions import Version
 
 
 class TrafficRouter(Protocol):
@@ -69,6 +70,22 @@ class Snapshot:
     subject: str = ""
     author: str = ""
     at_s: float = 0.0
+
+
+class Desired(Protocol):
+    """What people ask for, from wherever they say it (Git, a cluster), and what the ledger says of versions."""
+
+    def wanted(self, service: str) -> Wanted | None:
+        """What is asked for a service."""
+        ...
+
+    def bad(self, service: str) -> tuple[str, ...]:
+        """Ids of the versions whose last word in the ledger is bad."""
+        ...
+
+    async def last_good(self, service: str) -> Version | None:
+        """The version that the ledger called good last."""
+        ...
 
 
 class History(Protocol):
