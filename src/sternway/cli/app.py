@@ -328,6 +328,24 @@ def check(
 
 
 @app.command(
+    short_help="Show and test who is told of rollbacks.",
+    epilog=_example("sternway notify .", "sternway notify shop/deploy --test", "sternway notify . --output json"),
+)
+def notify(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder with the manifests.")] = Path(),
+    test: Annotated[bool, typer.Option("--test", help="Send each address a message; ask Alertmanager too.")] = False,  # noqa: FBT002  typer's way to write a flag
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Show whom monitoring.yaml tells of what, and whether each address can be read; with --test, send to each of them.
+
+    Needs no running platform. Addresses are named by their files and their kind alone, never shown.
+    """
+    from sternway.cli import telling  # noqa: PLC0415  see the package
+
+    raise typer.Exit(telling.notify(folder, test=test, output=output))
+
+
+@app.command(
     short_help="Replay recorded releases against a Guard.",
     epilog=_example(
         "sternway backtest history.jsonl --guard guard.yaml",

@@ -90,14 +90,7 @@ class Foreground:
         platform = self._sternway
         webhook = AlertWebhook(platform.alertmanager, where=platform.webhook)
         metrics = OwnMetrics(platform, self._api.figures, where=platform.metrics_address)
-        return Listeners((webhook, metrics), tell=self._trouble)
-
-    def _trouble(self, about: str, text: str) -> None:
-        """Show in `status` what keeps webhooks and scrapes away."""
-        if text:
-            self._sternway.queue.troubles[about] = text
-        else:
-            self._sternway.queue.troubles.pop(about, None)
+        return Listeners((webhook, metrics), tell=platform.trouble)
 
     def _say(self, text: str) -> None:
         self._out.print(text, soft_wrap=True)

@@ -91,6 +91,7 @@ class SqlStore:
         *,
         service: str | None = None,
         release: str | None = None,
+        kind: str | None = None,
         after: int = 0,
         limit: int | None = None,
         checkpoints: bool = False,
@@ -102,6 +103,8 @@ class SqlStore:
             query = query.where(lines.c.service == service)
         if release is not None:
             query = query.where(lines.c.release == release)
+        if kind is not None:
+            query = query.where(lines.c.kind == kind)
         if checkpoints:
             query = query.where(lines.c.progress.is_not(None))
         return await self._reader.run(self._entries, query)

@@ -51,6 +51,7 @@ class MemoryStore:
         *,
         service: str | None = None,
         release: str | None = None,
+        kind: str | None = None,
         after: int = 0,
         limit: int | None = None,
         checkpoints: bool = False,
@@ -62,6 +63,7 @@ class MemoryStore:
             if line.entry.seq > after
             and service in (None, line.entry.service)
             and release in (None, line.entry.release)
+            and kind in (None, line.entry.kind)
             and not (checkpoints and line.entry.progress is None)
         )
         return tuple(found)[:limit]
