@@ -87,6 +87,7 @@ def _root(
         "sternway up .                          # the repository that you are in",
         "sternway up shop --path deploy --detach",
         "sternway up https://git.example.org/shop.git --branch main --state ~/shop",
+        "sternway up . --prometheus off         # without metrics and alerts of our own",
     )
 )
 def up(
@@ -102,13 +103,19 @@ def up(
     prometheus: Annotated[
         str | None,
         typer.Option(
-            "--prometheus", metavar="URL", help="Where Prometheus is.", show_default="what monitoring.yaml says"
+            "--prometheus",
+            metavar="URL|start|off",
+            help="Where Prometheus is; or insist on one of our own, or have none.",
+            show_default="what monitoring.yaml says, or our own when it is installed",
         ),
     ] = None,
     alertmanager: Annotated[
         str | None,
         typer.Option(
-            "--alertmanager", metavar="URL", help="Where Alertmanager is.", show_default="what monitoring.yaml says"
+            "--alertmanager",
+            metavar="URL|start|off",
+            help="Where Alertmanager is; likewise.",
+            show_default="what monitoring.yaml says, or our own beside our own Prometheus",
         ),
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Go on in the background; return when ready.")] = False,  # noqa: FBT002  typer's way to write a flag

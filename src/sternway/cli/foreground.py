@@ -52,7 +52,11 @@ class Foreground:
             return Code.INTERRUPTED
         await starting
         await self._api.start(self._sternway.paths.api_socket)
-        webhook = WebhookServer(self._sternway.alertmanager, where=self._sternway.webhook, tell=self._trouble)
+        webhook = WebhookServer(
+            self._sternway.alertmanager,
+            where=self._sternway.webhook,
+            tell=lambda text: self._sternway.show_trouble("webhook", text),
+        )
         listening = asyncio.create_task(webhook.run(), name="listen for webhooks")
         telling = asyncio.create_task(self._tell(began_s))
         telling.add_done_callback(self._told)
@@ -84,13 +88,6 @@ class Foreground:
         if error is not None:
             with contextlib.suppress(OSError):
                 self._say(f"no more events are shown ({error!r}); `sternway status --watch` shows them")
-
-    def _trouble(self, text: str) -> None:
-        """Show in `status` what keeps webhooks away."""
-        if text:
-            self._sternway.queue.troubles["webhook"] = text
-        else:
-            self._sternway.queue.troubles.pop("webhook", None)
 
     def _say(self, text: str) -> None:
         self._out.print(text, soft_wrap=True)

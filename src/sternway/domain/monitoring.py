@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +34,36 @@ class Webhook:
     token_file: str
 
 
+class Own(StrEnum):
+    """Whether a program of Sternway's own is started on this machine, where no other one is named."""
+
+    FOUND = "when it is found"
+    START = "start"
+    OFF = "off"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Monitoring:
-    """What there is."""
+    """What there is. own_prometheus, own_alertmanager: what is started where there is none."""
 
     prometheus: Endpoint | None = None
     alertmanager: Endpoint | None = None
     webhook: Webhook | None = None
+    own_prometheus: Own = Own.FOUND
+    own_alertmanager: Own = Own.FOUND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scrape:
+    """A service whose manifest has its replicas scraped."""
+
+    service: str
+    path: str = "/metrics"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleFile:
+    """A file of rules for Prometheus, as it stands in Git. path: from the watched folder."""
+
+    path: str
+    text: str

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from sternway.domain import monitoring
 from sternway.manifests.models.base import Duration, Flag, HeaderText, Ours, Text, Words, spelled, wrong
 
+RULES = ("prometheus-rules/*.yaml", "prometheus-rules/*.yml")
 _ENDPOINT = monitoring.Endpoint(url="")
 
 
@@ -37,7 +38,16 @@ def parse_listen(value: Any) -> str:
     return str(value)
 
 
-Url = Annotated[str, BeforeValidator(parse_url), WithJsonSchema({"type": "string", "format": "uri"}), Words("address")]
+def parse_place(value: Any) -> str:
+    """Read the address of a system, or what becomes of one of our own: `start`, or `off`, which YAML takes for a truth value."""
+    if value is False:
+        return monitoring.Own.OFF
+    return value if value in (monitoring.Own.OFF, monitoring.Own.START) else parse_url(value)
+
+
+Place = Annotated[
+    str, BeforeValidator(parse_place), WithJsonSchema({"type": "string"}), Words("address, `start` or `off`")
+]
 Listen = Annotated[str, BeforeValidator(parse_listen), WithJsonSchema({"type": "string"}), Words("HOST:PORT")]
 
 
@@ -66,8 +76,8 @@ class Tls(Ours):
 class Endpoint(Ours):
     """A monitoring system's HTTP API. Credentials stand in files, which are read anew for each request."""
 
-    url: Url
-    """Its address."""
+    url: Place
+    """Its address. `start` and `off`, also in place of the whole mapping: a program of Sternway's own must run, or must not."""
     timeout: Duration = Field(default=spelled(_ENDPOINT.timeout_s))
     """What has not been answered after this long is not seen."""
     basic: Basic | None = None
@@ -84,7 +94,7 @@ class Endpoint(Ours):
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
-        return {"url": value} if isinstance(value, str) else value
+        return {"url": value} if isinstance(value, str) or value is False else value
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Endpoint:
@@ -92,8 +102,14 @@ class Endpoint(Ours):
             raise wrong("two ways to log in", "keep either `basic` or `bearerTokenFile`")
         return self
 
-    def to_domain(self, origin: str) -> monitoring.Endpoint:
-        """Return the domain's value."""
+    def own(self) -> monitoring.Own | None:
+        """What shall become of a program of Sternway's own; None when this is the address of another one."""
+        return monitoring.Own(self.url) if self.url in (monitoring.Own.OFF, monitoring.Own.START) else None
+
+    def to_domain(self, origin: str) -> monitoring.Endpoint | None:
+        """Return the domain's value; None when it is no other one's address."""
+        if self.own() is not None:
+            return None
         return monitoring.Endpoint(
             url=self.url,
             timeout_s=self.timeout,
@@ -122,17 +138,22 @@ class MonitoringFile(Ours):
     """Where the monitoring systems are, on this machine or elsewhere. Files are looked for beside `monitoring.yaml`."""
 
     prometheus: Endpoint | None = None
-    """Prometheus, or what speaks its API: an address, or a mapping with the fields below."""
+    """Prometheus, or what speaks its API: an address, or a mapping with the fields below. Without one, Sternway starts the
+    program that it finds on this machine; `start` insists on it, `off` leaves it."""
     alertmanager: Endpoint | None = None
-    """Alertmanager: likewise."""
+    """Alertmanager: likewise. Without one, Sternway starts its own beside its own Prometheus."""
     webhook: Webhook | None = None
-    """Listen for Alertmanager's webhooks."""
+    """Listen for Alertmanager's webhooks. Sternway's own Alertmanager needs none."""
+    rules: tuple[Text, ...] = RULES
+    """Files of rules for Sternway's own Prometheus, as Prometheus writes them; `*` stands for any text."""
 
     def to_domain(self, origin: str) -> monitoring.Monitoring:
         """Return the domain's value; relative files are looked for in `origin`."""
         return monitoring.Monitoring(
             prometheus=self.prometheus.to_domain(origin) if self.prometheus else None,
             alertmanager=self.alertmanager.to_domain(origin) if self.alertmanager else None,
+            own_prometheus=(self.prometheus and self.prometheus.own()) or monitoring.Own.FOUND,
+            own_alertmanager=(self.alertmanager and self.alertmanager.own()) or monitoring.Own.FOUND,
             webhook=monitoring.Webhook(listen=self.webhook.listen, token_file=_file(origin, self.webhook.token_file))
             if self.webhook
             else None,
