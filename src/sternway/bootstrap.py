@@ -32,7 +32,7 @@ from sternway.history.git import GitHistory
 from sternway.manifests.catalogue import Catalogue
 from sternway.manifests.sources import secret_value
 from sternway.paths import Paths
-from sternway.platforms.local import Around, LocalPlatform, OwnMonitoring, check_rules
+from sternway.platforms.local import Around, LocalPlatform, OwnMonitoring, check_rules, find
 from sternway.ports import Snapshot
 from sternway.signals.alertmanager import Alertmanager
 from sternway.signals.attribution import Mesh
@@ -97,6 +97,12 @@ async def from_journal(paths: Paths, read: Callable[[Kept], Awaitable[T]]) -> T:
         return await read(Kept(store))
     finally:
         await store.close()
+
+
+def alerts_can_be_seen() -> bool:
+    """Whether a platform of this machine can have a Prometheus and an Alertmanager of its own."""
+    found = find()
+    return found.prometheus is not None and found.alertmanager is not None
 
 
 async def rule_problems(catalogue: Catalogue) -> tuple[Problem, ...]:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """One commit to the sample shop. `old` becomes `new` in `file`; outcome: promoted or rolled back."""
+    """One commit to the sample shop. `old` becomes `new` in `file`; outcome: promoted or rolled back.
+
+    by_alert: nothing but an alert shows what is wrong, so it needs Prometheus and Alertmanager.
+    """
 
     name: str
     title: str
@@ -17,6 +20,7 @@ class Scenario:
     new: str
     message: str
     outcome: str
+    by_alert: bool = False
 
 
 SCENARIOS = (
@@ -59,6 +63,17 @@ SCENARIOS = (
         new="shop/web:1.4.0",
         message="web 1.4.0: prices in other currencies",
         outcome="rolled back",
+    ),
+    Scenario(
+        name="alert",
+        title="four orders out of five are lost, and every answer is good",
+        service="web",
+        file="web.yaml",
+        old="shop/web:{now}",
+        new="shop/web:1.5.0",
+        message="web 1.5.0: a faster checkout",
+        outcome="rolled back",
+        by_alert=True,
     ),
     Scenario(
         name="config",
