@@ -66,7 +66,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="alert",
-        title="four orders out of five are lost, and every answer is good",
+        title="loses orders, answers every visitor well",
         service="web",
         file="web.yaml",
         old="shop/web:{now}",
