@@ -103,6 +103,9 @@ class Demo:
 
     async def run(self) -> int:
         """Everything, from an empty folder to the table."""
+        if not self._scenarios:
+            self._report([])
+            return 0
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="sternway-demo-"))
         origin = Origin(folder)
         await origin.create()
@@ -222,16 +225,17 @@ class Demo:
             }
             print(json.dumps(found, indent=2))  # noqa: T201
             return
-        self._out.print(table(ended))
-        seen = self._visitors()
-        self._out.print(
-            f"{seen['answered']:,} requests of visitors were answered, {seen['failed']:,} of them badly "
-            "(on a good day each of its three services fails one request in a thousand)."
-        )
+        if ended:
+            self._out.print(table(ended))
+            seen = self._visitors()
+            self._out.print(
+                f"{seen['answered']:,} requests of visitors were answered, {seen['failed']:,} of them badly "
+                "(on a good day each of its three services fails one request in a thousand)."
+            )
         for one in ended:
-            if one.lost is not None:
+            if one.lost is not None and one.release is not None:
                 self._out.print(
-                    f"{one.scenario.service}: the alert fired {_seconds(one.lost.alert_s)} after the first lost order, and "
+                    f"{one.release.name}: the alert fired {_seconds(one.lost.alert_s)} after the first lost order, and "
                     f"the version had no traffic any more after {_seconds(one.lost.back_s)}."
                 )
         for scenario in self._skipped:
