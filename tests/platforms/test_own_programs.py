@@ -70,6 +70,23 @@ async def test_a_program_that_is_killed_comes_back_on_its_port(program: Callable
     assert one.trouble == ""
 
 
+async def test_a_program_is_told_to_reload_once_it_heeds_that(program: Callable[..., Program], tmp_path: Path) -> None:
+    """SIGHUP would end a program that has just been started: it comes when the program listens, and once."""
+    told = tmp_path / "told"
+    code = f"""
+import signal, time
+time.sleep(0.5)
+signal.signal(signal.SIGHUP, lambda *_: open({str(told)!r}, "a").write("reloaded\\n"))
+{SERVER}"""
+    one = program(command=lambda port: (sys.executable, "-S", "-c", code, str(port)))
+    pid = await started(one)
+    one.reload()
+    one.reload()
+    await until(lambda: told.exists() and bool(told.read_text()), "the program is told")
+    assert one.pid == pid
+    assert told.read_text() == "reloaded\n"
+
+
 async def test_a_program_that_cannot_run_is_told_and_tried_again_more_and_more_slowly(
     program: Callable[..., Program],
 ) -> None:

@@ -145,7 +145,12 @@ class Demo:
         """One after the other; `fast`: one after the other for each service, the services at the same time."""
         git = asyncio.Lock()
         if not self._fast:
-            return [await self._release(sternway, origin, scenario, git) for scenario in self._scenarios]
+            groups = together(self._scenarios)
+            ended = [
+                await asyncio.gather(*(self._release(sternway, origin, scenario, git) for scenario in group))
+                for group in groups
+            ]
+            return [one for group in ended for one in group]
         services = dict.fromkeys(scenario.service for scenario in self._scenarios)
 
         async def lane(service: str) -> list[Ended]:
@@ -153,8 +158,8 @@ class Demo:
             return [await self._release(sternway, origin, scenario, git) for scenario in mine]
 
         lanes = await asyncio.gather(*(lane(service) for service in services))
-        ended = {one.scenario.name: one for one_lane in lanes for one in one_lane}
-        return [ended[scenario.name] for scenario in self._scenarios]
+        by_name = {one.scenario.name: one for one_lane in lanes for one in one_lane}
+        return [by_name[scenario.name] for scenario in self._scenarios]
 
     async def _release(self, sternway: Sternway, origin: Origin, scenario: Scenario, git: asyncio.Lock) -> Ended:
         self._say(f"{scenario.service}: {scenario.title} ({scenario.name})")
@@ -250,6 +255,17 @@ class Demo:
     def _visitors(self) -> dict[str, int]:
         load = self._load
         return {"answered": load.answered, "failed": load.failed} if load else {"answered": 0, "failed": 0}
+
+
+def together(scenarios: Sequence[Scenario]) -> list[list[Scenario]]:
+    """One after the other, but for those that may go on beside the one before."""
+    groups: list[list[Scenario]] = []
+    for scenario in scenarios:
+        if scenario.beside and groups and scenario.service not in [one.service for one in groups[-1]]:
+            groups[-1].append(scenario)
+        else:
+            groups.append([scenario])
+    return groups
 
 
 def _skipped(scenario: Scenario) -> str:

@@ -25,6 +25,8 @@ from sternway.platforms.local.process import MARK, Process
 
 STOP_S = 10.0
 LOOK_EVERY_S = 10.0
+SETTLE_S = 0.5
+"""Between listening and heeding signals; programs do both within milliseconds."""
 _TAKEN = "address already in use"
 
 
@@ -59,6 +61,7 @@ class Program:
         self._crashes = Crashes()
         self._process: Process | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._reloading: asyncio.Task[None] | None = None
         self._not_started = ""
 
     @property
@@ -106,10 +109,11 @@ class Program:
 
     async def close(self, *, stop: bool) -> None:
         """Let go of it; `stop` ends it too."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
-            self._keeper = None
+        tasks = [task for task in (self._keeper, self._reloading) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._keeper = self._reloading = None
         if self._process is None:
             return
         if stop:
@@ -120,10 +124,19 @@ class Program:
         self._process = None
 
     def reload(self) -> None:
-        """Have it read its configuration again."""
-        if (pid := self.pid) is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGHUP)
+        """Have it read its configuration again, as soon as it listens."""
+        if self._process is not None and (self._reloading is None or self._reloading.done()):
+            self._reloading = asyncio.create_task(self._hang_up(self._process), name=f"reload {self.name}")
+
+    async def _hang_up(self, process: Process) -> None:
+        """Wait until it heeds the signal, which would end it before."""
+        while await accepts(self.port) is not None:
+            if process.exited.done():
+                return  # the next one reads the file when it starts
+            await asyncio.sleep(SETTLE_S / 5)
+        await asyncio.sleep(SETTLE_S)
+        if not process.exited.done():
+            os.kill(process.pid, signal.SIGHUP)
 
     async def _keep(self, process: Process | None) -> None:
         while True:
