@@ -258,7 +258,9 @@ class Sternway:
         self._tasks.append(asyncio.create_task(self.history.watch(), name="watch git"))
         await asyncio.sleep(0)  # watched, a history gives what it saw last while the server is away
         await self._first_catalogue(recorded)
-        self.own_monitoring.check()
+        self.own_monitoring.insist(
+            prometheus=self.settings.prometheus == Own.START, alertmanager=self.settings.alertmanager == Own.START
+        )
         wanted = {w.service.name for w in self.git.catalogue.wanted} if self.git.catalogue else set()
         self._say(f"{len(wanted)} services at commit {self.git.head.commit[:9] if self.git.head else '?'}")
         await self.router.start(resume=recorded)

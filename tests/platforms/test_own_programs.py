@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -217,6 +217,41 @@ def test_another_alertmanager_is_told_with_its_way_in() -> None:
     assert [job["job_name"] for job in config["scrape_configs"]] == ["sternway", "services"]
 
 
+def make(
+    folder: Path, told: Monitoring, rules: Sequence[RuleFile] = ()
+) -> tuple[OwnMonitoring, dict[str, str], asyncio.Event]:
+    """Make the monitoring of a platform; gives also what it told, and an event after its first look."""
+    troubles: dict[str, str] = {}
+    looked = asyncio.Event()
+
+    def trouble(about: str, text: str) -> None:
+        troubles[about] = text
+        if about == "monitoring":
+            looked.set()
+
+    async def progress(service: str) -> Progress:
+        return Progress(service=service)
+
+    around = Around(
+        told=lambda: told,
+        scrapes=lambda: (),
+        rules=lambda: rules,
+        progress=progress,
+        envoy=lambda: None,
+        trouble=trouble,
+    )
+    return OwnMonitoring(folder=folder, around=around), troubles, looked
+
+
+async def looked_at(folder: Path, told: Monitoring, rules: Sequence[RuleFile]) -> dict[str, str]:
+    """Let it look once; gives what it told."""
+    own, troubles, looked = make(folder, told, rules)
+    own.start()
+    await asyncio.wait_for(looked.wait(), 60)
+    await own.close(stop=True)
+    return troubles
+
+
 @pytest.mark.parametrize(
     ("told", "prometheus", "alertmanager"),
     [
@@ -245,28 +280,7 @@ async def test_our_own_run_where_there_are_no_others(
     script.chmod(0o755)
     monkeypatch.setenv("STERNWAY_PROMETHEUS", str(script))
     monkeypatch.setenv("STERNWAY_ALERTMANAGER", str(script))
-    troubles: dict[str, str] = {}
-    looked = asyncio.Event()
-
-    def trouble(about: str, text: str) -> None:
-        troubles[about] = text
-        if about == "monitoring":
-            looked.set()
-
-    async def progress(service: str) -> Progress:
-        return Progress(service=service)
-
-    own = OwnMonitoring(
-        folder=tmp_path / "monitoring",
-        around=Around(
-            told=lambda: told,
-            scrapes=lambda: (),
-            rules=lambda: (),
-            progress=progress,
-            envoy=lambda: None,
-            trouble=trouble,
-        ),
-    )
+    own, troubles, looked = make(tmp_path / "monitoring", told)
     own.start()
     await asyncio.wait_for(looked.wait(), 60)
     found = own.with_own(told)
@@ -276,6 +290,22 @@ async def test_our_own_run_where_there_are_no_others(
     assert (tmp_path / "monitoring" / "prometheus.yml").exists() == prometheus
     assert (tmp_path / "monitoring" / "alertmanager.yml").exists() == alertmanager
     assert (found.webhook is not None) == alertmanager
+
+
+async def test_what_keeps_alerts_from_being_heard_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules that raise alerts and no Alertmanager; and a program that monitoring.yaml insists on and that is not there."""
+    script = tmp_path / "program"
+    script.write_text("#!/bin/sh\nexec sleep 600\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("STERNWAY_PROMETHEUS", str(script))
+    monkeypatch.setenv("STERNWAY_ALERTMANAGER", "")
+    rules = [RuleFile(path="prometheus-rules/a.yaml", text="groups: [{name: g, rules: [{alert: A, expr: up == 0}]}]")]
+    silent, unmet = Monitoring(), Monitoring(own_alertmanager=Own.START)
+    found = await looked_at(tmp_path / "a", silent, rules)
+    assert found["prometheus"] == ""
+    assert "nobody hears of the alerts of your rules" in found["alertmanager"]
+    assert (await looked_at(tmp_path / "b", silent, []))["alertmanager"] == ""
+    assert "it shall be started, and is not found" in (await looked_at(tmp_path / "c", unmet, rules))["alertmanager"]
 
 
 async def test_each_set_of_rules_has_a_folder_of_its_own(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ LOOK_EVERY_S = 1.0
 _NAMES = ("prometheus", "alertmanager")
 _HINT = "install it (apt install {}), name the program in {}, or leave `start` out"
 _ABSENT = "{} is not found on this machine"
+_UNHEARD = "is not found on this machine, so nobody hears of the alerts of your rules\n  install it (apt install prometheus-alertmanager), or write `alertmanager: off`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,16 +84,14 @@ class OwnMonitoring:
         self._event = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
 
-    def check(self) -> None:
-        """Raise Refused when a program shall be started that is not there."""
-        told = self._around.told()
-        for name, own, found, variable in (
-            ("prometheus", told.own_prometheus, self._found.prometheus, "STERNWAY_PROMETHEUS"),
-            ("alertmanager", told.own_alertmanager, self._found.alertmanager, "STERNWAY_ALERTMANAGER"),
+    def insist(self, *, prometheus: bool, alertmanager: bool) -> None:
+        """Raise Refused when a program that a person asks for is not there."""
+        for wanted, name, found, package in (
+            (prometheus, "Prometheus", self._found.prometheus, "prometheus"),
+            (alertmanager, "Alertmanager", self._found.alertmanager, "prometheus-alertmanager"),
         ):
-            if own is Own.START and found is None:
-                package = "prometheus" if name == "prometheus" else "prometheus-alertmanager"
-                raise Refused(_ABSENT.format(name.capitalize()), hint=_HINT.format(package, variable))
+            if wanted and found is None:
+                raise Refused(_ABSENT.format(name), hint=_HINT.format(package, f"STERNWAY_{name.upper()}"))
 
     def start(self) -> None:
         """Begin to look; returns at once."""
@@ -252,6 +251,9 @@ class OwnMonitoring:
             else:
                 text = _ABSENT.format("it shall be started, and") if own is Own.START else ""
             self._around.trouble(name, text)
+        heard = told.alertmanager or "alertmanager" in self._programs or told.own_alertmanager is not Own.FOUND
+        if "prometheus" in self._programs and not heard and any("alert:" in rule.text for rule in self._around.rules()):
+            self._around.trouble("alertmanager", _UNHEARD)
 
     def _endpoint(self, name: str) -> monitoring.Endpoint | None:
         program = self._programs.get(name)
