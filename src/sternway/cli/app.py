@@ -88,6 +88,7 @@ def _root(
         "sternway up shop --path deploy --detach",
         "sternway up https://git.example.org/shop.git --branch main --state ~/shop",
         "sternway up . --metrics 127.0.0.1:9464   # for Prometheus to scrape",
+        "sternway up . --prometheus off         # without metrics and alerts of our own",
     )
 )
 def up(
@@ -103,13 +104,19 @@ def up(
     prometheus: Annotated[
         str | None,
         typer.Option(
-            "--prometheus", metavar="URL", help="Where Prometheus is.", show_default="what monitoring.yaml says"
+            "--prometheus",
+            metavar="URL|start|off",
+            help="Where Prometheus is; or insist on one of our own, or have none.",
+            show_default="what monitoring.yaml says, or our own when it is installed",
         ),
     ] = None,
     alertmanager: Annotated[
         str | None,
         typer.Option(
-            "--alertmanager", metavar="URL", help="Where Alertmanager is.", show_default="what monitoring.yaml says"
+            "--alertmanager",
+            metavar="URL|start|off",
+            help="Where Alertmanager is; likewise.",
+            show_default="what monitoring.yaml says, or our own beside our own Prometheus",
         ),
     ] = None,
     metrics: Annotated[

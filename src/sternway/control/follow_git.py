@@ -5,7 +5,7 @@ A commit that cannot be read or is not valid changes nothing: the last valid cat
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from sternway.domain.releases import Mark, Wanted
@@ -19,16 +19,27 @@ from sternway.ports import History, Snapshot
 
 
 class GitFollower:
-    """Holds the latest valid catalogue and the ledger. in_force: the commit of the catalogue."""
+    """Holds the latest valid catalogue and the ledger. in_force: the commit of the catalogue.
+
+    admit: asked last whether a commit may come into force; gives what is wrong with it.
+    """
 
     def __init__(
-        self, *, history: History, capabilities: frozenset[Can], router: str, origin: str, wake: Callable[[str], None]
+        self,
+        *,
+        history: History,
+        capabilities: frozenset[Can],
+        router: str,
+        origin: str,
+        wake: Callable[[str], None],
+        admit: Callable[[Catalogue], Awaitable[tuple[Problem, ...]]] | None = None,
     ) -> None:
         self._history = history
         self._capabilities = capabilities
         self._router = router
         self._origin = origin
         self._wake = wake
+        self._admit = admit
         self._ledger: tuple[Mark, ...] = ()
         self._wanted: dict[str, Wanted] = {}
         self.catalogue: Catalogue | None = None
@@ -52,7 +63,9 @@ class GitFollower:
         except InvalidInput as invalid:
             self.problems = invalid.problems
             return
-        self.problems = ()
+        self.problems = await self._admit(catalogue) if self._admit else ()
+        if self.problems:
+            return
         self._use(catalogue, snapshot)
 
     async def resume(self, commit: str) -> None:

@@ -137,6 +137,15 @@ class ServiceStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MonitoringView:
+    """A monitoring system and where it is. own: Sternway started it."""
+
+    name: str
+    url: str
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformStatus:
     """Everything at one moment. problems: why the latest commit is not in force. troubles: of no single service."""
 
@@ -148,6 +157,7 @@ class PlatformStatus:
     problems: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     troubles: tuple[Trouble, ...] = ()
+    monitoring: tuple[MonitoringView, ...] = ()
 
     @property
     def ready(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from sternway.domain.notices import What
 
@@ -35,6 +36,14 @@ class Webhook:
     token_file: str
 
 
+class Own(StrEnum):
+    """Whether a program of Sternway's own is started on this machine, where no other one is named."""
+
+    FOUND = "when it is found"
+    START = "start"
+    OFF = "off"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertsOut:
     """How alerts are sent. to: other Alertmanagers than the one that is asked. labels: (name, value), on each alert.
@@ -63,12 +72,17 @@ class Notification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Monitoring:
-    """What there is. metrics: the `HOST:PORT` where Sternway's own are served."""
+    """What there is. metrics: the `HOST:PORT` where Sternway's own are served.
+
+    own_prometheus, own_alertmanager: what is started where there is none.
+    """
 
     prometheus: Endpoint | None = None
     alertmanager: Endpoint | None = None
     webhook: Webhook | None = None
     metrics: str | None = None
+    own_prometheus: Own = Own.FOUND
+    own_alertmanager: Own = Own.FOUND
     alerts: AlertsOut = field(default_factory=AlertsOut)
     notifications: tuple[Notification, ...] = ()
 
@@ -78,3 +92,19 @@ class Monitoring:
         if not self.alerts.send:
             return ()
         return self.alerts.to or ((self.alertmanager,) if self.alertmanager else ())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scrape:
+    """A service whose manifest has its replicas scraped."""
+
+    service: str
+    path: str = "/metrics"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleFile:
+    """A file of rules for Prometheus, as it stands in Git. path: from the watched folder."""
+
+    path: str
+    text: str

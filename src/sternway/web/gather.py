@@ -95,6 +95,7 @@ async def status(services: Services) -> PlatformStatus:
         problems=tuple(str(problem) for problem in git.problems),
         notices=git.catalogue.notices if git.catalogue else (),
         troubles=tuple(trouble for trouble in every_trouble if trouble not in about_services),
+        monitoring=services.monitors(),
     )
 
 

@@ -11,6 +11,7 @@ from sternway.control.follow_git import GitFollower
 from sternway.control.outbox import Outbox
 from sternway.control.queue import WorkQueue
 from sternway.control.reconcile import Reconciler
+from sternway.control.status import MonitoringView
 from sternway.domain.catalogue import Edge, VersionTraffic
 from sternway.domain.platform import WorkloadState
 from sternway.domain.releases import Progress
@@ -224,4 +225,8 @@ class Services(Protocol):
     @property
     def history(self) -> Repository:
         """Git."""
+        ...
+
+    def monitors(self) -> tuple[MonitoringView, ...]:
+        """The monitoring systems that there are, and Envoy's figures."""
         ...

@@ -13,6 +13,7 @@ from sternway.domain import monitoring
 from sternway.domain.notices import What
 from sternway.manifests.models.base import Duration, Flag, HeaderText, Ours, Text, Words, not_empty, spelled, wrong
 
+RULES = ("prometheus-rules/*.yaml", "prometheus-rules/*.yml")
 _ENDPOINT = monitoring.Endpoint(url="")
 _ALERTS = monitoring.AlertsOut()
 _OURS = ("alertname", "service", "release", "version", "severity", "about")
@@ -41,7 +42,16 @@ def parse_listen(value: Any) -> str:
     return str(value)
 
 
-Url = Annotated[str, BeforeValidator(parse_url), WithJsonSchema({"type": "string", "format": "uri"}), Words("address")]
+def parse_place(value: Any) -> str:
+    """Read the address of a system, or what becomes of one of our own: `start`, or `off`, which YAML takes for a truth value."""
+    if value is False:
+        return monitoring.Own.OFF
+    return value if value in (monitoring.Own.OFF, monitoring.Own.START) else parse_url(value)
+
+
+Place = Annotated[
+    str, BeforeValidator(parse_place), WithJsonSchema({"type": "string"}), Words("address, `start` or `off`")
+]
 Listen = Annotated[str, BeforeValidator(parse_listen), WithJsonSchema({"type": "string"}), Words("HOST:PORT")]
 
 
@@ -70,8 +80,8 @@ class Tls(Ours):
 class Endpoint(Ours):
     """A monitoring system's HTTP API. Credentials stand in files, which are read anew for each request."""
 
-    url: Url
-    """Its address."""
+    url: Place
+    """Its address. `start` and `off`, also in place of the whole mapping: a program of Sternway's own must run, or must not."""
     timeout: Duration = Field(default=spelled(_ENDPOINT.timeout_s))
     """What has not been answered after this long is not seen."""
     basic: Basic | None = None
@@ -88,7 +98,7 @@ class Endpoint(Ours):
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
-        return {"url": value} if isinstance(value, str) else value
+        return {"url": value} if isinstance(value, str) or value is False else value
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Endpoint:
@@ -96,8 +106,14 @@ class Endpoint(Ours):
             raise wrong("two ways to log in", "keep either `basic` or `bearerTokenFile`")
         return self
 
-    def to_domain(self, origin: str) -> monitoring.Endpoint:
-        """Return the domain's value."""
+    def own(self) -> monitoring.Own | None:
+        """What shall become of a program of Sternway's own; None when this is the address of another one."""
+        return monitoring.Own(self.url) if self.url in (monitoring.Own.OFF, monitoring.Own.START) else None
+
+    def to_domain(self, origin: str) -> monitoring.Endpoint | None:
+        """Return the domain's value; None when it is no other one's address."""
+        if self.own() is not None:
+            return None
         return monitoring.Endpoint(
             url=self.url,
             timeout_s=self.timeout,
@@ -144,12 +160,20 @@ def refuse_our_labels(labels: dict[str, str]) -> dict[str, str]:
     return labels
 
 
+def refuse_own(found: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    """`off` and `start` are said of our own program alone."""
+    for index, one in enumerate(found):
+        if one.own() is not None:
+            raise wrong(f"`{one.url}` is no address", "write for example `http://127.0.0.1:9093`", (index, "url"))
+    return found
+
+
 class Alerts(Ours):
     """How Sternway's own alerts are sent."""
 
     send: Flag = _ALERTS.send
     """Send them, where it is known where Alertmanager is."""
-    to: tuple[Endpoint, ...] = ()
+    to: Annotated[tuple[Endpoint, ...], AfterValidator(refuse_own)] = ()
     """Where to, when not (only) to `alertmanager`: every member of a cluster is told, each an address or a mapping as above."""
     link_url: Annotated[Text, AfterValidator(parse_link)] = _ALERTS.link_url
     """What an alert links to, with `$(service)` and `$(release)`."""
@@ -164,7 +188,7 @@ class Alerts(Ours):
         """Return the domain's value."""
         return monitoring.AlertsOut(
             send=self.send,
-            to=tuple(one.to_domain(origin) for one in self.to),
+            to=tuple(one for one in (each.to_domain(origin) for each in self.to) if one is not None),
             link_url=self.link_url,
             labels=tuple(sorted(self.labels.items())),
             rolled_back_s=self.rolled_back_for,
@@ -216,11 +240,14 @@ class MonitoringFile(Ours):
     """Where the monitoring systems are, on this machine or elsewhere. Files are looked for beside `monitoring.yaml`."""
 
     prometheus: Endpoint | None = None
-    """Prometheus, or what speaks its API: an address, or a mapping with the fields below."""
+    """Prometheus, or what speaks its API: an address, or a mapping with the fields below. Without one, Sternway starts the
+    program that it finds on this machine; `start` insists on it, `off` leaves it."""
     alertmanager: Endpoint | None = None
-    """Alertmanager: likewise."""
+    """Alertmanager: likewise. Without one, Sternway starts its own beside its own Prometheus."""
     webhook: Webhook | None = None
-    """Listen for Alertmanager's webhooks."""
+    """Listen for Alertmanager's webhooks. Sternway's own Alertmanager needs none."""
+    rules: tuple[Text, ...] = RULES
+    """Files of rules for Sternway's own Prometheus, as Prometheus writes them; `*` stands for any text."""
     metrics: Metrics | None = None
     """Serve Sternway's own metrics."""
     alerts: Alerts = Field(default_factory=Alerts)
@@ -233,6 +260,8 @@ class MonitoringFile(Ours):
         return monitoring.Monitoring(
             prometheus=self.prometheus.to_domain(origin) if self.prometheus else None,
             alertmanager=self.alertmanager.to_domain(origin) if self.alertmanager else None,
+            own_prometheus=(self.prometheus and self.prometheus.own()) or monitoring.Own.FOUND,
+            own_alertmanager=(self.alertmanager and self.alertmanager.own()) or monitoring.Own.FOUND,
             webhook=monitoring.Webhook(listen=self.webhook.listen, token_file=_file(origin, self.webhook.token_file))
             if self.webhook
             else None,
