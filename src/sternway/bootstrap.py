@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -18,19 +18,34 @@ from sternway.control.observe import Observer
 from sternway.control.outbox import Outbox
 from sternway.control.queue import UNEXPECTED_RETRY_S, WorkQueue
 from sternway.control.reconcile import Reconciler
+from sternway.control.status import MonitoringView
+from sternway.control.telling import Telling
 from sternway.control.trail import condense
 from sternway.domain.images import Images
 from sternway.domain.metrics import fill
-from sternway.domain.monitoring import Endpoint, Monitoring, Webhook
+from sternway.domain.monitoring import Endpoint, Monitoring, Own, Webhook
 from sternway.domain.releases import Progress
+from sternway.domain.traffic import Endpoint as Replica
 from sternway.domain.versions import SecretKey
+from sternway.engine import wording
 from sternway.engine.asking import STABLE, arguments, deployment_of, templates_of
-from sternway.errors import HistoryUnavailable, InvalidInput, SternwayError, StoreUnavailable, Temporary
+from sternway.errors import (
+    HistoryUnavailable,
+    InvalidInput,
+    NotTold,
+    Problem,
+    SignalUnavailable,
+    SternwayError,
+    StoreUnavailable,
+    Temporary,
+)
 from sternway.history.git import GitHistory
 from sternway.manifests.catalogue import Catalogue
 from sternway.manifests.sources import secret_value
+from sternway.notify.alertmanager import AlertmanagerSink
+from sternway.notify.apprise import AppriseMessenger
 from sternway.paths import Paths
-from sternway.platforms.local import LocalPlatform
+from sternway.platforms.local import Around, LocalPlatform, OwnMonitoring, check_rules, find
 from sternway.ports import Snapshot
 from sternway.signals.alertmanager import Alertmanager
 from sternway.signals.attribution import Mesh
@@ -40,6 +55,7 @@ from sternway.signals.together import Together
 from sternway.signals.trying import Query, Tried, try_queries
 from sternway.store import SqlStore, StateLock
 from sternway.traffic.envoy import EnvoyRouter
+from sternway.web.gather import troubles_now
 
 ROLL_UP_EVERY_S = 3600.0
 
@@ -50,7 +66,8 @@ T = TypeVar("T")
 class Settings:
     """What `sternway up` was told. source: a folder or a Git URL; home: where `.sternway/` stands.
 
-    prometheus, alertmanager: their addresses, when they differ from what monitoring.yaml says.
+    prometheus, alertmanager: their addresses, `start` or `off`, when they differ from what monitoring.yaml says.
+    metrics: where our own are served, likewise.
     """
 
     source: str
@@ -61,6 +78,7 @@ class Settings:
     drain_s: float = 1.0
     prometheus: str | None = None
     alertmanager: str | None = None
+    metrics: str | None = None
 
 
 def programs_folder(settings: Settings) -> Path:
@@ -97,6 +115,17 @@ async def from_journal(paths: Paths, read: Callable[[Kept], Awaitable[T]]) -> T:
         await store.close()
 
 
+def alerts_can_be_seen() -> bool:
+    """Whether a platform of this machine can have a Prometheus and an Alertmanager of its own."""
+    found = find()
+    return found.prometheus is not None and found.alertmanager is not None
+
+
+async def rule_problems(catalogue: Catalogue) -> tuple[Problem, ...]:
+    """What Prometheus itself would say against the rules, where it can be asked."""
+    return await check_rules(catalogue.rules)
+
+
 async def tried_metrics(catalogue: Catalogue, endpoint: Endpoint) -> tuple[Tried, ...]:
     """Ask Prometheus every query of the Guards, about the versions that the manifests state."""
     queries: list[Query] = []
@@ -120,6 +149,48 @@ async def tried_metrics(catalogue: Catalogue, endpoint: Endpoint) -> tuple[Tried
                 for template in templates
             ]
     return await try_queries(endpoint, queries)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """An address of monitoring.yaml, by its file or its URL. found: what it is, or what is wrong with it; no secret."""
+
+    name: str
+    found: str
+    hint: str = ""
+    ok: bool
+
+
+async def tried_addresses(monitoring: Monitoring, *, send: bool) -> tuple[Address, ...]:
+    """Read every address of the notifications, and send a test message to each."""
+    messenger = AppriseMessenger()
+
+    async def tried(file: str) -> Address:
+        try:
+            found = await messenger.check(file)
+            if send:
+                message = wording.message(wording.TEST, monitoring.alerts, since_s=SystemClock().now())
+                await messenger.send(file, message)
+        except NotTold as trouble:
+            return Address(name=file, found=trouble.message, hint=trouble.hint, ok=False)
+        return Address(name=file, found=found, ok=True)
+
+    files = dict.fromkeys(one.url_file for one in monitoring.notifications)
+    return tuple(await asyncio.gather(*(tried(file) for file in files)))
+
+
+async def tried_alertmanagers(monitoring: Monitoring) -> tuple[Address, ...]:
+    """Ask every Alertmanager to take alerts, without any."""
+    sink, tried = AlertmanagerSink(), []
+    for to in monitoring.alerted:
+        try:
+            await sink.post(to, ())
+        except SignalUnavailable as trouble:
+            tried.append(Address(name=to.url, found=trouble.message, ok=False))
+        else:
+            tried.append(Address(name=to.url, found="Alertmanager takes alerts", ok=True))
+    await sink.close()
+    return tuple(tried)
 
 
 class Sternway:
@@ -146,6 +217,8 @@ class Sternway:
         self.queue = WorkQueue(clock=self.clock, work=self._reconcile)
         self.outbox = Outbox(history=self.history, wake=self.queue.wake)
         self._wire_mesh()
+        self._wire_telling()
+        self._wire_own_monitoring()
         self._wire_control()
         self._converged = False
         self._git_event = asyncio.Event()
@@ -161,12 +234,10 @@ class Sternway:
             connected=lambda: self.router.connected,
             answered_itself=lambda *answer: self.router.answered_itself(*answer),  # noqa: PLW0108  the router comes after
         )
-        self.prometheus = Prometheus(
-            clock=self.clock, where=lambda: self._monitoring().prometheus, wake=self.queue.wake
-        )
+        self.prometheus = Prometheus(clock=self.clock, where=lambda: self.monitoring().prometheus, wake=self.queue.wake)
         self.alertmanager = Alertmanager(
             clock=self.clock,
-            where=lambda: self._monitoring().alertmanager,
+            where=lambda: self.monitoring().alertmanager,
             mesh=Mesh(services=self._services, edges=self.signals.edges, traffic=self.signals.traffic),
             listens=lambda: self.webhook() is not None,
             wake=self.queue.wake,
@@ -181,11 +252,37 @@ class Sternway:
             state_dir=self.paths.state,
             clock=self.clock,
             images=self._images,
-            publish=self.router.set_endpoints,
+            publish=self._publish,
             wake=self.queue.wake,
             environment=self.router.environment,
             secret=self._secret,
             drain_s=self.settings.drain_s,
+        )
+
+    def _wire_telling(self) -> None:
+        self._sink, self._messenger = AlertmanagerSink(), AppriseMessenger()
+        self.telling = Telling(
+            clock=self.clock,
+            journal=self.journal,
+            settings=self.monitoring,
+            troubles=lambda: troubles_now(self),
+            sink=self._sink,
+            messenger=self._messenger,
+            tell=self.trouble,
+        )
+
+    def _wire_own_monitoring(self) -> None:
+        self.own_monitoring = OwnMonitoring(
+            folder=self.paths.state / "monitoring",
+            around=Around(
+                told=self._told_monitoring,
+                scrapes=lambda: self.git.catalogue.scrapes if self.git.catalogue else (),
+                rules=lambda: self.git.catalogue.rules if self.git.catalogue else (),
+                progress=lambda service: self.reconciler.progress(service),  # noqa: PLW0108  the reconciler comes after
+                envoy=self.router.statistics_address,
+                metrics=self.metrics_address,
+                trouble=self.trouble,
+            ),
         )
 
     def _wire_control(self) -> None:
@@ -195,6 +292,7 @@ class Sternway:
             router="envoy",
             origin=str(programs_folder(self.settings)),
             wake=self.queue.wake,
+            admit=rule_problems,
         )
         actor = Actor(platform=self.platform, router=self.router, signals=self.observed, outbox=self.outbox)
         self.commands = Commands(queue=self.journal, clock=self.clock, wake=self.queue.wake, known=self._known)
@@ -208,7 +306,12 @@ class Sternway:
             outbox=self.outbox,
         )
         self.reconciler = Reconciler(
-            observer=observer, actor=actor, journal=self.journal, clock=self.clock, answer=self.commands.answer
+            observer=observer,
+            actor=actor,
+            journal=self.journal,
+            clock=self.clock,
+            answer=self.commands.answer,
+            tell=self.telling.look,
         )
 
     async def start(self) -> None:
@@ -232,6 +335,9 @@ class Sternway:
         self._tasks.append(asyncio.create_task(self.history.watch(), name="watch git"))
         await asyncio.sleep(0)  # watched, a history gives what it saw last while the server is away
         await self._first_catalogue(recorded)
+        self.own_monitoring.insist(
+            prometheus=self.settings.prometheus == Own.START, alertmanager=self.settings.alertmanager == Own.START
+        )
         wanted = {w.service.name for w in self.git.catalogue.wanted} if self.git.catalogue else set()
         self._say(f"{len(wanted)} services at commit {self.git.head.commit[:9] if self.git.head else '?'}")
         await self.router.start(resume=recorded)
@@ -239,10 +345,14 @@ class Sternway:
         self._say("Envoy is up")
         await self.platform.start()
         await asyncio.gather(*(self._converge(service) for service in sorted(recorded)))
+        for service in sorted(recorded):
+            self.telling.look(await self.reconciler.progress(service))
+        self._tasks.append(asyncio.create_task(self.telling.run(), name="tell people"))
         self._converged = True
         self._wake_all(recorded | wanted)
         self._tasks.append(asyncio.create_task(self._follow_git(), name="follow git"))
         self._tasks.append(asyncio.create_task(self._keep_house(), name="journal housekeeping"))
+        self.own_monitoring.start()
 
     async def wait(self) -> None:
         """Until somebody asks for the end."""
@@ -262,8 +372,11 @@ class Sternway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.queue.close()
         await self.outbox.close()
+        await self.telling.close()
+        await self._sink.close()
         await self.prometheus.close()
         await self.alertmanager.close()
+        await self.own_monitoring.close(stop=stop)
         await self.platform.close(stop=stop)
         await self.router.close(stop=stop or stop_proxy)
         await self.journal.close()
@@ -357,29 +470,76 @@ class Sternway:
     def _images(self) -> Images:
         return self.git.catalogue.images if self.git.catalogue else Images()
 
+    def trouble(self, about: str, text: str) -> None:
+        """Show in `status` what does not work, or that it does again ("")."""
+        if text:
+            self.queue.troubles[about] = text
+        else:
+            self.queue.troubles.pop(about, None)
+
     def webhook(self) -> Webhook | None:
         """Where alerts are listened for."""
-        return self._monitoring().webhook
+        return self.monitoring().webhook
+
+    def metrics_address(self) -> str | None:
+        """Where our own metrics are served."""
+        return self._told_monitoring().metrics
 
     def _services(self) -> tuple[str, ...]:
         return tuple(w.service.name for w in self.git.catalogue.wanted) if self.git.catalogue else ()
 
-    def _monitoring(self) -> Monitoring:
+    def monitoring(self) -> Monitoring:
+        """Every monitoring system that there is: others, and our own."""
+        return self.own_monitoring.with_own(self._told_monitoring())
+
+    def monitors(self) -> tuple[MonitoringView, ...]:
+        """Where every monitoring system is, and Envoy's figures, for `status`."""
+        others, every = self._told_monitoring(), self.monitoring()
+        found = [
+            MonitoringView(name=name, url=endpoint.url, own=other is None)
+            for name, endpoint, other in (
+                ("Prometheus", every.prometheus, others.prometheus),
+                ("Alertmanager", every.alertmanager, others.alertmanager),
+            )
+            if endpoint is not None
+        ]
+        envoy = self.router.statistics_address()
+        if envoy is not None:
+            found.append(MonitoringView(name="Envoy", url=f"http://{envoy}/stats/prometheus", own=True))
+        return tuple(found)
+
+    def _told_monitoring(self) -> Monitoring:
         """What Git says of the monitoring systems, and what `sternway up` was told in its place."""
         found = self.git.catalogue.monitoring if self.git.catalogue else Monitoring()
+        prometheus, alertmanager = self.settings.prometheus, self.settings.alertmanager
         return replace(
             found,
-            prometheus=told(found.prometheus, self.settings.prometheus),
-            alertmanager=told(found.alertmanager, self.settings.alertmanager),
+            prometheus=told(found.prometheus, prometheus),
+            alertmanager=told(found.alertmanager, alertmanager),
+            own_prometheus=told_own(found.own_prometheus, prometheus),
+            own_alertmanager=told_own(found.own_alertmanager, alertmanager),
+            metrics=self.settings.metrics or found.metrics,
         )
+
+    def _publish(self, workload_id: str, endpoints: Sequence[Replica]) -> None:
+        """Tell Envoy at once where a workload's replicas are; Prometheus follows."""
+        self.router.set_endpoints(workload_id, endpoints)
+        self.own_monitoring.set_endpoints(workload_id, endpoints)
 
     async def _secret(self, commit: str, key: SecretKey) -> str:
         snapshot = await self.history.at(commit)
         return secret_value(dict(snapshot.files), key.name, key.key)
 
 
-def told(known: Endpoint | None, url: str | None) -> Endpoint | None:
-    """An address from the command line, with the credentials of monitoring.yaml."""
-    if url is None:
+def told(known: Endpoint | None, said: str | None) -> Endpoint | None:
+    """An address from the command line, with the credentials of monitoring.yaml; none when our own program is meant."""
+    if said is None:
         return known
-    return replace(known, url=url) if known else Endpoint(url=url)
+    if said in (Own.START, Own.OFF):
+        return None
+    return replace(known, url=said) if known else Endpoint(url=said)
+
+
+def told_own(known: Own, said: str | None) -> Own:
+    """What becomes of our own program, when the command line says so."""
+    return Own(said) if said in (Own.START, Own.OFF) else known

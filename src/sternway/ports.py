@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from sternway.domain.monitoring import Endpoint
+from sternway.domain.notices import Message, StandingAlert
 from sternway.domain.platform import WorkloadRun, WorkloadState
 from sternway.domain.releases import Command, Decision, Mark, Observation, Progress, Revert, Reverted, Wanted
 from sternway.domain.tallies import Question, Reading
@@ -160,8 +162,10 @@ class Journal(Protocol):
         """The last pass over a service, with its decision."""
         ...
 
-    async def entries(self, *, service: str | None = None, release: str | None = None) -> tuple[Entry, ...]:
-        """The lines of a service or a release, oldest first."""
+    async def entries(
+        self, *, service: str | None = None, release: str | None = None, kind: str | None = None
+    ) -> tuple[Entry, ...]:
+        """The lines of a service, a release or a kind, oldest first."""
         ...
 
     async def services(self) -> tuple[str, ...]:
@@ -178,4 +182,24 @@ class CommandQueue(Protocol):
 
     async def after(self, service: str, last: int) -> tuple[Command, ...]:
         """Commands to a service with an id above `last`."""
+        ...
+
+
+class AlertSink(Protocol):
+    """Keeps alerts for people."""
+
+    async def post(self, to: Endpoint, alerts: Sequence[StandingAlert]) -> None:
+        """Bring what is known there up to date: alerts that stand until `ends_s`, or have ended. Raises SignalUnavailable."""
+        ...
+
+
+class Messenger(Protocol):
+    """Tells people. The address, with its secrets, stands in a file, which is read anew each time."""
+
+    async def check(self, url_file: str) -> str:
+        """Say what kind of address the file holds, and no secret of it. Raises NotTold."""
+        ...
+
+    async def send(self, url_file: str, message: Message) -> None:
+        """Return once the message was taken. Raises NotTold."""
         ...

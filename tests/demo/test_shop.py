@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -153,6 +154,24 @@ def test_a_visitors_mistake_is_not_the_shops_failure(
     assert answered[0] == status
     assert answered[1]["error"]
     assert program.log.read_text() == ""
+
+
+@pytest.mark.parametrize(("version", "accepted"), [("1.0.0", 10), ("1.5.0", 2)])
+def test_a_forgetful_version_thanks_for_every_order_and_keeps_one_in_five(
+    start: Start, version: str, accepted: int
+) -> None:
+    """Every checkout is answered with 201; only the figures of web tell how many orders became of it."""
+    orders = start("orders", STOCK_URL=start("stock").url)
+    web = start("web", version, ORDERS_URL=orders.url)
+
+    answers = [web.ask("POST", "/orders", body='{"item": 3}') for _ in range(10)]
+    with urllib.request.urlopen(f"{web.url}/metrics", timeout=60) as answer:
+        figures = answer.read().decode()
+
+    assert [status for status, _, _ in answers] == [201] * 10
+    assert "shop_checkouts_total 10\n" in figures
+    assert f"shop_orders_accepted_total {accepted}\n" in figures
+    assert sum("orders/1.0.0" in version for _, _, version in answers) == accepted
 
 
 def test_a_wrong_address_in_the_configuration_fails_requests(start: Start) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -139,18 +140,39 @@ def _reads_of_a_rollback(shell: Shell, before: str, bad: str) -> None:
 
 @pytest.mark.timeout(300)
 def test_the_demo_ends_as_it_should():
-    """Six releases by commit: the healthy one is promoted, each bad one rolled back; the exit code says so."""
+    """Seven releases by commit: the healthy one is promoted, each bad one rolled back, one by an alert alone."""
     command = [sys.executable, "-m", "sternway.cli", "demo", "--fast", "--output", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    with_monitoring = {name: value for name, value in os.environ.items() if not name.startswith("STERNWAY_")}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, env=with_monitoring)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
     assert {one["scenario"]: one["outcome"] for one in found["releases"]} == {
         "healthy": "promoted",
-        **dict.fromkeys(("errors", "tail", "crash", "config", "policy"), "rolled back"),
+        **dict.fromkeys(("errors", "tail", "crash", "alert", "config", "policy"), "rolled back"),
     }
+    assert found["skipped"] == []
     for one in found["releases"]:
         assert (one["revertCommit"] is None) == (one["outcome"] == "promoted")
         assert one["reason"]
     crash = next(one for one in found["releases"] if one["scenario"] == "crash")
     assert (crash["requests"], crash["hurt"]) == (0, 0)
+    alert = next(one for one in found["releases"] if one["scenario"] == "alert")
+    assert "the alert OrdersFallAway fires" in alert["reason"]
+    assert alert["hurt"] == 0
+    assert 0 < alert["alertSeconds"] <= alert["backSeconds"]
     assert found["visitors"]["failed"] < 0.01 * found["visitors"]["answered"]
+
+
+def test_the_demo_says_what_it_cannot_show_without_prometheus():
+    """Nothing is started for a scenario that needs a program which is not there; the demo says so, and that is no failure."""
+    environment = {**os.environ, "STERNWAY_PROMETHEUS": "", "STERNWAY_ALERTMANAGER": ""}
+    command = [sys.executable, "-m", "sternway.cli", "demo", "--scenario", "alert"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "skipped: loses orders" in done.stdout
+    as_json = subprocess.run(
+        [*command, "--output", "json"], capture_output=True, text=True, check=True, env=environment
+    )
+    found = json.loads(as_json.stdout)
+    assert found["releases"] == []
+    assert [one["scenario"] for one in found["skipped"]] == ["alert"]

@@ -1,10 +1,11 @@
 """Metrics and alerts of a Guard, and monitoring.yaml: what they mean, and every way to write them wrongly."""
 
 import pytest
-from manifest_texts import IMAGES, deployment, guard, together
+from manifest_texts import IMAGES, deployment, guard, service, together
 
 from sternway.domain.metrics import AlertRule, Limits, Metric, OnAlert, Ratio, Slower, Versus, Worse
-from sternway.domain.monitoring import Endpoint, Monitoring, Webhook
+from sternway.domain.monitoring import AlertsOut, Endpoint, Monitoring, Notification, Own, RuleFile, Scrape, Webhook
+from sternway.domain.notices import What
 from sternway.errors import InvalidInput
 from sternway.manifests import promql
 from sternway.manifests.builtin_metrics import NAMES
@@ -204,6 +205,8 @@ def test_alert_rules_are_read_in_order():
     )
     with pytest.raises(InvalidInput, match="must not be empty"):
         guarded("alerts: [{match: {}}]")
+    with pytest.raises(InvalidInput, match="alerts about Sternway itself judge no release"):
+        guarded("alerts: [{match: {alertname: Sternway*}}]")
 
 
 def test_monitoring_yaml_says_where_the_systems_are():
@@ -218,6 +221,7 @@ prometheus:
   headers: {x-from: sternway}
 alertmanager: http://127.0.0.1:9093
 webhook: {listen: "127.0.0.1:9095", tokenFile: token}
+metrics: {listen: "127.0.0.1:9464"}
 """
     assert guarded("", monitoring=text).monitoring == Monitoring(
         prometheus=Endpoint(
@@ -233,7 +237,39 @@ webhook: {listen: "127.0.0.1:9095", tokenFile: token}
         ),
         alertmanager=Endpoint(url="http://127.0.0.1:9093"),
         webhook=Webhook(listen="127.0.0.1:9095", token_file="/shop/token"),
+        metrics="127.0.0.1:9464",
     )
+
+
+def test_monitoring_yaml_says_who_is_told():
+    """Alerts go where Alertmanager is asked unless other places are named; addresses stand in files beside it."""
+    text = """\
+alertmanager: http://127.0.0.1:9093
+alerts:
+  to: [http://am-1.example:9093, {url: https://am-2.example:9093, bearerTokenFile: secrets/token}]
+  linkUrl: https://sternway.example/$(service)/$(release)
+  labels: {cluster: eu-1}
+  rolledBackFor: 30m
+notifications:
+  - {urlFile: secrets/slack.url, when: [rolled-back, promoted], services: ["orders*"]}
+  - {urlFile: /etc/sternway/mail.url}
+"""
+    found = guarded("", monitoring=text).monitoring
+    assert found.alerts == AlertsOut(
+        to=(
+            Endpoint(url="http://am-1.example:9093"),
+            Endpoint(url="https://am-2.example:9093", token_file="/shop/secrets/token"),
+        ),
+        link_url="https://sternway.example/$(service)/$(release)",
+        labels=(("cluster", "eu-1"),),
+        rolled_back_s=1800.0,
+    )
+    slack, mail = found.notifications
+    assert slack == Notification(
+        url_file="/shop/secrets/slack.url", when=(What.ROLLED_BACK, What.PROMOTED), services=("orders*",)
+    )
+    assert (mail.url_file, mail.services) == ("/etc/sternway/mail.url", ("*",))
+    assert set(mail.when) == set(What) - {What.WITHDRAWN, What.PROMOTED}
 
 
 @pytest.mark.parametrize(
@@ -246,6 +282,18 @@ webhook: {listen: "127.0.0.1:9095", tokenFile: token}
             "two ways to log in",
         ),
         ("webhook: {listen: '9095', tokenFile: t}", "is no address to listen on"),
+        ("metrics: {listen: '9464'}", "is no address to listen on"),
+        ("metrics: {}", "metrics: `listen` is missing"),
+        ("alerts: {labels: {service: a}}", "`service` is a label that each alert has of its own"),
+        ("alerts: {labels: {a-b: c}}", "'a-b' is no name of a label"),
+        ("alerts: {to: [off]}", "`off` is no address"),
+        ("alerts: {linkUrl: dashboard}", "'dashboard' is no address of an HTTP server"),
+        ("alerts: {linkUrl: 'http://ada:secret@a'}", "the address holds credentials"),
+        ("notifications: [{urlFile: 'slack://s3cr3t/b/c'}]", "its secrets would stand in Git"),
+        ("notifications: [{urlFile: a, when: []}]", "must not be empty"),
+        ("notifications: [{urlFile: a, when: [rolledback]}]", "rolled-back"),
+        ("notifications: [{url: 'slack://a/b/c'}]", "unknown field `url` (did you mean `urlFile`?)"),
+        ("notifications: [{urlFile: a/x.url}, {urlFile: b/x.url}]", "another file is called x.url too"),
         ("prometeus: http://a", "unknown field `prometeus` (did you mean `prometheus`?)"),
     ],
 )
@@ -253,4 +301,90 @@ def test_monitoring_yaml_that_makes_no_sense_is_refused(text, said):
     """Its mistakes are told as those of any manifest are."""
     with pytest.raises(InvalidInput) as found:
         guarded("", monitoring=text)
+    assert said in str(found.value)
+    assert "s3cr3t" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "own"),
+    [
+        ("prometheus: off", Own.OFF),
+        ("prometheus: 'off'", Own.OFF),
+        ("prometheus: start", Own.START),
+        ("alertmanager: http://a", Own.FOUND),
+        ("prometheus: http://p", Own.FOUND),
+    ],
+)
+def test_monitoring_yaml_says_what_becomes_of_our_own(text, own):
+    """`off` is a word here, though YAML takes it for a truth value; an address leaves nothing to say."""
+    found = guarded("", monitoring=text).monitoring
+    assert found.own_prometheus is own
+    assert (found.prometheus is None) == ("http://p" not in text)
+
+
+def scraped(annotations):
+    """Load a service whose pods have these annotations."""
+    text = deployment().replace(
+        "metadata: {labels: {app: web}}", f"metadata: {{labels: {{app: web}}, annotations: {annotations}}}"
+    )
+    return load({"images.yaml": IMAGES, "web.yaml": text + "---\n" + service()}, origin="/shop")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "path"),
+    [
+        ('{prometheus.io/scrape: "true"}', "/metrics"),
+        ('{prometheus.io/scrape: "true", prometheus.io/port: "8080", prometheus.io/path: figures}', "/figures"),
+    ],
+)
+def test_the_usual_annotations_have_a_service_scraped(annotations, path):
+    """They change no version: a release begins for what a service runs."""
+    found = scraped(annotations)
+    assert found.scrapes == (Scrape(service="web", path=path),)
+    assert found.notices == ()
+    assert found.wanted[0].version.id == scraped("{}").wanted[0].version.id
+
+
+@pytest.mark.parametrize(
+    ("annotations", "said"),
+    [
+        ('{prometheus.io/scrape: "false"}', None),
+        ("{}", None),
+        ('{prometheus.io/scrape: "true", prometheus.io/port: "9102"}', "a replica has one port here, 8080"),
+        ('{prometheus.io/scrape: "true", prometheus.io/scheme: https}', "only HTTP is spoken here"),
+    ],
+)
+def test_what_cannot_be_scraped_is_said(annotations, said):
+    """A second port, or HTTPS, is no mistake in a cluster: a notice tells that nothing comes of it here."""
+    found = scraped(annotations)
+    assert found.scrapes == ()
+    assert [said in notice for notice in found.notices] == ([True] if said else [])
+
+
+RULES = "groups:\n- name: shop\n  rules: []\n"
+
+
+def test_rules_stand_in_a_folder_or_where_monitoring_yaml_says():
+    """They are no manifests, and reach the catalogue as they are written."""
+    files = {"images.yaml": IMAGES, "web.yaml": deployment(), "prometheus-rules/a.yaml": RULES, "slo.yml": RULES}
+    with pytest.raises(InvalidInput, match="`apiVersion` is missing"):
+        load(files, origin="/shop")
+    found = load(files | {"monitoring.yaml": "rules: [slo.yml, prometheus-rules/*.yaml]"}, origin="/shop")
+    assert found.rules == (RuleFile(path="slo.yml", text=RULES), RuleFile(path="prometheus-rules/a.yaml", text=RULES))
+    del files["slo.yml"]
+    assert load(files, origin="/shop").rules == (RuleFile(path="prometheus-rules/a.yaml", text=RULES),)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"monitoring.yaml": "rules: [slo/*.yaml]"}, "no file 'slo/*.yaml' is there"),
+        ({"prometheus-rules/a.yaml": "groups: [\n"}, "prometheus-rules/a.yaml:2: this is no YAML"),
+        ({"prometheus-rules/a.yaml": "rules: []\n"}, "these are no rules of Prometheus (begin with `groups:`)"),
+    ],
+)
+def test_rules_that_are_not_there_or_are_none_are_refused(files, said):
+    """What can be seen without Prometheus is seen at once."""
+    with pytest.raises(InvalidInput) as found:
+        load({"images.yaml": IMAGES, "web.yaml": deployment()} | files, origin="/shop")
     assert said in str(found.value)

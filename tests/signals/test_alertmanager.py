@@ -12,6 +12,7 @@ from sternway.clock import SystemClock
 from sternway.domain.catalogue import Edge, Figures, ReplicaTraffic, VersionTraffic
 from sternway.domain.metrics import AlertRule, MetricQuestion
 from sternway.domain.monitoring import Endpoint
+from sternway.domain.notices import ALERT_NAMES
 from sternway.domain.tallies import Question
 from sternway.signals.alertmanager import Alertmanager
 from sternway.signals.attribution import Mesh, paths_to
@@ -143,6 +144,16 @@ async def test_an_alert_concerns_whom_its_labels_name_and_who_hangs_together_wit
     found = await firing(source)
     assert bool(found) is concerned
     assert [one.via for one in found] == ([via] if concerned else [])
+
+
+@pytest.mark.parametrize("name", sorted(ALERT_NAMES.values()))
+async def test_an_alert_of_our_own_that_comes_back_judges_nobody(name):
+    """It names the service, the release and the very version, and the rule takes any alert; a user's beside it counts."""
+    source = hooked()
+    source.take([alert(alertname=name, service="orders", version="2-bbbbbb", release="orders-2")])
+    assert await firing(source) == ()
+    source.take([alert(fingerprint="f2", service="orders", version="2-bbbbbb")])
+    assert [one.name for one in await firing(source)] == ["Refused"]
 
 
 async def test_an_address_names_a_version():

@@ -104,3 +104,19 @@ def test_any_cutting_into_ranges_counts_the_same(steps, cuts):
         total += grown(growth, series(*samples[max(0, at - 2) : at + size]))
         at += size
     assert total == truth
+
+
+def test_a_version_that_becomes_stable_is_not_born():
+    """The local platform's label `role` changes at a promotion: the counter goes on from where it stood."""
+    growth = Growth()
+    grown(growth, series((1, 900), role="candidate"))
+    assert grown(growth, series((2, 950), role="candidate")) == 50
+    assert grown(growth, series((3, 960), role="stable")) == 0
+    assert grown(growth, series((4, 1_000), role="stable")) == 40
+
+
+def test_a_role_of_the_services_own_tells_series_apart():
+    """`role="admin"` is a label like any other."""
+    growth = Growth()
+    grown(growth, series((1, 10), role="admin"), series((1, 20), role="guest"))
+    assert grown(growth, series((2, 11), role="admin"), series((2, 22), role="guest")) == 3

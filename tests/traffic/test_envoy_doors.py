@@ -186,3 +186,22 @@ async def test_http2_without_tls_is_understood(shop):
     frame = await asyncio.wait_for(reader.readexactly(9), 5)
     writer.close()
     assert frame[3] == 4  # a SETTINGS frame
+
+
+async def test_prometheus_reads_the_figures_and_nothing_else_of_the_admin_interface(shop):
+    """The door leads to `/stats/prometheus` by GET alone: nobody ends Envoy, reads its configuration or changes a thing."""
+    await shop.client.many(5, shop.router.address("orders"))
+    door = f"http://{shop.router.statistics_address()}"
+
+    async def asked(method: str, path: str) -> tuple[int, str]:
+        async with shop.client.session.request(method, door + path) as response:
+            return response.status, await response.text()
+
+    status, text = await asked("GET", "/stats/prometheus?usedonly=")
+    assert status == 200
+    assert 'envoy_cluster_upstream_rq_xx{envoy_response_code_class="2",envoy_cluster_name="orders|1_0_0-' in text
+    others = ["/", "/stats", "/config_dump", "/stats/prometheus/../../config_dump", "/stats/prometheus/x", "/clusters"]
+    assert {path: (await asked("GET", path))[0] for path in others} == dict.fromkeys(others, 404)
+    for path in ("/quitquitquit", "/stats/prometheus", "/reset_counters"):
+        assert (await asked("POST", path))[0] == 404
+    assert await shop.client(shop.router.address("orders")) == (200, "stable")

@@ -18,6 +18,7 @@ from sternway.control.observe import Observer
 from sternway.control.outbox import Outbox
 from sternway.control.queue import WorkQueue
 from sternway.control.reconcile import Reconciler
+from sternway.control.status import MonitoringView
 from sternway.domain.catalogue import Edge, Figures, ReplicaTraffic, VersionTraffic
 from sternway.domain.platform import ReplicaState, WorkloadState
 from sternway.domain.releases import Phase, Reverted
@@ -210,6 +211,10 @@ class RunningPlatform:
         )
         self.bad_share: dict[str, float] = {}
         self.keep: bool | None = None
+
+    def monitors(self) -> tuple[MonitoringView, ...]:
+        """See web.services.Services: one Prometheus."""
+        return (MonitoringView(name="Prometheus", url="http://127.0.0.1:9090"),)
 
     async def _reconcile(self, service: str) -> float | None:
         await self.reconciler.reconcile(service)

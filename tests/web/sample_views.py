@@ -3,6 +3,7 @@
 from sternway.control.status import (
     CallView,
     CatalogueView,
+    MonitoringView,
     PlatformStatus,
     ReleaseView,
     ReplicaView,
@@ -122,6 +123,7 @@ STATUS = PlatformStatus(
     problems=("orders.yaml:5: spec.replcas: unknown field (did you mean `replicas`?)",),
     notices=("web.yaml:1: Ingress is not used here",),
     troubles=(Trouble(about="git", message="the Git server does not answer", hint="check the network"),),
+    monitoring=(MonitoringView(name="Prometheus", url="http://127.0.0.1:21833", own=True),),
 )
 PAGE = ReleasePage(
     release=ROLLED_BACK,

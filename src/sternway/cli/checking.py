@@ -26,6 +26,7 @@ def check(folder: Path, *, rps: float | None, prometheus: str | None, output: Ou
     """Print every problem, or what would happen on the next change and how soon a fault in it would be found."""
     try:
         catalogue = load(files_of(folder), origin=str(folder.absolute()))
+        _check_rules(catalogue)
     except InvalidInput as invalid:
         if output is Output.JSON:
             print(json.dumps({"ok": False, "problems": error_json(invalid)["problems"]}, indent=2, ensure_ascii=False))
@@ -67,6 +68,17 @@ def check(folder: Path, *, rps: float | None, prometheus: str | None, output: Ou
     return code
 
 
+def _check_rules(catalogue: Catalogue) -> None:
+    """Have promtool look at the rules, where there are some. Raises InvalidInput."""
+    if not catalogue.rules:
+        return
+    from sternway.bootstrap import rule_problems  # noqa: PLC0415  the whole platform
+
+    problems = asyncio.run(rule_problems(catalogue))
+    if problems:
+        raise InvalidInput(problems)
+
+
 def _try(catalogue: Catalogue, prometheus: str | None) -> list[dict[str, Any]]:
     """Run every query, when it is known where; nothing is asked when there is no metric."""
     known = catalogue.monitoring.prometheus
@@ -75,7 +87,8 @@ def _try(catalogue: Catalogue, prometheus: str | None) -> list[dict[str, Any]]:
     from sternway.bootstrap import told, tried_metrics  # noqa: PLC0415  the whole platform
 
     endpoint = told(known, prometheus)
-    assert endpoint is not None
+    if endpoint is None:
+        return []
     return [asdict(one) for one in asyncio.run(tried_metrics(catalogue, endpoint))]
 
 

@@ -124,13 +124,14 @@ def status(view: PlatformStatus) -> RenderableType:
     """Render every service in a table, then what is wrong or worth knowing."""
     if not view.services:
         return Group(Text("no services yet"), *_below(view))
+    systems = [Text(", ".join(f"{one.name} {one.url}" for one in view.monitoring), "dim")] if view.monitoring else []
     table = Told("service", "stable", "candidate", "phase", "split", ">requests", ">hurt", last="judgement")
     for service in view.services:
         release = service.release
         table.add(
             _status_row(service), service.service, _judgement(release) if release else Text(service.reason, "dim")
         )
-    return Group(table, *_below(view))
+    return Group(table, *_below(view), *systems)
 
 
 def _status_row(service: ServiceStatus) -> Iterator[RenderableType]:

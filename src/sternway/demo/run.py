@@ -18,13 +18,16 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from sternway.bootstrap import Settings, Sternway
+from sternway.bootstrap import Settings, Sternway, alerts_can_be_seen
 from sternway.cli import render
 from sternway.cli.events import Event, events
 from sternway.control.status import PlatformStatus, ReleaseView, release_view
+from sternway.demo.alerted import Lost, listening, measure, watch_orders
 from sternway.demo.load import Load
 from sternway.demo.origin import Origin
 from sternway.demo.scenarios import SCENARIOS, Scenario
+from sternway.domain.monitoring import Own
+from sternway.domain.releases import Release
 from sternway.errors import SternwayError
 from sternway.web import watch
 
@@ -41,10 +44,13 @@ class Ended:
 
     scenario: Scenario
     release: ReleaseView | None
+    lost: Lost | None = None
 
     @property
     def as_it_should(self) -> bool:
-        """The outcome is the scenario's."""
+        """The outcome is the scenario's, and reached in its way."""
+        if self.scenario.by_alert and self.lost is None:
+            return False
         return self.release is not None and self.release.outcome == self.scenario.outcome
 
 
@@ -81,7 +87,10 @@ class Demo:
     """One run."""
 
     def __init__(self, scenarios: Sequence[Scenario], *, fast: bool, rate_per_s: float, output: str) -> None:
-        self._scenarios = scenarios
+        by_alert = [scenario for scenario in scenarios if scenario.by_alert]
+        self._skipped = [] if alerts_can_be_seen() else by_alert
+        self._scenarios = [scenario for scenario in scenarios if scenario not in self._skipped]
+        self._with_alerts = any(scenario.by_alert for scenario in self._scenarios)
         self._fast = fast
         self._rate_per_s = rate_per_s
         self._json = output == "json"
@@ -94,10 +103,16 @@ class Demo:
 
     async def run(self) -> int:
         """Everything, from an empty folder to the table."""
+        if not self._scenarios:
+            self._report([])
+            return 0
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="sternway-demo-"))
         origin = Origin(folder)
         await origin.create()
-        sternway = Sternway(Settings(source=origin.url, home=origin.clone), say=lambda _: None)
+        own = None if self._with_alerts else Own.OFF
+        if self._with_alerts:
+            await watch_orders(origin)
+        sternway = Sternway(Settings(source=origin.url, home=origin.clone, prometheus=own), say=lambda _: None)
         try:
             with self._live():
                 ended = await self._story(sternway, origin)
@@ -117,7 +132,8 @@ class Demo:
             loading = asyncio.create_task(self._load.run())
             self._say(f"{self._rate_per_s:g} requests per second come to the shop")
             await asyncio.sleep(WARM_UP_S)
-            ended = await self._releases(sternway, origin)
+            async with listening(sternway):
+                ended = await self._releases(sternway, origin)
             self._load.stop()
             await loading
         finally:
@@ -129,7 +145,12 @@ class Demo:
         """One after the other; `fast`: one after the other for each service, the services at the same time."""
         git = asyncio.Lock()
         if not self._fast:
-            return [await self._release(sternway, origin, scenario, git) for scenario in self._scenarios]
+            groups = together(self._scenarios)
+            ended = [
+                await asyncio.gather(*(self._release(sternway, origin, scenario, git) for scenario in group))
+                for group in groups
+            ]
+            return [one for group in ended for one in group]
         services = dict.fromkeys(scenario.service for scenario in self._scenarios)
 
         async def lane(service: str) -> list[Ended]:
@@ -137,8 +158,8 @@ class Demo:
             return [await self._release(sternway, origin, scenario, git) for scenario in mine]
 
         lanes = await asyncio.gather(*(lane(service) for service in services))
-        ended = {one.scenario.name: one for one_lane in lanes for one in one_lane}
-        return [ended[scenario.name] for scenario in self._scenarios]
+        by_name = {one.scenario.name: one for one_lane in lanes for one in one_lane}
+        return [by_name[scenario.name] for scenario in self._scenarios]
 
     async def _release(self, sternway: Sternway, origin: Origin, scenario: Scenario, git: asyncio.Lock) -> Ended:
         self._say(f"{scenario.service}: {scenario.title} ({scenario.name})")
@@ -152,11 +173,18 @@ class Demo:
                 while True:
                     progress = await sternway.reconciler.progress(scenario.service)
                     if progress.release and progress.releases > before and progress.release.phase.over:
-                        return Ended(scenario=scenario, release=release_view(progress.release, sternway.clock.now()))
+                        return await self._ended(sternway, scenario, progress.release)
                     await asyncio.sleep(0.05)
         progress = await sternway.reconciler.progress(scenario.service)
         release = progress.release if progress.releases > before else None
         return Ended(scenario=scenario, release=release_view(release, sternway.clock.now()) if release else None)
+
+    async def _ended(self, sternway: Sternway, scenario: Scenario, release: Release) -> Ended:
+        shown = release_view(release, sternway.clock.now())
+        answers = self._load.answers if self._load and scenario.by_alert else ()
+        return Ended(
+            scenario=scenario, release=shown, lost=await measure(sternway, shown, answers) if answers else None
+        )
 
     async def _watch(self, sternway: Sternway) -> None:
         async for now in watch.watch(sternway, at_least_every_s=0.5):
@@ -195,14 +223,28 @@ class Demo:
 
     def _report(self, ended: Sequence[Ended]) -> None:
         if self._json:
-            print(json.dumps({"releases": [_json(one) for one in ended], "visitors": self._visitors()}, indent=2))  # noqa: T201
+            found = {
+                "releases": [_json(one) for one in ended],
+                "skipped": [{"scenario": one.name, "why": _skipped(one)} for one in self._skipped],
+                "visitors": self._visitors(),
+            }
+            print(json.dumps(found, indent=2))  # noqa: T201
             return
-        self._out.print(table(ended))
-        seen = self._visitors()
-        self._out.print(
-            f"{seen['answered']:,} requests of visitors were answered, {seen['failed']:,} of them badly "
-            "(on a good day each of its three services fails one request in a thousand)."
-        )
+        if ended:
+            self._out.print(table(ended))
+            seen = self._visitors()
+            self._out.print(
+                f"{seen['answered']:,} requests of visitors were answered, {seen['failed']:,} of them badly "
+                "(on a good day each of its three services fails one request in a thousand)."
+            )
+        for one in ended:
+            if one.lost is not None and one.release is not None:
+                self._out.print(
+                    f"{one.release.name}: the alert fired {_seconds(one.lost.alert_s)} after the first lost order, and "
+                    f"the version had no traffic any more after {_seconds(one.lost.back_s)}."
+                )
+        for scenario in self._skipped:
+            self._out.print(Text(_skipped(scenario), "yellow"), soft_wrap=True)
         wrong = [one.scenario.name for one in ended if not one.as_it_should]
         self._out.print(
             Text(f"not as it should be: {', '.join(wrong)}", "red")
@@ -213,6 +255,22 @@ class Demo:
     def _visitors(self) -> dict[str, int]:
         load = self._load
         return {"answered": load.answered, "failed": load.failed} if load else {"answered": 0, "failed": 0}
+
+
+def together(scenarios: Sequence[Scenario]) -> list[list[Scenario]]:
+    """One after the other, but for those that may go on beside the one before."""
+    groups: list[list[Scenario]] = []
+    for scenario in scenarios:
+        if scenario.beside and groups and scenario.service not in [one.service for one in groups[-1]]:
+            groups[-1].append(scenario)
+        else:
+            groups.append([scenario])
+    return groups
+
+
+def _skipped(scenario: Scenario) -> str:
+    programs = "prometheus and prometheus-alertmanager"
+    return f"skipped: {scenario.title} ({scenario.name}): only an alert shows it, and {programs} are not both installed"
 
 
 def table(ended: Sequence[Ended]) -> RenderableType:
@@ -261,4 +319,6 @@ def _json(one: Ended) -> dict[str, Any]:
         "detectSeconds": release.detect_s if release else None,
         "switchSeconds": release.switch_s if release else None,
         "revertCommit": release.revert_commit if release else None,
+        "alertSeconds": one.lost.alert_s if one.lost else None,
+        "backSeconds": one.lost.back_s if one.lost else None,
     }

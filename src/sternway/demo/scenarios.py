@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """One commit to the sample shop. `old` becomes `new` in `file`; outcome: promoted or rolled back."""
+    """One commit to the sample shop. `old` becomes `new` in `file`; outcome: promoted or rolled back.
+
+    by_alert: nothing but an alert shows what is wrong, so it needs Prometheus and Alertmanager. beside: it need not wait for
+    the one before it, when that is of another service.
+    """
 
     name: str
     title: str
@@ -17,6 +21,8 @@ class Scenario:
     new: str
     message: str
     outcome: str
+    by_alert: bool = False
+    beside: bool = False
 
 
 SCENARIOS = (
@@ -49,6 +55,18 @@ SCENARIOS = (
         new="shop/stock:1.3.0",
         message="stock 1.3.0: look into the second warehouse too",
         outcome="rolled back",
+    ),
+    Scenario(
+        name="alert",
+        title="loses orders, answers every visitor well",
+        service="web",
+        file="web.yaml",
+        old="shop/web:{now}",
+        new="shop/web:1.5.0",
+        message="web 1.5.0: a faster checkout",
+        outcome="rolled back",
+        by_alert=True,
+        beside=True,
     ),
     Scenario(
         name="crash",

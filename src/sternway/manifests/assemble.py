@@ -13,6 +13,7 @@ from typing import TypeVar
 from sternway.domain import guards
 from sternway.domain.images import Images
 from sternway.domain.mesh import MeshPolicy as Policy
+from sternway.domain.monitoring import Scrape
 from sternway.domain.releases import Wanted
 from sternway.domain.versions import Service, Version, Workload
 from sternway.manifests.addresses import addresses, container_port, note_shared_ports, replica_port, served_path
@@ -25,6 +26,7 @@ from sternway.manifests.pairing import Pair, Placed, pair
 from sternway.manifests.read import Read
 from sternway.manifests.report import Report, suggest
 from sternway.manifests.routes import Attached, attachments, route_rules
+from sternway.manifests.scraping import scrape
 from sternway.manifests.sources import DocumentName, Lookup, Sources
 from sternway.manifests.workloads import CONTAINER, Built, build_workload
 from sternway.manifests.yamltext import Document, Path
@@ -46,8 +48,10 @@ class World:
     report: Report
 
 
-def assemble(found: Read, images: Images, commit: str, report: Report) -> tuple[tuple[Wanted, ...], tuple[Source, ...]]:
-    """Say what is wanted of every service, and where the Guards stand."""
+def assemble(
+    found: Read, images: Images, commit: str, report: Report
+) -> tuple[tuple[Wanted, ...], tuple[Source, ...], tuple[Scrape, ...]]:
+    """Say what is wanted of every service, where the Guards stand, and what exports metrics."""
     _refuse_equal_names(found, report)
     world = World(
         commit=commit,
@@ -63,7 +67,8 @@ def assemble(found: Read, images: Images, commit: str, report: Report) -> tuple[
     _refuse_unknown_services(world, pairs, mistaken)
     wanted = tuple(_wanted(world, pairs[name]) for name in sorted(pairs))
     note_shared_ports(wanted, pairs, report)
-    return wanted, tuple(_source(*world.guards[name]) for name in sorted(world.guards))
+    scrapes = tuple(stated for one in wanted if (stated := scrape(pairs[one.service.name], one, report)))
+    return wanted, tuple(_source(*world.guards[name]) for name in sorted(world.guards)), scrapes
 
 
 def _one_each(

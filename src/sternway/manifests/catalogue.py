@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sternway.domain.images import Images
-from sternway.domain.monitoring import Monitoring
+from sternway.domain.monitoring import Monitoring, RuleFile, Scrape
 from sternway.domain.releases import Wanted
 
 
@@ -25,6 +25,7 @@ class Catalogue:
 
     notices: what was accepted and does nothing here, each with its place.
     guards: where the Guards stand (services with the default Guard have none).
+    scrapes: the services that export metrics. rules: what Prometheus shall evaluate.
     """
 
     commit: str = ""
@@ -33,6 +34,8 @@ class Catalogue:
     notices: tuple[str, ...] = ()
     guards: tuple[Source, ...] = ()
     monitoring: Monitoring = field(default_factory=Monitoring)
+    scrapes: tuple[Scrape, ...] = ()
+    rules: tuple[RuleFile, ...] = ()
 
     def find(self, service: str) -> Wanted | None:
         """Find what is wanted of one service."""

@@ -26,7 +26,7 @@ def load(files: Mapping[str, str], *, commit: str = "", origin: str = "") -> Cat
     found = read(files, report)
     images = found.images[1].to_domain(origin) if found.images else Images()
     monitoring = found.monitoring[1].to_domain(origin) if found.monitoring else Monitoring()
-    wanted, sources = assemble(found, images, commit, report)
+    wanted, sources, scrapes = assemble(found, images, commit, report)
     report.check()
     return Catalogue(
         commit=commit,
@@ -35,4 +35,6 @@ def load(files: Mapping[str, str], *, commit: str = "", origin: str = "") -> Cat
         notices=tuple(dict.fromkeys(report.notices)),
         guards=sources,
         monitoring=monitoring,
+        scrapes=scrapes,
+        rules=found.rules,
     )

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from sternway.domain.monitoring import RuleFile
 from sternway.errors import Problem
 from sternway.manifests.models.base import Ours
 from sternway.manifests.models.core import ConfigMap, Secret, Service
@@ -20,7 +22,7 @@ from sternway.manifests.models.deployment import Deployment
 from sternway.manifests.models.guard import Guard
 from sternway.manifests.models.images import ImagesFile
 from sternway.manifests.models.mesh import MeshPolicy
-from sternway.manifests.models.monitoring import MonitoringFile
+from sternway.manifests.models.monitoring import RULES, MonitoringFile
 from sternway.manifests.models.route import HTTPRoute
 from sternway.manifests.report import Report, explain_errors, suggest
 from sternway.manifests.yamltext import Document, read_text
@@ -60,6 +62,7 @@ class Read:
     others: tuple[Document, ...] = ()
     images: tuple[Document, ImagesFile] | None = None
     monitoring: tuple[Document, MonitoringFile] | None = None
+    rules: tuple[RuleFile, ...] = ()
 
     def of(self, model: type[M]) -> Iterator[tuple[Document, M]]:
         """Return the manifests of one kind, in the order of their files."""
@@ -73,17 +76,16 @@ def read(files: Mapping[str, str], report: Report) -> Read:
     manifests: list[tuple[Document, Manifest]] = []
     others: list[Document] = []
     images: tuple[Document, ImagesFile] | None = None
-    monitoring: tuple[Document, MonitoringFile] | None = None
+    monitoring = _monitoring(files, report)
+    rules = _rules(files, monitoring, report)
+    beside = {*MONITORING_FILES, *(rule.path for rule in rules)}
     for path in sorted(files):
-        if not is_manifest_file(path):
+        if not is_manifest_file(path) or path in beside:
             continue
         documents, problems = read_text(path, files[path])
         report.problems += problems
         if path in IMAGES_FILES:
             images = _settings(path, documents, ImagesFile, report) or images
-            continue
-        if path in MONITORING_FILES:
-            monitoring = _settings(path, documents, MonitoringFile, report) or monitoring
             continue
         for document in _flat(documents, report):
             model = _model_of(document, report)
@@ -95,7 +97,9 @@ def read(files: Mapping[str, str], report: Report) -> Read:
                 manifests.append((document, manifest))
     _refuse_twins(manifests, report)
     report.incomplete = bool(report.problems)
-    return Read(manifests=tuple(manifests), others=tuple(others), images=images, monitoring=monitoring)
+    return Read(
+        manifests=tuple(manifests), others=tuple(others), images=images, monitoring=monitoring, rules=tuple(rules)
+    )
 
 
 def is_manifest_file(path: str) -> bool:
@@ -111,6 +115,38 @@ def validate(document: Document, model: type[P], report: Report) -> P | None:
     except ValidationError as exc:
         report.problems += explain_errors(document, model, exc, secret=model is Secret)
         return None
+
+
+def _monitoring(files: Mapping[str, str], report: Report) -> tuple[Document, MonitoringFile] | None:
+    """Read it first: it says which files are no manifests, but rules for Prometheus."""
+    found: tuple[Document, MonitoringFile] | None = None
+    for path in MONITORING_FILES:
+        if path in files:
+            documents, problems = read_text(path, files[path])
+            report.problems += problems
+            found = _settings(path, documents, MonitoringFile, report) or found
+    return found
+
+
+def _rules(
+    files: Mapping[str, str], monitoring: tuple[Document, MonitoringFile] | None, report: Report
+) -> list[RuleFile]:
+    """Find the files of rules. What is inside is Prometheus's matter: `promtool` checks it, where there is one."""
+    found: dict[str, RuleFile] = {}
+    patterns = monitoring[1].rules if monitoring else RULES
+    for index, pattern in enumerate(patterns):
+        fitting = sorted(path for path in files if is_manifest_file(path) and fnmatchcase(path, pattern))
+        if not fitting and monitoring and "rules" in monitoring[1].model_fields_set:
+            report.wrong(
+                monitoring[0], ("rules", index), f"no file {pattern!r} is there", "name a *.yaml of this folder"
+            )
+        found |= {path: RuleFile(path=path, text=files[path]) for path in fitting}
+    for path in found:
+        documents, problems = read_text(path, files[path])
+        report.problems += problems
+        if documents and (not isinstance(documents[0].value, dict) or "groups" not in documents[0].value):
+            report.wrong(documents[0], (), "these are no rules of Prometheus", "begin with `groups:`")
+    return list(found.values())
 
 
 def _settings(path: str, documents: tuple[Document, ...], model: type[P], report: Report) -> tuple[Document, P] | None:

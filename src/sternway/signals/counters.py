@@ -5,7 +5,8 @@
 - A series that appears at a target that is known was born at 0, so its first value counts (the first error of a version, which
   increase() would not see). At a new target it counts from its first value on: nobody knows how old that counter is.
 - The same series from two Prometheus servers is one series: labels that tell only the servers apart are left out, and only one
-  of the two is followed at a time.
+  of the two is followed at a time. Likewise the role that the local platform gives a version, which changes while it runs:
+  a promoted version's counters go on, they are not born.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 SERVER_LABELS = frozenset({"prometheus", "prometheus_replica", "thanos_replica", "receive_replica", "__replica__"})
+ROLES = frozenset({("role", "stable"), ("role", "candidate"), ("role", "leaving")})
 _TARGET = ("job", "instance", "pod", "namespace", "cluster")
 
 Labels = tuple[tuple[str, str], ...]
@@ -95,8 +97,9 @@ def _one_source_each(
     for series in found:
         if not series.samples:
             continue
-        labels = tuple(sorted(item for item in series.labels.items() if item[0] not in SERVER_LABELS))
-        source = tuple(sorted(item for item in series.labels.items() if item[0] in SERVER_LABELS))
+        every = sorted(series.labels.items())
+        source = tuple(item for item in every if item[0] in SERVER_LABELS or item in ROLES)
+        labels = tuple(item for item in every if item not in source)
         before = chosen.get(labels)
         if (
             before is None

@@ -11,6 +11,7 @@ from sternway.control.follow_git import GitFollower
 from sternway.control.outbox import Outbox
 from sternway.control.queue import WorkQueue
 from sternway.control.reconcile import Reconciler
+from sternway.control.status import MonitoringView
 from sternway.domain.catalogue import Edge, VersionTraffic
 from sternway.domain.platform import WorkloadState
 from sternway.domain.releases import Progress
@@ -66,11 +67,19 @@ class Watched(Protocol):
 
 
 class Repository(Protocol):
-    """Git, for reading about a commit and for changing an image. trouble: why it cannot be reached now, or ''."""
+    """Git, for reading about a commit and for changing an image. trouble: why it cannot be reached now, or ''.
+
+    read_at_s: when the branch was read last.
+    """
 
     @property
     def trouble(self) -> str:
         """Shown."""
+        ...
+
+    @property
+    def read_at_s(self) -> float | None:
+        """Exported."""
         ...
 
     async def head(self) -> Snapshot:
@@ -105,6 +114,10 @@ class Records(Protocol):
         checkpoints: bool = False,
     ) -> tuple[Entry, ...]:
         """See ports.Journal. `after`: only a higher seq. `checkpoints`: only lines that hold progress."""
+        ...
+
+    async def milestones(self, *, after: int = 0, limit: int | None = None) -> tuple[Entry, ...]:
+        """The lines that hold progress and those that say what was applied, without what was observed and decided."""
         ...
 
 
@@ -212,4 +225,8 @@ class Services(Protocol):
     @property
     def history(self) -> Repository:
         """Git."""
+        ...
+
+    def monitors(self) -> tuple[MonitoringView, ...]:
+        """The monitoring systems that there are, and Envoy's figures."""
         ...

@@ -5,7 +5,8 @@
 A newcomer's first releases run this program, so it starts in a blink: the standard library alone, threads, HTTP/1.1.
 
 What a version does: 1.0.0 and 1.1.0 are healthy; 1.2.0 fails 5 % of its requests; 1.3.0 takes half a second for 15 %
-of them; 1.4.0 cannot start. Each is bad by far more than a slow or busy machine adds.
+of them; 1.4.0 cannot start; web 1.5.0 answers as it should and loses four orders out of five, which only its figures show. Each
+is bad by far more than a slow or busy machine adds.
 What the environment says: ORDERS_URL and STOCK_URL (whom to call), SERVICE_TIME_MS (mean, 4), BASE_ERROR_RATE (0.001),
 and http_proxy, through which the mesh sees every call.
 """
@@ -33,6 +34,8 @@ from sternway.demo.shop.calls import CallError, Calls
 ERROR_RATES = {"1.2.0": 0.05}
 SLOW_RATES = {"1.3.0": 0.15}
 SLOW_S = (0.4, 0.6)
+FORGETFUL = {"1.5.0": 5}
+"""Of so many checkouts one reaches orders."""
 BROKEN = {"1.4.0": "cannot read the price list: no column named 'currency'"}
 HISTORY_S = (0.4, 0.5)
 FORWARDED = ("x-user", "x-request-id", "traceparent")
@@ -78,6 +81,8 @@ class Shop:
         self._mean_s = float(environment.get("SERVICE_TIME_MS", "4")) / 1000
         self._error_rate = float(environment.get("BASE_ERROR_RATE", "0.001")) + ERROR_RATES.get(version, 0.0)
         self._slow_rate = SLOW_RATES.get(version, 0.0)
+        self._lock = threading.Lock()
+        self._checkouts = self._accepted = 0
         routes: dict[str, tuple[tuple[str, str, Callable[[Request], Answer]], ...]] = {
             "web": (
                 ("GET", r"/", self._page),
@@ -132,7 +137,23 @@ class Shop:
         return 200, {"history": self._call("GET", f"{self._orders_url}/orders/history", request)}
 
     def _check_out(self, request: Request) -> Answer:
-        return 201, {"order": self._call("POST", f"{self._orders_url}/orders", request)}
+        every = FORGETFUL.get(self.version, 1)
+        with self._lock:
+            lost = self._checkouts % every != every - 1
+        if lost:
+            order = {"state": "thank you, we will let you know"}
+        else:
+            order = self._call("POST", f"{self._orders_url}/orders", request)
+        with self._lock:  # both at once: who reads the figures never sees one without the other
+            self._checkouts += 1
+            self._accepted += not lost
+        return 201, {"order": order}
+
+    def figures(self) -> str:
+        """What Prometheus reads: how many visitors checked out, and how many orders were accepted."""
+        with self._lock:
+            counted = {"shop_checkouts_total": self._checkouts, "shop_orders_accepted_total": self._accepted}
+        return "".join(f"# TYPE {name} counter\n{name} {value}\n" for name, value in counted.items())
 
     # orders
 
@@ -196,7 +217,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer a GET."""
-        self._serve()
+        if self.path == "/metrics" and self.shop.role == "web":
+            self._show_figures()
+        else:
+            self._serve()
 
     def do_POST(self) -> None:
         """Answer a POST."""
@@ -204,6 +228,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Stay silent: only errors have a line in the log, written where they are known."""
+
+    def _show_figures(self) -> None:
+        payload = self.shop.figures().encode()
+        self.send_response(200)
+        self.send_header("content-type", "text/plain; version=0.0.4")
+        self.send_header("content-length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload)
+        self.wfile.flush()
 
     def _serve(self) -> None:
         with self.server.in_flight():

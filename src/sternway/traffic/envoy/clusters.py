@@ -52,6 +52,17 @@ def clusters(plan: TrafficPlan) -> dict[str, Json]:
     return found
 
 
+def statistics(admin: str) -> Json:
+    """Make the cluster that is Envoy's own admin socket."""
+    hosts = [{"endpoint": {"address": {"pipe": {"path": admin}}}}]
+    return {
+        "name": names.STATISTICS,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": names.STATISTICS, "endpoints": [{"lb_endpoints": hosts}]},
+    }
+
+
 def by_id(plan: TrafficPlan, version: str) -> Version:
     """Find the plan's version of this id."""
     return next(v for v in plan.versions if v.id == version)

@@ -1,7 +1,7 @@
 """The listeners of the mesh and their ports: who comes in where. Called by the router.
 
 A door is a listener on loopback: `inbound/X` for callers from outside, `outbound/X` as the proxy of X's own
-processes, `preview/X` for a person's look at one version. Outgoing doors are remembered and opened at start,
+processes, `preview/X` for a person's look at one version, `statistics` for Prometheus. Outgoing doors are remembered and opened at start,
 because processes that outlive Sternway hold their addresses.
 """
 
@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sternway.domain.traffic import TrafficPlan
-from sternway.traffic.envoy import listeners, messages, names
+from sternway.traffic.envoy import clusters, listeners, messages, names, routes
 from sternway.traffic.envoy.ads import AdsServer, Ticket
 from sternway.traffic.envoy.messages import Kind
 from sternway.traffic.envoy.ports import Ports
@@ -25,8 +25,9 @@ _LOOPBACK = "localhost,127.0.0.1,::1"
 class Doors:
     """See the module. `open` comes first."""
 
-    def __init__(self, state_dir: Path, ads: AdsServer) -> None:
+    def __init__(self, state_dir: Path, ads: AdsServer, admin: Path) -> None:
         self._state_dir = state_dir
+        self._admin = admin
         self._ads = ads
         self._ports = Ports(state_dir / "ports.json")
         self._headers_file = state_dir / "logged_headers.json"
@@ -40,6 +41,7 @@ class Doors:
         if self._headers_file.exists():
             self._headers = tuple(json.loads(self._headers_file.read_text()))
         self._put_outbound()
+        self._put_statistics()
 
     @property
     def outbound_exists(self) -> bool:
@@ -121,6 +123,15 @@ class Doors:
     def _put_outbound(self) -> None:
         doors = [name for name, _ in self._ports.items() if name.startswith("outbound/")]
         self._ads.put(Kind.LISTENER, {name: self._tcp(name, names.MESH) for name in doors})
+
+    def _put_statistics(self) -> None:
+        """Open the way to Envoy's figures, and to nothing else of its admin interface."""
+        name = names.STATISTICS
+        host = messages.virtual_host(name, ["*"], [routes.statistics_route()])
+        self._ads.put(Kind.CLUSTER, {name: messages.message(Kind.CLUSTER, clusters.statistics(str(self._admin)))})
+        self._ads.put(Kind.ROUTES, {name: messages.routes(name, [host])})
+        listener = listeners.statistics_listener(self._ports.choose(name))
+        self._ads.put(Kind.LISTENER, {name: messages.message(Kind.LISTENER, listener)})
 
     def _tcp(self, name: str, routes: str) -> Any:
         port = self._ports.choose(name)

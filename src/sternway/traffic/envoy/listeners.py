@@ -30,6 +30,17 @@ def tcp_listener(name: str, port: int, routes: str, logged_headers: Sequence[str
     }
 
 
+def statistics_listener(port: int) -> Json:
+    """On loopback, for Prometheus; its requests are nobody's and stand in no access log."""
+    name = names.STATISTICS
+    return {
+        "name": name,
+        "address": socket_address("127.0.0.1", port),
+        "enable_reuse_port": False,
+        "filter_chains": [_chain(_manager(name, name, []))],
+    }
+
+
 def mirror_listener(service: str, logged_headers: Sequence[str]) -> Json:
     """Inside Envoy, so that mirrored requests appear in the access log."""
     name = names.mirror(service)

@@ -11,6 +11,8 @@ from sternway.domain.versions import Version
 CONTROL = "control"
 ACCESS_LOG = "sternway"
 MESH = "mesh"
+STATISTICS = "statistics"
+"""The listener of Envoy's figures for Prometheus, its routes, and the cluster that is Envoy's own admin socket."""
 
 SPLIT = "split"
 PIN = "pin"

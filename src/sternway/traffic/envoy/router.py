@@ -60,7 +60,7 @@ class EnvoyRouter:
     ) -> None:
         self.process = EnvoyProcess(state_dir=state_dir, run_dir=run_dir, concurrency=concurrency)
         self._ads = AdsServer(self.process.control, servicers)
-        self._doors = Doors(state_dir, self._ads)
+        self._doors = Doors(state_dir, self._ads, self.process.admin)
         self._linger_s = linger_s
         self._endpoints: dict[str, tuple[Endpoint, ...]] = {}
         self._current: dict[str, _Told] = {}
@@ -163,6 +163,10 @@ class EnvoyRouter:
     def address(self, service: str) -> str | None:
         """Where callers from outside the mesh reach a service; None before its first plan."""
         return self._doors.address(names.inbound(service))
+
+    def statistics_address(self) -> str | None:
+        """Where `/stats/prometheus` gives Envoy's figures; None before the start."""
+        return self._doors.address(names.STATISTICS)
 
     def preview_address(self, service: str) -> str | None:
         """Where the previewed version is reached; None when no plan has had a preview."""

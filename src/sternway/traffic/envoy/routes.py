@@ -78,6 +78,15 @@ def no_service() -> Json:
     }
 
 
+def statistics_route() -> Json:
+    """Let Prometheus read the figures. Envoy answers 404 to everything else, before it reaches the admin interface."""
+    read_only = {"name": ":method", "string_match": {"exact": "GET"}}
+    return {
+        "match": {"path": "/stats/prometheus", "headers": [read_only]},
+        "route": {"cluster": names.STATISTICS, "timeout": "10s"},
+    }
+
+
 def _shares(plan: TrafficPlan) -> list[_Share]:
     """Small shares first, so that the last entry, which has no bound, is the version with the most traffic."""
     found, start = [], 0

@@ -1,0 +1,135 @@
+"""Everything that is known of a cluster, in memory: one reflector for each kind, read by all our adapters.
+
+Implements the readers of `kubernetes.reading` and of the routers; a read costs no request. Used by the composition root.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from sternway.clock import Clock
+from sternway.kubernetes.api import Api, Object, Resource
+from sternway.kubernetes.reflector import Reflector, Selection, lean
+from sternway.kubernetes.resources import PODS, REPLICA_SETS, SECRETS
+from sternway.kubernetes.shelf import Key, owners
+
+OWNERS, NAMES, NAMESPACE = "owner", "about", "namespace"
+_OURS_BY_FIELDS = (PODS, REPLICA_SETS)
+"""Kinds of which nobody asks who owns which field: there are many of them, and that is most of their size."""
+
+
+class Stores:
+    """The shelves. changed: called with a kind and an object when it was added, changed or deleted.
+
+    namespaces: those that are followed; empty: all. about: which services a route is about.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        *,
+        clock: Clock,
+        changed: Callable[[Resource, Object], None],
+        about: Callable[[Object], Iterable[str]],
+        namespaces: Sequence[str] = (),
+    ) -> None:
+        self._api = api
+        self._clock = clock
+        self._changed = changed
+        self._about = about
+        self._namespaces = tuple(namespaces) or ("",)
+        self._reflectors: dict[Resource, tuple[Reflector, ...]] = {}
+        self._routes: frozenset[Resource] = frozenset()
+        self._last: dict[tuple[Resource, Key], Object] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, resources: Sequence[Resource], *, routes: Sequence[Resource] = ()) -> None:
+        """Follow these kinds, those of them that the API serves, and return when all is known. routes: for `about`."""
+        wanted = tuple(dict.fromkeys((*resources, *routes)))
+        served = await asyncio.gather(*(self._api.serves(one) for one in wanted))
+        self._routes = frozenset(routes)
+        for resource in (one for one, there in zip(wanted, served, strict=True) if there):
+            self._reflectors[resource] = tuple(self._reflector(resource, space) for space in self._spaces(resource))
+        everyone = [one for reflectors in self._reflectors.values() for one in reflectors]
+        self._tasks = [asyncio.create_task(one.run(), name=f"follow {one.resource.plural}") for one in everyone]
+        await asyncio.gather(*(one.wait_synced() for one in everyone))
+
+    async def close(self) -> None:
+        """Follow no more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def serves(self, resource: Resource) -> bool:
+        """Whether the API has this kind."""
+        return resource in self._reflectors
+
+    def get(self, resource: Resource, name: str, namespace: str = "") -> Object | None:
+        """See kubernetes.reading.Reader."""
+        found = (one.shelf.get(namespace, name) for one in self._reflectors.get(resource, ()))
+        return next((obj for obj in found if obj is not None), None)
+
+    def all(self, resource: Resource, namespace: str = "") -> Sequence[Object]:
+        """See kubernetes.reading.Reader."""
+        reflectors = self._reflectors.get(resource, ())
+        if not namespace:
+            return tuple(obj for one in reflectors for obj in one.shelf)
+        return tuple(obj for one in reflectors for obj in one.shelf.find(NAMESPACE, namespace))
+
+    def owned(self, resource: Resource, uid: str) -> Sequence[Object]:
+        """See kubernetes.reading.Reader."""
+        return tuple(obj for one in self._reflectors.get(resource, ()) for obj in one.shelf.find(OWNERS, uid))
+
+    def about(self, resource: Resource, service: str) -> Sequence[Object]:
+        """The objects of a kind of routes that are about a service."""
+        return tuple(obj for one in self._reflectors.get(resource, ()) for obj in one.shelf.find(NAMES, service))
+
+    def named_in(self, resource: Resource, obj: Object) -> frozenset[str]:
+        """The services that a route is about."""
+        return frozenset(self._about(obj)) if resource in self._routes else frozenset()
+
+    def troubles(self) -> dict[str, str]:
+        """Which kinds cannot be followed now, and why."""
+        everyone = (one for reflectors in self._reflectors.values() for one in reflectors)
+        return {one.resource.plural: str(one.error) for one in everyone if one.error is not None}
+
+    def _spaces(self, resource: Resource) -> tuple[str, ...]:
+        return self._namespaces if resource.namespaced else ("",)
+
+    def _reflector(self, resource: Resource, namespace: str) -> Reflector:
+        indexes = {OWNERS: owners, NAMESPACE: _namespace}
+        if resource in self._routes:
+            indexes[NAMES] = self._about
+
+        def told(key: Key) -> None:
+            known = reflector.shelf.get(*key)
+            gone = self._last.pop((resource, key), None)
+            if known is not None:
+                self._last[resource, key] = known
+            obj = known or gone
+            if obj is not None:
+                self._changed(resource, obj)
+
+        reflector = Reflector(
+            self._api,
+            resource,
+            clock=self._clock,
+            where=Selection(namespace=namespace, fields=_FIELDS.get(resource, "")),
+            indexes=indexes,
+            trim=lean if resource in _OURS_BY_FIELDS else _as_it_is,
+            on_change=told,
+        )
+        return reflector
+
+
+_FIELDS = {SECRETS: "type!=helm.sh/release.v1"}
+"""Helm keeps every revision of a chart as a Secret: large, many, and nothing that a pod uses."""
+
+
+def _namespace(obj: Object) -> Iterable[str]:
+    return (str(obj["metadata"].get("namespace", "")),)
+
+
+def _as_it_is(obj: Object) -> Object:
+    return obj
