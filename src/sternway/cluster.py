@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import traceback
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +23,8 @@ from sternway.domain.releases import Reply
 from sternway.domain.traffic import Can
 from sternway.errors import SternwayError
 from sternway.kubernetes.api import Api, Object, Resource
-from sternway.kubernetes.ours import split_key
+from sternway.kubernetes.ours import SELECTOR, annotation, split_key
+from sternway.kubernetes.reading import behind
 from sternway.kubernetes.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
@@ -55,7 +54,7 @@ from sternway.signals.prometheus import Prometheus
 from sternway.signals.together import Together
 from sternway.store import SqlStore
 from sternway.traffic.kubernetes.dialect import Dialect
-from sternway.traffic.kubernetes.registry import DIALECTS, detect, dialect, kinds
+from sternway.traffic.kubernetes.registry import DIALECTS, detect, dialect, kinds, services_of
 from sternway.traffic.kubernetes.router import KubernetesRouter
 
 FOLLOWED = (
@@ -72,6 +71,8 @@ FOLLOWED = (
     CONTROLLER_REVISIONS,
 )
 WRITE_AT_MOST_EVERY_S = 1.0
+LEAVING_AGAIN_S = 2.0
+FINALIZER = "sternway.dev/give-back"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,31 +98,26 @@ class ClusterSternway:
         self.settings = settings
         self.api = api
         self.clock = clock or SystemClock()
-        self.stores = Stores(api, changed=self._changed, namespaces=settings.namespaces)
+        self.stores = Stores(
+            api, clock=self.clock, changed=self._changed, about=services_of, namespaces=settings.namespaces
+        )
         self.concerned = Concerned(self.stores)
-        self.journal = SqlStore(settings.store or settings.state / "journal.db", condense=condense)
-        self.queue = WorkQueue(clock=self.clock, work=self._pass)
-        self.views = WorkQueue(clock=self.clock, work=self._show)
         self.writer = Writer(api=api, reader=self.stores)
         self._answers: dict[str, CommandStatus] = {}
         self._waiting: dict[int, tuple[str, str]] = {}
-        self._scalers: tuple[Resource, ...] = ()
         self._leads = False
-
-    async def start(self) -> None:
-        """Follow the cluster until everything is known. Nothing is changed yet: see `lead`."""
-        self.settings.state.mkdir(parents=True, exist_ok=True)
+        self.synced = False
+        """Everything in the cluster was read once."""
         self.platform = KubernetesPlatform(
-            api=self.api,
+            api=api,
             reader=self.stores,
-            deployment=lambda service: self.desired.deployment(service),
+            deployment=self._deployment,
             carrying=self._carrying,
-            wake=self.queue.wake,
+            wake=self.wake,
         )
-        self._scalers = await self.platform.start()
-        self.desired = ClusterDesired(reader=self.stores, scalers=self._scalers, mesh=self._mesh)
+        self.desired = ClusterDesired(reader=self.stores, scalers=(), mesh=self._mesh)
         self.router = KubernetesRouter(
-            self.api,
+            api,
             reader=self.stores,
             dialects=DIALECTS,
             dialect=self._dialect,
@@ -129,27 +125,26 @@ class ClusterSternway:
             owner=self._owner,
         )
         self._wire_signals()
-        await self.stores.start((*FOLLOWED, *self._scalers, *kinds(), NAMESPACES))
+        self._wire_control()
 
     def _wire_signals(self) -> None:
-        self.prometheus = Prometheus(
-            clock=self.clock, where=lambda: self._monitoring().prometheus, wake=self.queue.wake
-        )
+        self.prometheus = Prometheus(clock=self.clock, where=lambda: self._monitoring().prometheus, wake=self.wake)
         self.alertmanager = Alertmanager(
             clock=self.clock,
             where=lambda: self._monitoring().alertmanager,
-            mesh=Mesh(services=self.desired.services, edges=tuple, traffic=tuple),
+            mesh=Mesh(services=lambda: self.desired.services(), edges=tuple, traffic=tuple),  # noqa: PLW0108  made anew
             listens=lambda: self.settings.webhook is not None,
-            wake=self.queue.wake,
+            wake=self.wake,
         )
         self.signals = Together(MeshCounts(self.prometheus), self.alertmanager)
 
-    async def lead(self) -> None:
-        """From now on this process acts: what was recorded is put into force again, then every service is looked at."""
-        await self.journal.open()
-        self.outbox = Outbox(
-            history=ClusterUndoing(api=self.api, guard=self.desired.guard, restore=self._restore), wake=self.queue.wake
-        )
+    def _wire_control(self) -> None:
+        """What a leader needs; made anew each time that this process becomes it."""
+        self.journal = SqlStore(self.settings.store or self.settings.state / "journal.db", condense=condense)
+        self.queue = WorkQueue(clock=self.clock, work=self._pass)
+        self.views = WorkQueue(clock=self.clock, work=self._show)
+        undoing = ClusterUndoing(api=self.api, guard=self._guard, restore=self._restore)
+        self.outbox = Outbox(history=undoing, wake=self.wake)
         actor = Actor(platform=self.platform, router=self.router, signals=self.signals, outbox=self.outbox)
         observer = Observer(
             clock=self.clock,
@@ -163,23 +158,45 @@ class ClusterSternway:
         self.reconciler = Reconciler(
             observer=observer, actor=actor, journal=self.journal, clock=self.clock, answer=self._answer
         )
+
+    async def start(self) -> None:
+        """Follow the cluster until everything is known. Nothing is changed yet: see `lead`."""
+        scalers = await self.platform.start()
+        self.desired = ClusterDesired(reader=self.stores, scalers=scalers, mesh=self._mesh)
+        everywhere = () if self.settings.namespaces else (NAMESPACES,)
+        await self.stores.start((*FOLLOWED, *scalers, *everywhere), routes=kinds())
+        self.synced = True
+
+    async def lead(self) -> None:
+        """From now on this process acts: what was recorded is put into force again, then every service is looked at."""
+        self.settings.state.mkdir(parents=True, exist_ok=True)
+        self._wire_control()
+        await self.journal.open()
         recorded = set(await self.journal.services())
         await asyncio.gather(*(self._converge(service) for service in sorted(recorded)))
         self._leads = True
         for service in sorted(recorded | set(self.desired.services())):
             self.queue.wake(service)
 
-    async def close(self) -> None:
-        """Stop. What is under way is taken up again by the next leader."""
+    async def stand_by(self) -> None:
+        """Act no more. What is under way is taken up again by the next leader."""
         self._leads = False
         await self.queue.close()
         await self.views.close()
-        if hasattr(self, "outbox"):
-            await self.outbox.close()
+        await self.outbox.close()
+        await self.journal.close()
+
+    async def close(self) -> None:
+        """Stop."""
+        await self.stand_by()
         await self.prometheus.close()
         await self.alertmanager.close()
         await self.stores.close()
-        await self.journal.close()
+
+    def wake(self, service: str) -> None:
+        """Look at a service soon, if this process leads."""
+        if self._leads:
+            self.queue.wake(service)
 
     async def _converge(self, service: str) -> None:
         with contextlib.suppress(SternwayError):  # the first pass tries again and reports what is wrong
@@ -189,22 +206,47 @@ class ClusterSternway:
         """One pass of the loop over one service, and what goes before and after it in a cluster."""
         if not self._leads:
             return None
+        guard = self.desired.guard(service)
+        if guard is None:
+            return None
         namespace, _ = split_key(service)
-        await self._take_command(service)
         try:
+            if guard["metadata"].get("deletionTimestamp"):
+                return await self._leave(service, guard)
+            await self._hold(guard)
+            await self._take_command(service)
             look_at_s = await self.reconciler.reconcile(service)
             await self.platform.tend(service)
-            if self.desired.guard(service) is None:
-                await self._leave(service)
         finally:
             self.concerned.remember(service, namespace, self.desired.deployment(service))
             self.views.wake(service)
         return look_at_s
 
-    async def _leave(self, service: str) -> None:
-        """The Guard is gone: step by step everything of the user's is given back."""
-        if await self.platform.release(service):
+    async def _hold(self, guard: Object) -> None:
+        """Have the API keep a Guard that is deleted until everything is given back."""
+        finalizers = guard["metadata"].get("finalizers") or []
+        if FINALIZER not in finalizers:
+            await self._set_finalizers(guard, [*finalizers, FINALIZER])
+
+    async def _leave(self, service: str, guard: Object) -> float | None:
+        """The Guard goes: step by step everything of the user's is given back, and only then it is gone."""
+        self.signals.ask(service, None)
+        done = await self.platform.release(service)
+        namespace, name = split_key(service)
+        found = self.stores.get(SERVICES, name, namespace)
+        if found is None or not annotation(found, SELECTOR):  # callers reach the user's own pods without our routes
             await self.router.release(service)
+        if not done:
+            return self.clock.now() + LEAVING_AGAIN_S
+        finalizers = [one for one in guard["metadata"].get("finalizers") or [] if one != FINALIZER]
+        await self._set_finalizers(guard, finalizers)
+        self.concerned.forget(service)
+        return None
+
+    async def _set_finalizers(self, guard: Object, finalizers: list[str]) -> None:
+        metadata = guard["metadata"]
+        patch = {"metadata": {"finalizers": finalizers, "resourceVersion": metadata["resourceVersion"]}}
+        await self.api.patch(GUARDS, metadata["name"], patch, namespace=metadata["namespace"])
 
     async def _take_command(self, service: str) -> None:
         guard = self.desired.guard(service)
@@ -215,9 +257,7 @@ class ClusterSternway:
         if asked.verb is None:
             self._answers[service] = CommandStatus(id=asked.id, accepted=False, message=asked.wrong)
             return
-        command = await self.journal.add(
-            service, asked.verb.value, asked.by, self.clock.now(), asked.to, asked.reason
-        )
+        command = await self.journal.add(service, asked.verb.value, asked.by, self.clock.now(), asked.to, asked.reason)
         self._answers[service] = CommandStatus(id=asked.id, accepted=True, message="recorded")
         self._waiting[command.id] = (service, asked.id)
 
@@ -264,18 +304,31 @@ class ClusterSternway:
         """An object of the cluster changed: look at the services that it is about."""
         if not self._leads or resource is RELEASES:
             return
-        for service in self.concerned.of(resource, obj, self.desired.services()):
-            self.queue.wake(service)
-        for service in self.stores.named_in(resource, obj):
+        named = self.stores.named_in(resource, obj)
+        for service in named or self.concerned.of(resource, obj, self.desired.services()):
             self.queue.wake(service)
 
     def _carrying(self, service: str) -> tuple[str, ...]:
-        """The Services of ours that the routes in force send users to."""
+        """The Services of ours that requests reach by the routes in force: by weight, pinned, copied or as a preview."""
         standing = self.router.standing(service)
-        return tuple(name for name, ppm in standing.shares if ppm) if standing else ()
+        if standing is None:
+            return ()
+        shared = {name for name, ppm in standing.shares if ppm}
+        plan, backends = self.router.told(service), self.platform.backends(service)
+        if plan is not None and backends is not None:
+            beside = {pin.version for pin in plan.pins} | {plan.mirror.version if plan.mirror else None, plan.preview}
+            found = (backends.of(version.workload.id) for version in plan.versions if version.id in beside)
+            shared |= {backend.service for backend in found if backend is not None}
+        return tuple(sorted(shared))
 
     async def _restore(self, service: str, bad: str, good: str) -> str:
         return await self.platform.restore(service, bad=bad, good=good)
+
+    def _deployment(self, service: str) -> str | None:
+        return self.desired.deployment(service)
+
+    def _guard(self, service: str) -> Object | None:
+        return self.desired.guard(service)
 
     def _owner(self, service: str) -> Object | None:
         guard = self.desired.guard(service)
@@ -298,15 +351,14 @@ class ClusterSternway:
         if self.settings.mesh:
             return dialect(self.settings.mesh)
         namespace, name = split_key(service)
-        marked = [self.stores.get(NAMESPACES, namespace)]
-        for deployment in self.stores.all(DEPLOYMENTS, namespace):
-            if (deployment["metadata"].get("name")) == name:
-                marked.append(deployment["spec"]["template"])
+        found = self.stores.get(SERVICES, name, namespace)
+        behind_it = behind(found, self.stores.all(DEPLOYMENTS, namespace)) if found is not None else []
+        space = self.stores.get(NAMESPACES, namespace)
         return detect(
             service,
             lambda kind: self.stores.about(kind, service),
             serves=self.stores.serves,
-            marked=[one for one in marked if one is not None],
+            marked=[*([space] if space is not None else []), *(one["spec"]["template"] for one in behind_it)],
         )
 
     def _monitoring(self) -> Monitoring:

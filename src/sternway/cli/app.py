@@ -502,6 +502,63 @@ def demo(ctx: typer.Context) -> None:
 
 
 @app.command(
+    short_help="Look after the services of a Kubernetes cluster.",
+    epilog=_example(
+        "sternway operator --prometheus http://127.0.0.1:9090     # from a laptop, by KUBECONFIG",
+        "sternway operator --namespace shop --namespace payments --mesh istio",
+    ),
+)
+def operator(  # noqa: PLR0917  typer's way to write options
+    namespace: Annotated[
+        list[str] | None,
+        typer.Option("--namespace", "-n", help="Look after this one alone.", show_default="every namespace"),
+    ] = None,
+    context: Annotated[str, typer.Option("--context", help="The cluster, by its name in KUBECONFIG.")] = "",
+    prometheus: Annotated[str, typer.Option("--prometheus", metavar="URL", help="Where Prometheus is.")] = "",
+    alertmanager: Annotated[str, typer.Option("--alertmanager", metavar="URL", help="Where Alertmanager is.")] = "",
+    webhook_token: Annotated[
+        str,
+        typer.Option(
+            "--webhook-token", metavar="FILE", help="Listen for Alertmanager's webhooks that send this token."
+        ),
+    ] = "",
+    mesh: Annotated[str, typer.Option("--mesh", help="Which mesh carries the traffic.", show_default="found")] = "",
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="HOST:PORT", help="For probes and webhooks.")
+    ] = "127.0.0.1:8080",
+    state: Annotated[
+        Path | None, typer.Option("--state", help="Where the journal is kept.", show_default="~/.local/state/sternway")
+    ] = None,
+    store: Annotated[
+        str, typer.Option("--store", envvar="STERNWAY_STORE", metavar="URL", help="A PostgreSQL for the journal.")
+    ] = "",
+    lease: Annotated[
+        str, typer.Option("--lease", metavar="NAMESPACE", help="Elect a leader there, among several replicas.")
+    ] = "",
+) -> None:
+    """Look after every service that has a Guard, until stopped.
+
+    Runs in the cluster (`sternway install` puts it there) or beside it. Stopping it changes nothing: the split stays as it
+    is, and the next start goes on.
+    """
+    from sternway.cli import operating  # noqa: PLC0415  see the package
+
+    code = operating.operator(
+        namespaces=[one for listed in namespace or () for one in listed.split(",") if one],
+        listen=listen,
+        state=state or Path(operating.default_state()),
+        lease=lease,
+        context=context,
+        webhook_token=webhook_token,
+        prometheus=prometheus,
+        alertmanager=alertmanager,
+        mesh=mesh,
+        store=store,
+    )
+    raise typer.Exit(code)
+
+
+@app.command(
     short_help="Put Sternway into a Kubernetes cluster.",
     epilog=_example(
         "sternway install --print | kubectl apply --server-side -f -",

@@ -30,7 +30,7 @@ def arguments(version: Version, *, namespace: str, deployment: str, role: str, w
     canary has. cluster: the name of the version in the statistics of Sternway's own Envoy.
     """
     values = {
-        "service": version.service,
+        "service": version.service.removesuffix(f".{namespace}"),  # in a cluster it is NAME.NAMESPACE
         "namespace": namespace,
         "deployment": deployment,
         "workload": f"{deployment}-stable" if role == STABLE else deployment,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
+from sternway.domain import guards
 from sternway.domain.mesh import MeshPolicy
 from sternway.domain.releases import Wanted
 from sternway.domain.traffic import Can
@@ -24,6 +25,7 @@ from sternway.manifests.catalogue import Catalogue, Source
 from sternway.manifests.models import guard as model
 from sternway.manifests.report import explain_errors, suggest
 from sternway.manifests.yamltext import Document
+from sternway.operator.mesh_metrics import mesh_metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +95,16 @@ def _wanted(found: Found, guard: model.Guard, deployment: Object) -> Wanted:
         service=Service(name=key, port=_port(found.service), namespace=namespace_of(found.guard)),
         version=Version(service=key, workload=workload, policy=MeshPolicy(), commit=pod),
         replicas=replicas,
-        guard=replace(guard.to_domain(), service=key),
+        guard=_with_mesh_metrics(replace(guard.to_domain(), service=key, deployment=name), found.router),
         commit=pod,
     )
+
+
+def _with_mesh_metrics(guard: guards.Guard, router: str) -> guards.Guard:
+    """What the mesh counts by itself comes first: without a log it is how a release is seen at all."""
+    own = {metric.name for metric in guard.judge.metrics}
+    implied = tuple(metric for metric in mesh_metrics(router) if metric.name not in own)
+    return replace(guard, judge=replace(guard.judge, metrics=(*implied, *guard.judge.metrics)))
 
 
 def _deployment(found: Found, spec: model.GuardSpec) -> tuple[Object | None, Problem | None]:

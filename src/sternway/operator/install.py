@@ -51,6 +51,8 @@ RULES: tuple[Rule, ...] = (
     ("source.toolkit.fluxcd.io", ("gitrepositories",), _READ),
 )
 """All that Sternway may do where it looks after services. Nothing more: no node, no role, no webhook."""
+_EVERYWHERE: tuple[Rule, ...] = (("", ("namespaces",), _READ),)
+"""Beside it, where all namespaces are looked after: which of them are in a mesh."""
 _LEASES: tuple[Rule, ...] = (("coordination.k8s.io", ("leases",), ["get", "list", "watch", "create", "update"]),)
 
 
@@ -113,7 +115,7 @@ def _rights(wanted: Installation) -> tuple[Object, ...]:
     subjects = [{"kind": "ServiceAccount", "name": NAME, "namespace": wanted.namespace}]
     own = _bound("Role", f"{NAME}-leader", wanted.namespace, leases, subjects)
     if not wanted.watches:
-        return (*_bound("ClusterRole", NAME, "", rules, subjects), *own)
+        return (*_bound("ClusterRole", NAME, "", [*rules, *map(_rule, _EVERYWHERE)], subjects), *own)
     return (*(one for name in wanted.watches for one in _bound("Role", NAME, name, rules, subjects)), *own)
 
 

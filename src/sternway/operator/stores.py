@@ -12,7 +12,7 @@ from sternway.clock import Clock
 from sternway.kubernetes.api import Api, Object, Resource
 from sternway.kubernetes.reflector import Reflector, Selection, lean
 from sternway.kubernetes.resources import PODS, REPLICA_SETS, SECRETS
-from sternway.kubernetes.shelf import Key, owners
+from sternway.kubernetes.shelf import Index, Key, owners
 
 OWNERS, NAMES, NAMESPACE = "owner", "about", "namespace"
 _OURS_BY_FIELDS = (PODS, REPLICA_SETS)
@@ -98,7 +98,7 @@ class Stores:
         return self._namespaces if resource.namespaced else ("",)
 
     def _reflector(self, resource: Resource, namespace: str) -> Reflector:
-        indexes = {OWNERS: owners, NAMESPACE: _namespace}
+        indexes: dict[str, Index] = {OWNERS: owners, NAMESPACE: _namespace}
         if resource in self._routes:
             indexes[NAMES] = self._about
 

@@ -106,6 +106,10 @@ class KubernetesRouter:
         found = (one.read(backends, self._seen(service, one)) for one in self._dialects if one.routes)
         return frozenset(name for standing in found if standing is not None for name, _ in standing.shares)
 
+    def told(self, service: str) -> TrafficPlan | None:
+        """The plan that was applied last by this process."""
+        return self._told.get(service)
+
     async def apply(self, plan: TrafficPlan) -> None:
         """See ports.TrafficRouter."""
         service = plan.service.name
