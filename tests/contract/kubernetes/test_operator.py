@@ -1,0 +1,102 @@
+"""The whole story in a cluster: adoption, a good release, a bad one, a person's word, a restart, and the way out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from cluster_world import World
+from operator_world import Cluster, cluster
+
+from sternway.kubernetes.api import Patch
+from sternway.kubernetes.resources import GUARDS, SERVICES
+from sternway.operator.asking import COMMAND
+
+
+@pytest.fixture
+async def shop(world: World, tmp_path: Path) -> AsyncIterator[tuple[Cluster, str]]:
+    """Give a cluster with the service, and its Prometheus."""
+    async with cluster(world, tmp_path / "state") as found:
+        yield found
+
+
+async def test_a_bad_release_is_taken_back(shop: tuple[Cluster, str]) -> None:
+    """`kubectl set image` of a version that fails: traffic back at the twin, the Deployment as it was, all of it told."""
+    here, address = shop
+    async with here.operated(address):
+        status = await here.until(lambda s: "stable" in s and s["conditions"][0]["status"] == "True")
+        assert status["stable"]["image"] == "registry/orders:1"
+        here.users.bad["orders"] = 0.5
+        await here.image("orders:2")
+        await here.until(lambda s: s.get("phase") == "exposed")
+        await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
+        await here.settled("orders:1")
+        assert here.shares()["orders-stable"] == 1.0
+        assert await here.image_of("orders-stable") == "orders:1"
+        assert (await here.deployment())["spec"]["replicas"] == 0
+        (release, *_) = await here.releases()
+        assert release["status"]["phase"] == "rolled-back"
+        assert release["status"]["hurt"] > 0
+        assert release["spec"]["candidate"]["image"] == "registry/orders:2"
+
+
+async def test_a_good_release_is_promoted_into_the_twin(shop: tuple[Cluster, str]) -> None:
+    """A version without harm carries all traffic, then the twin runs it, and the user's Deployment rests."""
+    here, address = shop
+    async with here.operated(address):
+        await here.until(lambda s: "stable" in s and s["conditions"][0]["status"] == "True")
+        await here.image("orders:2")
+        await here.until(
+            lambda s: (s.get("stable") or {}).get("image") == "registry/orders:2" and s["phase"] == "idle", 100
+        )
+        await here.settled("orders:2")
+        await here.until(lambda s: s["conditions"][0]["status"] == "True", 60)
+        assert await here.image_of("orders-stable") == "orders:2"
+        assert here.shares()["orders-stable"] == 1.0
+        (release, *_) = await here.releases()
+        assert release["status"]["phase"] == "promoted"
+
+
+async def test_a_person_takes_a_release_back_and_a_restart_forgets_nothing(shop: tuple[Cluster, str]) -> None:
+    """The word on the Guard is obeyed and answered; a new process finds the version held."""
+    here, address = shop
+    async with here.operated(address):
+        await here.until(lambda s: "stable" in s and s["conditions"][0]["status"] == "True")
+        await here.image("orders:2")
+        await here.until(lambda s: s.get("phase") == "exposed")
+        said = {"id": "c1", "verb": "rollback", "by": "ada", "reason": "no"}
+        patch = {"metadata": {"annotations": {COMMAND: json.dumps(said)}}}
+        await here.world.api.patch(GUARDS, "orders", patch, namespace=here.world.namespace, how=Patch.MERGE)
+        status = await here.until(lambda s: (s.get("lastCommand") or {}).get("id") == "c1" and s["phase"] == "idle")
+        assert status["lastCommand"]["accepted"]
+        assert here.shares()["orders-stable"] == 1.0
+    await here.image("orders:2")
+    async with here.operated(address):
+        status = await here.until(lambda s: s["conditions"][2]["reason"] == "RolledBack")
+        assert status["phase"] == "idle"
+        assert await here.image_of("orders-stable") == "orders:1"
+        assert len(await here.releases()) == 1
+
+
+async def test_when_the_guard_goes_everything_is_as_it_was(shop: tuple[Cluster, str]) -> None:
+    """The user's pods serve again, by the user's own Service; nothing of ours is left."""
+    here, address = shop
+    async with here.operated(address):
+        await here.until(lambda s: "stable" in s and s["conditions"][0]["status"] == "True")
+        await here.world.api.delete(GUARDS, "orders", here.world.namespace)
+        async with asyncio.timeout(60):
+            while await here.world.api.get(GUARDS, "orders", here.world.namespace) is not None:
+                await asyncio.sleep(0.1)
+        service = await here.world.api.get(SERVICES, "orders", here.world.namespace)
+        assert service is not None
+        assert service["spec"]["selector"] == {"app": "orders"}
+        assert (await here.deployment())["spec"]["replicas"] == 3
+        names = {
+            one["metadata"]["name"]
+            for one in (await here.world.api.list(SERVICES, namespace=here.world.namespace)).items
+        }
+        assert not {"orders-stable", "orders-candidate"} & names
+        assert here.route is None
