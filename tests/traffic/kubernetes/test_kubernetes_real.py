@@ -33,6 +33,8 @@ from sternway.traffic.kubernetes.service import ENDPOINT_SLICES
 
 pytestmark = [pytest.mark.kubernetes]
 NAMES = [f"{path.parent.name}/{path.name.removesuffix('.in.yaml')}" for path in sorted(GOLDEN.glob("*/*.in.yaml"))]
+_installed: set[str] = set()
+"""Folders whose definitions this process has installed."""
 MUST = {"networking.istio.io", "gateway.networking.k8s.io", "networking.k8s.io"}
 """In CI these are there; the others' definitions may be."""
 NOT_CUSTOM = {"apps", "", "discovery.k8s.io", "networking.k8s.io"}
@@ -143,8 +145,9 @@ async def world() -> AsyncIterator[World]:
     """Give a namespace of the real API, with the resource definitions that were asked for."""
     async with real_world() as found:
         folder = os.environ.get("STERNWAY_TEST_CRDS")
-        if folder:
+        if folder and folder not in _installed:
             await _install(found, Path(folder))
+            _installed.add(folder)
         yield found
 
 
@@ -159,7 +162,7 @@ async def _install(world: World, folder: Path) -> None:
     for one in definitions:
         await world.api.patch(CUSTOM_RESOURCE_DEFINITIONS, name_of(one), one, how=Patch.APPLY, force=True)
     installed = [missing[name_of(one)] for one in definitions]
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(3 * WAIT_S):
         for kind in installed:
             while not await _answers(world, kind):
                 await asyncio.sleep(0.1)
