@@ -309,7 +309,13 @@ class ClusterSternway:
             self.queue.wake(service)
 
     def _carrying(self, service: str) -> tuple[str, ...]:
-        """The Services of ours that requests reach by the routes in force: by weight, pinned, copied or as a preview."""
+        """The Services of ours that requests reach by the routes in force: by weight, pinned, copied or as a preview.
+
+        While a Guard goes: those that stand in any route at all.
+        """
+        guard = self.desired.guard(service)
+        if guard is None or guard["metadata"].get("deletionTimestamp"):
+            return tuple(sorted(self.router.carrying(service)))
         standing = self.router.standing(service)
         if standing is None:
             return ()

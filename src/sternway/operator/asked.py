@@ -95,16 +95,20 @@ def _wanted(found: Found, guard: model.Guard, deployment: Object) -> Wanted:
         service=Service(name=key, port=_port(found.service), namespace=namespace_of(found.guard)),
         version=Version(service=key, workload=workload, policy=MeshPolicy(), commit=pod),
         replicas=replicas,
-        guard=_with_mesh_metrics(replace(guard.to_domain(), service=key, deployment=name), found.router),
+        guard=_for_the_mesh(replace(guard.to_domain(), service=key, deployment=name), found),
         commit=pod,
     )
 
 
-def _with_mesh_metrics(guard: guards.Guard, router: str) -> guards.Guard:
-    """What the mesh counts by itself comes first: without a log it is how a release is seen at all."""
+def _for_the_mesh(guard: guards.Guard, found: Found) -> guards.Guard:
+    """What the mesh counts by itself comes first: without a log it is how a release is seen at all.
+
+    The shield is up by default; where the mesh has none, nothing may say that it is.
+    """
     own = {metric.name for metric in guard.judge.metrics}
-    implied = tuple(metric for metric in mesh_metrics(router) if metric.name not in own)
-    return replace(guard, judge=replace(guard.judge, metrics=(*implied, *guard.judge.metrics)))
+    implied = tuple(metric for metric in mesh_metrics(found.router) if metric.name not in own)
+    shield = guard.shield if Can.SHIELD in found.can else replace(guard.shield, enabled=False)
+    return replace(guard, shield=shield, judge=replace(guard.judge, metrics=(*implied, *guard.judge.metrics)))
 
 
 def _deployment(found: Found, spec: model.GuardSpec) -> tuple[Object | None, Problem | None]:
