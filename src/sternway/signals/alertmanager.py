@@ -21,7 +21,7 @@ from sternway.domain.metrics import Alert, MetricQuestion, Unseen
 from sternway.domain.monitoring import Endpoint
 from sternway.domain.tallies import Question, Reading
 from sternway.errors import SignalUnavailable
-from sternway.signals.attribution import Mesh, paths_to
+from sternway.signals.attribution import Mesh, about_us, paths_to
 from sternway.signals.endpoint import HttpSource
 
 POLL_S = 5.0
@@ -185,7 +185,7 @@ class Alertmanager:
         """Find what fires here, at who calls this service or is called by it, or at nobody who could be named."""
         paths: dict[str, tuple[str, ...]] | None = None
         for id_, one in sorted(self._firing.items()):
-            if not one.active or not any(rule.fits(one.labels) for rule in question.alerts):
+            if not one.active or about_us(one.labels) or not any(rule.fits(one.labels) for rule in question.alerts):
                 continue
             named, version = self._mesh.named(one.labels)
             via: tuple[str, ...] = ()
