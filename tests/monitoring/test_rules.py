@@ -1,15 +1,19 @@
 """The rules that are written from Guards: promtool accepts them, and each alert fires when it must and only then."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import yaml
 from shop_rules import OBJECTIVES, catalogue, promtool, service
 
 from sternway.manifests.builtin_metrics import SOURCES
+from sternway.monitoring.objectives import BURNS
 from sternway.monitoring.own import OWN_ALERTS
 from sternway.monitoring.rules import as_resource, rules, without_objective
 
+ROOT = Path(__file__).parents[2]
 SHOP = catalogue(shop=service("shop", **OBJECTIVES))
 ANSWERS = 'envoy_cluster_upstream_rq_xx{envoy_cluster_name="shop|%s",envoy_response_code_class="%d"}'
 BUCKETS = 'envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="shop|1-aaaaaa",le="%s"}'
@@ -212,12 +216,11 @@ def test_no_promise_no_alert_unless_the_command_states_one():
     """A Guard without objectives is recorded alone; a service that the mesh does not reach is not even that."""
     made = catalogue(plain=service("plain"), worker=service("worker", port=None), shop=service("shop", **OBJECTIVES))
     names = [group["name"] for group in rules(made)["groups"]]
-    assert names == ["sternway-plain-recorded", "sternway-shop-recorded", "sternway-shop-objectives", "sternway"]
+    assert names == ["sternway-plain", "sternway-shop", "sternway"]
+    assert not [rule for rule in rules(made)["groups"][0]["rules"] if "alert" in rule]
     assert without_objective(made) == ("plain",)
     stated = rules(made, availability_percent=99)
-    limits = [
-        rule["expr"] for group in stated["groups"] if "plain-objectives" in group["name"] for rule in group["rules"]
-    ]
+    limits = [rule["expr"] for rule in stated["groups"][0]["rules"] if "alert" in rule]
     assert "> 0.144 " in limits[0]
     assert "> 0.0144 " in json.dumps(stated)  # the shop keeps its own 99.9 %
 
@@ -228,3 +231,13 @@ def test_the_source_is_what_the_guard_names_first():
     recorded = rules(meshed)["groups"][0]["rules"][0]["expr"]
     assert 'destination_workload=~"shop(-stable)?"' in recorded
     assert "envoy_cluster" in rules(meshed, source="envoy")["groups"][0]["rules"][0]["expr"]
+
+
+def test_the_page_of_objectives_tells_every_alert():
+    """Names, severities and windows of docs/slo.md are those of the rules."""
+    page = (ROOT / "docs" / "slo.md").read_text()
+    for alert in OWN_ALERTS:
+        assert re.search(rf"^\| `{alert.name}` \| .* \| `{alert.severity}` \|$", page, re.MULTILINE), alert.name
+    rows = re.findall(r"^\|.*\| ([^|]+) \| ([^|]+) \| (\d+) min \| `(\w+)` \|$", page, re.MULTILINE)
+    short = [tuple(re.sub(r" (m|h|d)\w*", r"\1", span) for span in row[:2]) + (f"{row[2]}m", row[3]) for row in rows]
+    assert short == [(burn.long, burn.short, burn.hold, burn.severity) for burn in BURNS]

@@ -13,6 +13,9 @@ from sternway.domain.catalogue import Edge, Figures, ReplicaTraffic, VersionTraf
 from sternway.domain.metrics import AlertRule, MetricQuestion
 from sternway.domain.monitoring import Endpoint
 from sternway.domain.tallies import Question
+from sternway.manifests.builtin_metrics import SOURCES
+from sternway.monitoring.objectives import Promised, group
+from sternway.monitoring.own import OWN_ALERTS
 from sternway.signals.alertmanager import Alertmanager
 from sternway.signals.attribution import Mesh, paths_to
 from sternway.testing.fakes import FakeClock
@@ -143,6 +146,32 @@ async def test_an_alert_concerns_whom_its_labels_name_and_who_hangs_together_wit
     found = await firing(source)
     assert bool(found) is concerned
     assert [one.via for one in found] == ([via] if concerned else [])
+
+
+@pytest.mark.parametrize("name", [one.name for one in OWN_ALERTS])
+async def test_an_alert_on_sternway_itself_takes_nothing_back(name):
+    """It names the service, the rule wants any alert, and it is news of a release: it must not judge one."""
+    source = hooked()
+    source.take([alert(alertname=name, service="orders", severity="page")])
+    assert await firing(source) == ()
+
+
+async def test_an_alert_on_an_objective_concerns_its_service_and_its_callers():
+    """What the rules from Guards raise is attributed by their own labels."""
+    written = Promised(
+        service="orders",
+        source=SOURCES["envoy"],
+        labels="",
+        availability_percent=99.9,
+        latency_ms=((0.99, 500.0),),
+    )
+    raised = [rule for rule in group(written)["rules"] if "alert" in rule]
+    source = hooked()
+    source._wanted |= {name: source._wanted["orders"] for name in ("web", "mail")}
+    source.take([alert(fingerprint=str(n), alertname=one["alert"], **one["labels"]) for n, one in enumerate(raised)])
+    assert len(await firing(source)) == len(raised) == 8
+    assert {one.via for one in await firing(source, "web")} == {("web", "orders")}
+    assert await firing(source, "mail") == ()
 
 
 async def test_an_address_names_a_version():

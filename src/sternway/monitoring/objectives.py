@@ -88,12 +88,10 @@ def source_named_by(guard: Guard) -> str | None:
     return next((name for name, one in SOURCES.items() if {one.total, one.durations} & stated), None)
 
 
-def groups(one: Promised) -> Iterator[Json]:
-    """Make the rules of one service: what is recorded, then what is told."""
-    yield {"name": f"sternway-{one.service}-recorded", "rules": list(_recorded(one))}
+def group(one: Promised) -> Json:
+    """Make the rules of one service; in one group, so that what is recorded stands before the alerts that read it."""
     alerts = [*_availability(one), *(alert for goal in one.latency_ms for alert in _latency(one, *goal))]
-    if alerts:
-        yield {"name": f"sternway-{one.service}-objectives", "rules": alerts}
+    return {"name": f"sternway-{one.service}", "rules": [*_recorded(one), *alerts]}
 
 
 def _recorded(one: Promised) -> Iterator[Json]:

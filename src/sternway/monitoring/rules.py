@@ -18,12 +18,9 @@ def rules(catalogue: Catalogue, *, source: str | None = None, availability_perce
     of a promise that nobody gave, unless `availability_percent` states one.
     """
     groups = [
-        group
+        objectives.group(objectives.promised(wanted, source=source, availability_percent=availability_percent))
         for wanted in catalogue.wanted
         if wanted.service.port is not None
-        for group in objectives.groups(
-            objectives.promised(wanted, source=source, availability_percent=availability_percent)
-        )
     ]
     return {"groups": [*groups, own.group()]}
 
