@@ -239,5 +239,5 @@ def test_the_page_of_objectives_tells_every_alert():
     for alert in OWN_ALERTS:
         assert re.search(rf"^\| `{alert.name}` \| .* \| `{alert.severity}` \|$", page, re.MULTILINE), alert.name
     rows = re.findall(r"^\|.*\| ([^|]+) \| ([^|]+) \| (\d+) min \| `(\w+)` \|$", page, re.MULTILINE)
-    short = [tuple(re.sub(r" (m|h|d)\w*", r"\1", span) for span in row[:2]) + (f"{row[2]}m", row[3]) for row in rows]
+    short = [(*(re.sub(r" (m|h|d)\w*", r"\1", span) for span in row[:2]), f"{row[2]}m", row[3]) for row in rows]
     assert short == [(burn.long, burn.short, burn.hold, burn.severity) for burn in BURNS]

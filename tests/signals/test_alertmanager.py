@@ -167,7 +167,7 @@ async def test_an_alert_on_an_objective_concerns_its_service_and_its_callers():
     )
     raised = [rule for rule in group(written)["rules"] if "alert" in rule]
     source = hooked()
-    source._wanted |= {name: source._wanted["orders"] for name in ("web", "mail")}
+    source._wanted |= dict.fromkeys(("web", "mail"), source._wanted["orders"])
     source.take([alert(fingerprint=str(n), alertname=one["alert"], **one["labels"]) for n, one in enumerate(raised)])
     assert len(await firing(source)) == len(raised) == 8
     assert {one.via for one in await firing(source, "web")} == {("web", "orders")}

@@ -69,6 +69,21 @@ def test_the_bad_ones_know_a_target_by_the_total():
     assert grown(bad, series((2, 3), code="500")) == 3
 
 
+def test_siblings_that_come_to_a_new_target_together_begin_together():
+    """Errors and total are first seen in one scrape: both begin there, or the errors would be missed and the total not."""
+    targets: set = set()
+    bad, total = Growth(targets=targets), Growth(targets=targets)
+    for round_ in ([], [5.0], [5.0, 7.0]):
+        known = frozenset(targets)
+        samples = list(enumerate(round_))
+        counts = [
+            sum(one.take([series(*samples, code=code)] if samples else [], known).values())
+            for one, code in ((bad, "500"), (total, "all"))
+        ]
+        assert counts[0] == counts[1]
+    assert counts == [2, 2]
+
+
 def test_two_servers_that_scrape_the_same_are_one():
     """A pair of Prometheus servers behind Thanos: the same series, twice, is counted once."""
     growth = Growth()

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -47,14 +48,19 @@ class Growth:
     _series: dict[Labels, _Known] = field(default_factory=dict)
     _began: bool = False
 
-    def take(self, found: Iterable[Series]) -> dict[Labels, float]:
-        """How much each series has grown since it was last taken; by its labels without the server's."""
+    def take(self, found: Iterable[Series], known: AbstractSet[Labels] | None = None) -> dict[Labels, float]:
+        """How much each series has grown since it was last taken; by its labels without the server's.
+
+        known: the targets that were known before this round, where siblings are taken one after the other: else what the
+        first finds at a new target would be its beginning, and what the next one finds there a birth.
+        """
         grown: dict[Labels, float] = {}
         targets: set[Labels] = set()
+        known = frozenset(self.targets) if known is None else known
         for labels, source, series in _one_source_each(found, {key: one.source for key, one in self._series.items()}):
             targets.add(_target(series.labels))
             self._look(series)
-            grown[labels] = self._follow(labels, source, series)
+            grown[labels] = self._follow(labels, source, series, known)
         self.targets |= targets
         self._began = True
         return grown
@@ -63,12 +69,12 @@ class Growth:
         """The last value of each series."""
         return {labels: one.value for labels, one in self._series.items()}
 
-    def _follow(self, labels: Labels, source: Labels, series: Series) -> float:
+    def _follow(self, labels: Labels, source: Labels, series: Series, targets: AbstractSet[Labels]) -> float:
         known = self._series.get(labels)
         samples = list(series.samples)
         delta = 0.0
         if known is None or known.source != source:
-            born = known is None and self._began and _target(series.labels) in self.targets
+            born = known is None and self._began and _target(series.labels) in targets
             first_s, first = samples.pop(0)
             known = self._series[labels] = _Known(at_s=first_s, value=first, source=source)
             delta = first if born else 0.0
