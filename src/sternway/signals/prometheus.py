@@ -221,18 +221,17 @@ class _Side:
         self._ask = ask
         self._version = version
         self._queries = queries
-        self._targets: set[Labels] = set()
-        self._growth = [Growth(targets=self._targets) for _ in queries]
+        targets: dict[Labels, float] = {}
+        self._growth = [Growth(targets=targets) for _ in queries]
         self._seen = False
         self._open = [0.0] * len(queries)
         self._buckets: dict[str, float] = {}
 
     async def take(self, now: _Round, range_s: str, edge: str) -> None:
-        """Read the counters. The bad ones first: they are never ahead of the total."""
-        known = frozenset(self._targets)
+        """Read the counters. The bad ones first: the targets that they are at are told by all of them."""
         for at, query in enumerate(self._queries):
             found = raw_series(await now.query(f"{query}[{range_s}]"), edge=edge)
-            grown = self._growth[at].take(found, known)
+            grown = self._growth[at].take(found)
             self._seen = bool(found)
             self._open[at] += sum(grown.values())
             for labels, value in grown.items() if self._ask.kind == "slower" else ():
