@@ -7,6 +7,7 @@ import contextlib
 import json
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -41,6 +42,8 @@ class Program:
         self.folder = folder
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
+        self.tls: ssl.SSLContext | None = None
+        self.more: tuple[str, ...] = ()
         self._name = name
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +57,9 @@ class Program:
         program = shutil.which(self._name)
         assert program, f"{self._name} is needed: scripts/setup.sh dev installs it"
         log = (self.folder / "log").open("ab")
-        self._process = subprocess.Popen([program, *self.arguments()], stdout=log, stderr=log, cwd=self.folder)
+        self._process = subprocess.Popen(
+            [program, *self.arguments(), *self.more], stdout=log, stderr=log, cwd=self.folder
+        )
         log.close()
         deadline = time.monotonic() + 60
         while self.get("/-/ready") is None:
@@ -62,6 +67,16 @@ class Program:
             assert self._process.poll() is None, f"{self._name} ended: {said}"
             assert time.monotonic() < deadline, f"{self._name} is not ready: {said}"
             time.sleep(0.05)
+
+    def demand_certificates(self, made: Path) -> None:
+        """From its start on speak TLS alone, and to nobody but who shows a certificate of the authority in this folder."""
+        server = {"cert_file": str(made / "server.pem"), "key_file": str(made / "server.key")}
+        both = {"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": str(made / "ca.pem")}
+        (self.folder / "web.yaml").write_text(yaml.safe_dump({"tls_server_config": server | both}))
+        self.more = (f"--web.config.file={self.folder / 'web.yaml'}",)
+        self.url = self.url.replace("http://", "https://")
+        self.tls = ssl.create_default_context(cafile=made / "ca.pem")
+        self.tls.load_cert_chain(made / "client.pem", made / "client.key")
 
     def kill(self) -> None:
         """Kill it as a crash would."""
@@ -73,7 +88,7 @@ class Program:
     def get(self, path: str) -> bytes | None:
         """GET a path; None when there is no good answer."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=5, context=self.tls) as answer:
                 return bytes(answer.read())
         except OSError:
             return None
