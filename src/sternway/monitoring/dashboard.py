@@ -151,9 +151,13 @@ def _grown(metric: str, by: str = "service") -> str:
 def _releases() -> tuple[Panel, ...]:
     releases = (_grown("sternway_releases_total", "outcome"), "{{outcome}}")
     counts = (
-        ("Withdrawals", "sternway_withdrawals_total", "How often traffic was taken away on suspicion, reversibly."),
-        ("Requests hurt", "sternway_requests_hurt_total", "Requests that a candidate failed."),
-        ("False alarms", "sternway_false_alarms_total", "Rollbacks that people said were wrong."),
+        ("Withdrawals", ("withdrawals",), "How often traffic was taken away on suspicion, reversibly."),
+        (
+            "Requests hurt and rescued",
+            ("requests_hurt", "requests_rescued"),
+            "Requests that a candidate failed; rescued: a caller saw nothing of it.",
+        ),
+        ("False alarms", ("false_alarms",), "Rollbacks that people said were wrong."),
     )
     return (
         Panel(
@@ -164,8 +168,16 @@ def _releases() -> tuple[Panel, ...]:
             width=6,
         ),
         *(
-            Panel(title=title, queries=((_grown(metric), "{{service}}"),), text=text, kind="stat", width=6)
-            for title, metric, text in counts
+            Panel(
+                title=title,
+                queries=tuple(
+                    (_grown(f"sternway_{name}_total"), f"{{{{service}}}}, {name.rpartition('_')[2]}") for name in names
+                ),
+                text=text,
+                kind="stat",
+                width=6,
+            )
+            for title, names, text in counts
         ),
     )
 

@@ -28,6 +28,7 @@ OWN = {
     "sternway_time_to_restore_seconds": OwnMetric(kind="histogram", labels=_BY_SERVICE),
     "sternway_time_to_revert_seconds": OwnMetric(kind="histogram", labels=_BY_SERVICE),
     "sternway_requests_hurt_total": OwnMetric(kind="counter", labels=_BY_SERVICE),
+    "sternway_requests_rescued_total": OwnMetric(kind="counter", labels=_BY_SERVICE),
     "sternway_candidate_requests_total": OwnMetric(kind="counter", labels=_BY_SERVICE),
     "sternway_false_alarms_total": OwnMetric(kind="counter", labels=_BY_SERVICE),
     "sternway_blind_seconds_total": OwnMetric(kind="counter", labels=_BY_SERVICE),

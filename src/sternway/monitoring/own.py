@@ -93,8 +93,8 @@ OWN_ALERTS = (
         expr="max by (service) (sternway_trouble) > 0",
         hold="10m",
         severity="ticket",
-        summary=f"Something has been in Sternway's way at {_SERVICE} for 10 minutes",
-        description=f"`sternway status {_SERVICE}` says what, and what to do.",
+        summary="Something has been in Sternway's way for 10 minutes{{ with $labels.service }}, at {{ . }}{{ end }}",
+        description="`sternway status` says what, and what to do.",
     ),
     OwnAlert(
         name="SternwayQueueStuck",
