@@ -18,17 +18,29 @@ from sternway.control.observe import Observer
 from sternway.control.outbox import Outbox
 from sternway.control.queue import UNEXPECTED_RETRY_S, WorkQueue
 from sternway.control.reconcile import Reconciler
+from sternway.control.telling import Telling
 from sternway.control.trail import condense
 from sternway.domain.images import Images
 from sternway.domain.metrics import fill
 from sternway.domain.monitoring import Endpoint, Monitoring, Webhook
 from sternway.domain.releases import Progress
 from sternway.domain.versions import SecretKey
+from sternway.engine import wording
 from sternway.engine.asking import STABLE, arguments, deployment_of, templates_of
-from sternway.errors import HistoryUnavailable, InvalidInput, SternwayError, StoreUnavailable, Temporary
+from sternway.errors import (
+    HistoryUnavailable,
+    InvalidInput,
+    NotTold,
+    SignalUnavailable,
+    SternwayError,
+    StoreUnavailable,
+    Temporary,
+)
 from sternway.history.git import GitHistory
 from sternway.manifests.catalogue import Catalogue
 from sternway.manifests.sources import secret_value
+from sternway.notify.alertmanager import AlertmanagerSink
+from sternway.notify.apprise import AppriseMessenger
 from sternway.paths import Paths
 from sternway.platforms.local import LocalPlatform
 from sternway.ports import Snapshot
@@ -40,6 +52,7 @@ from sternway.signals.together import Together
 from sternway.signals.trying import Query, Tried, try_queries
 from sternway.store import SqlStore, StateLock
 from sternway.traffic.envoy import EnvoyRouter
+from sternway.web.gather import troubles_now
 
 ROLL_UP_EVERY_S = 3600.0
 
@@ -50,7 +63,7 @@ T = TypeVar("T")
 class Settings:
     """What `sternway up` was told. source: a folder or a Git URL; home: where `.sternway/` stands.
 
-    prometheus, alertmanager: their addresses, when they differ from what monitoring.yaml says.
+    prometheus, alertmanager, metrics: their addresses, when they differ from what monitoring.yaml says.
     """
 
     source: str
@@ -61,6 +74,7 @@ class Settings:
     drain_s: float = 1.0
     prometheus: str | None = None
     alertmanager: str | None = None
+    metrics: str | None = None
 
 
 def programs_folder(settings: Settings) -> Path:
@@ -122,6 +136,48 @@ async def tried_metrics(catalogue: Catalogue, endpoint: Endpoint) -> tuple[Tried
     return await try_queries(endpoint, queries)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """An address of monitoring.yaml, by its file or its URL. found: what it is, or what is wrong with it; no secret."""
+
+    name: str
+    found: str
+    hint: str = ""
+    ok: bool
+
+
+async def tried_addresses(monitoring: Monitoring, *, send: bool) -> tuple[Address, ...]:
+    """Read every address of the notifications, and send a test message to each."""
+    messenger = AppriseMessenger()
+
+    async def tried(file: str) -> Address:
+        try:
+            found = await messenger.check(file)
+            if send:
+                message = wording.message(wording.TEST, monitoring.alerts, since_s=SystemClock().now())
+                await messenger.send(file, message)
+        except NotTold as trouble:
+            return Address(name=file, found=trouble.message, hint=trouble.hint, ok=False)
+        return Address(name=file, found=found, ok=True)
+
+    files = dict.fromkeys(one.url_file for one in monitoring.notifications)
+    return tuple(await asyncio.gather(*(tried(file) for file in files)))
+
+
+async def tried_alertmanagers(monitoring: Monitoring) -> tuple[Address, ...]:
+    """Ask every Alertmanager to take alerts, without any."""
+    sink, tried = AlertmanagerSink(), []
+    for to in monitoring.alerted:
+        try:
+            await sink.post(to, ())
+        except SignalUnavailable as trouble:
+            tried.append(Address(name=to.url, found=trouble.message, ok=False))
+        else:
+            tried.append(Address(name=to.url, found="Alertmanager takes alerts", ok=True))
+    await sink.close()
+    return tuple(tried)
+
+
 class Sternway:
     """One running platform: every part, wired. Parts are public for the HTTP API, which opens nothing itself."""
 
@@ -146,6 +202,7 @@ class Sternway:
         self.queue = WorkQueue(clock=self.clock, work=self._reconcile)
         self.outbox = Outbox(history=self.history, wake=self.queue.wake)
         self._wire_mesh()
+        self._wire_telling()
         self._wire_control()
         self._converged = False
         self._git_event = asyncio.Event()
@@ -188,6 +245,18 @@ class Sternway:
             drain_s=self.settings.drain_s,
         )
 
+    def _wire_telling(self) -> None:
+        self._sink, self._messenger = AlertmanagerSink(), AppriseMessenger()
+        self.telling = Telling(
+            clock=self.clock,
+            journal=self.journal,
+            settings=self._monitoring,
+            troubles=lambda: troubles_now(self),
+            sink=self._sink,
+            messenger=self._messenger,
+            tell=self.trouble,
+        )
+
     def _wire_control(self) -> None:
         self.git = GitFollower(
             history=self.history,
@@ -200,7 +269,7 @@ class Sternway:
         self.commands = Commands(queue=self.journal, clock=self.clock, wake=self.queue.wake, known=self._known)
         observer = Observer(
             clock=self.clock,
-            git=self.git,
+            desired=self.git,
             platform=self.platform,
             router=self.router,
             signals=self.observed,
@@ -208,7 +277,12 @@ class Sternway:
             outbox=self.outbox,
         )
         self.reconciler = Reconciler(
-            observer=observer, actor=actor, journal=self.journal, clock=self.clock, answer=self.commands.answer
+            observer=observer,
+            actor=actor,
+            journal=self.journal,
+            clock=self.clock,
+            answer=self.commands.answer,
+            tell=self.telling.look,
         )
 
     async def start(self) -> None:
@@ -239,6 +313,9 @@ class Sternway:
         self._say("Envoy is up")
         await self.platform.start()
         await asyncio.gather(*(self._converge(service) for service in sorted(recorded)))
+        for service in sorted(recorded):
+            self.telling.look(await self.reconciler.progress(service))
+        self._tasks.append(asyncio.create_task(self.telling.run(), name="tell people"))
         self._converged = True
         self._wake_all(recorded | wanted)
         self._tasks.append(asyncio.create_task(self._follow_git(), name="follow git"))
@@ -262,6 +339,8 @@ class Sternway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.queue.close()
         await self.outbox.close()
+        await self.telling.close()
+        await self._sink.close()
         await self.prometheus.close()
         await self.alertmanager.close()
         await self.platform.close(stop=stop)
@@ -357,9 +436,20 @@ class Sternway:
     def _images(self) -> Images:
         return self.git.catalogue.images if self.git.catalogue else Images()
 
+    def trouble(self, about: str, text: str) -> None:
+        """Show in `status` what does not work, or that it does again ("")."""
+        if text:
+            self.queue.troubles[about] = text
+        else:
+            self.queue.troubles.pop(about, None)
+
     def webhook(self) -> Webhook | None:
         """Where alerts are listened for."""
         return self._monitoring().webhook
+
+    def metrics_address(self) -> str | None:
+        """Where our own metrics are served."""
+        return self._monitoring().metrics
 
     def _services(self) -> tuple[str, ...]:
         return tuple(w.service.name for w in self.git.catalogue.wanted) if self.git.catalogue else ()
@@ -371,6 +461,7 @@ class Sternway:
             found,
             prometheus=told(found.prometheus, self.settings.prometheus),
             alertmanager=told(found.alertmanager, self.settings.alertmanager),
+            metrics=self.settings.metrics or found.metrics,
         )
 
     async def _secret(self, commit: str, key: SecretKey) -> str:

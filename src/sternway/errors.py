@@ -8,6 +8,7 @@ SternwayError
     ├── NotApplied            the proxies did not take a configuration
     ├── HistoryUnavailable    the Git server or repository did not answer
     ├── SignalUnavailable     a monitoring system did not answer, or not with what was asked for
+    ├── NotTold               people could not be told; nothing else waits for it
     └── StoreUnavailable      the journal could not be written (a full disk, a lock)
 
 A vendor's exception stops at its adapter: `raise NotApplied(...) from exc`.
@@ -79,6 +80,10 @@ class HistoryUnavailable(Temporary):
 
 class SignalUnavailable(Temporary):
     """A monitoring system did not answer, or not with what was asked for: blindness, never failure."""
+
+
+class NotTold(Temporary):
+    """A message did not reach people. Never holds a secret of their address."""
 
 
 class StoreUnavailable(Temporary):

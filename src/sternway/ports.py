@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from sternway.domain.monitoring import Endpoint
+from sternway.domain.notices import Message, StandingAlert
 from sternway.domain.platform import WorkloadRun, WorkloadState
-from sternway.domain.releases import Command, Decision, Mark, Observation, Progress, Revert, Reverted
+from sternway.domain.releases import Command, Decision, Mark, Observation, Progress, Revert, Reverted, Wanted
 from sternway.domain.tallies import Question, Reading
 from sternway.domain.traffic import Can, TrafficPlan
+from sternway.domain.versions import Version
 
 
 class TrafficRouter(Protocol):
@@ -67,6 +70,22 @@ class Snapshot:
     subject: str = ""
     author: str = ""
     at_s: float = 0.0
+
+
+class Desired(Protocol):
+    """What people ask for, from wherever they say it (Git, a cluster), and what the ledger says of versions."""
+
+    def wanted(self, service: str) -> Wanted | None:
+        """What is asked for a service."""
+        ...
+
+    def bad(self, service: str) -> tuple[str, ...]:
+        """Ids of the versions whose last word in the ledger is bad."""
+        ...
+
+    async def last_good(self, service: str) -> Version | None:
+        """The version that the ledger called good last."""
+        ...
 
 
 class History(Protocol):
@@ -135,8 +154,10 @@ class Journal(Protocol):
         """The last pass over a service, with its decision."""
         ...
 
-    async def entries(self, *, service: str | None = None, release: str | None = None) -> tuple[Entry, ...]:
-        """The lines of a service or a release, oldest first."""
+    async def entries(
+        self, *, service: str | None = None, release: str | None = None, kind: str | None = None
+    ) -> tuple[Entry, ...]:
+        """The lines of a service, a release or a kind, oldest first."""
         ...
 
     async def services(self) -> tuple[str, ...]:
@@ -153,4 +174,24 @@ class CommandQueue(Protocol):
 
     async def after(self, service: str, last: int) -> tuple[Command, ...]:
         """Commands to a service with an id above `last`."""
+        ...
+
+
+class AlertSink(Protocol):
+    """Keeps alerts for people."""
+
+    async def post(self, to: Endpoint, alerts: Sequence[StandingAlert]) -> None:
+        """Bring what is known there up to date: alerts that stand until `ends_s`, or have ended. Raises SignalUnavailable."""
+        ...
+
+
+class Messenger(Protocol):
+    """Tells people. The address, with its secrets, stands in a file, which is read anew each time."""
+
+    async def check(self, url_file: str) -> str:
+        """Say what kind of address the file holds, and no secret of it. Raises NotTold."""
+        ...
+
+    async def send(self, url_file: str, message: Message) -> None:
+        """Return once the message was taken. Raises NotTold."""
         ...

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -287,3 +288,86 @@ def test_up_in_a_folder_that_is_not_there_makes_nothing(folder: Path, sternway: 
     assert result.exit_code == 1
     assert "there is no such folder" in result.stderr
     assert list(folder.iterdir()) == []
+
+
+def test_the_report_tells_the_four_keys_and_how_they_are_computed(served: Served, sternway: Run):
+    """A row for the service with each key, and a line for each on what it is."""
+    served.call(served.platform.commit("1.1.0"))
+    served.call(served.platform.until(Phase.PROMOTED))
+    served.call(served.platform.commit("1.2.0", bad=0.5))
+    served.call(served.platform.until(Phase.ROLLED_BACK))
+    result = sternway("report")
+    assert result.exit_code == 0
+    head, row = result.output.splitlines()[2:4]
+    assert [word for word in ("promoted", "a day", "lead time", "changes failed", "restore", "detect") if word in head]
+    assert "1 of 2 (50 %)" in row
+    for key in ("deployment frequency", "lead time for changes", "change failure rate", "time to restore service"):
+        assert re.search(rf"^{key}  +\S", result.output, re.MULTILINE)
+    found = json.loads(sternway("report", "--service", "orders", "--output", "json").stdout)
+    assert (found["total"]["promoted"], found["total"]["failed"], found["known"]) == (1, 1, 2)
+    assert found["total"]["lead_s"] > 0
+    assert found["total"]["restore_s"] >= found["total"]["detect_s"] > 0
+
+
+def test_the_report_says_when_there_is_nothing_to_report(served: Served, sternway: Run):
+    """No release ever, or none in that time: a sentence and no table of noughts."""
+    assert "the journal holds no release yet" in sternway("report").output
+    served.call(served.platform.commit("1.2.0", bad=0.5))
+    served.call(served.platform.until(Phase.ROLLED_BACK))
+    served.call(served.platform.run(120))
+    result = sternway("report", "--since", "1m")
+    assert result.exit_code == 0
+    assert "no release has ended since" in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--since", "yesterday"), "--since: 'yesterday' is no duration (write for example"),
+        (("--since", "400d"), "longer than a year"),
+        (("--service", "nobody"), "services: orders"),
+    ],
+    ids=["no-duration", "too-long", "no-service"],
+)
+def test_a_report_that_was_asked_for_wrongly_says_what_to_write(
+    served: Served, sternway: Run, words: tuple[str, ...], said: str
+):
+    """The option, what is wrong with it, and the fix."""
+    result = sternway("report", *words)
+    assert result.exit_code == 1
+    assert said in " ".join(result.stderr.split())
+
+
+def test_a_rollback_is_called_a_false_alarm(served: Served, sternway: Run):
+    """By its release; it is in the report then. What Sternway did not roll back is refused, with what it was."""
+    served.call(served.platform.commit("1.2.0", bad=0.5))
+    served.call(served.platform.until(Phase.ROLLED_BACK))
+    served.call(served.platform.commit("1.3.0"))
+    served.call(served.platform.until(Phase.PROMOTED))
+    result = sternway("release", "false-alarm", "orders-1", "--reason", "the database was down")
+    assert (result.exit_code, result.output) == (0, "orders-1 is counted as a false alarm\n")
+    assert json.loads(sternway("report", "-o", "json").stdout)["total"]["false_alarms"] == 1
+    again = sternway("release", "false-alarm", "orders-1")
+    assert (again.exit_code, "already" in again.stderr) == (1, True)
+    promoted = sternway("release", "false-alarm", "orders-2")
+    assert (promoted.exit_code, "orders-2 is no rollback by Sternway: promoted" in promoted.stderr) == (1, True)
+    unknown = sternway("release", "false-alarm", "orders-9")
+    assert (unknown.exit_code, "holds no release orders-9" in unknown.stderr) == (1, True)
+
+
+def test_ones_own_rollback_is_no_false_alarm_of_sternways(served: Served, sternway: Run):
+    """The rate that is promised is that of the judge."""
+    served.call(served.platform.commit("1.1.0"))
+    served.call(served.platform.run(4))
+    assert sternway("abort", "orders").exit_code == 0
+    served.call(served.platform.until(Phase.ROLLED_BACK))
+    result = sternway("release", "false-alarm", "orders-1")
+    assert (result.exit_code, "rolled back by a person" in result.stderr) == (1, True)
+
+
+def test_an_address_for_metrics_that_is_none_is_refused_before_anything_starts(tmp_path: Path):
+    """With the option's name and an example."""
+    result = CliRunner().invoke(app, ["up", str(tmp_path), "--metrics", "9464"])
+    assert result.exit_code == 1
+    assert "--metrics: '9464' is no address to listen on (write for example `127.0.0.1:9095`)" in result.stderr
+    assert not (tmp_path / ".sternway").exists()

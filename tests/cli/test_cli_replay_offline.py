@@ -139,3 +139,12 @@ def test_the_status_says_since_when_nothing_was_written(folder: Path):
     assert done.returncode == 3
     assert "the platform is not running; the last entry of its journal is from" in done.stderr
     assert "sternway history SERVICE" in done.stderr
+
+
+def test_the_report_is_made_from_the_journal(folder: Path):
+    """Releases that a stopped platform has left are reported; one that has not ended is known, and none of them."""
+    done = sternway(folder, "report", "--output", "json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["known"], found["total"]) == (1, None)
+    assert "what its journal says" in done.stderr

@@ -15,7 +15,8 @@ from monitoring_world import Alertmanager, Prometheus, free_port, scraping
 from whole_world import Repository
 
 from sternway.domain.releases import Phase
-from sternway.web.webhook import WebhookServer
+from sternway.web.listeners import Listeners
+from sternway.web.webhook import AlertWebhook
 
 pytestmark = pytest.mark.timeout(300)
 TOKEN = "a-token-for-the-webhook"
@@ -73,8 +74,8 @@ def shop(repository: Repository, *, on_alert: str, strategy: dict[str, object], 
 @contextlib.asynccontextmanager
 async def listening(platform) -> AsyncIterator[None]:
     """Listen for webhooks as `sternway up` does."""
-    server = WebhookServer(platform.sternway.alertmanager, where=platform.sternway.webhook)
-    task = asyncio.create_task(server.run())
+    webhook = AlertWebhook(platform.sternway.alertmanager, where=platform.sternway.webhook)
+    task = asyncio.create_task(Listeners((webhook,)).run())
     try:
         yield
     finally:
@@ -202,7 +203,7 @@ def test_sternway_up_listens_for_webhooks_and_shows_what_is_in_the_way(repositor
         webhook={"listen": monitoring.hook, "tokenFile": str(monitoring.token_file)},
     )
     shell.up()
-    shell.until(lambda: "cannot be listened on for webhooks" in str(shell.status()), "the status tells of the port")
+    shell.until(lambda: "cannot be listened on" in str(shell.status()), "the status tells of the port")
     taken.close()
 
     def answers(path: str, token: str) -> int:

@@ -18,6 +18,7 @@ from sternway.monitoring.rules import rules
 
 pytestmark = pytest.mark.timeout(300)
 LABELS = {"service": "shop", "outcome": "promoted", "by": "engine", "phase": "rolling-back", "version": "1.0"}
+LABELS["objective"] = "availability"
 ENVOY = (
     'envoy_cluster_upstream_rq_xx{envoy_cluster_name="shop|1-aaaaaa",envoy_response_code_class="2"}',
     'envoy_cluster_upstream_rq_xx{envoy_cluster_name="shop|2-bbbbbb|shield",envoy_response_code_class="2"}',

@@ -4,7 +4,8 @@ import pytest
 from manifest_texts import IMAGES, deployment, guard, together
 
 from sternway.domain.metrics import AlertRule, Limits, Metric, OnAlert, Ratio, Slower, Versus, Worse
-from sternway.domain.monitoring import Endpoint, Monitoring, Webhook
+from sternway.domain.monitoring import AlertsOut, Endpoint, Monitoring, Notification, Webhook
+from sternway.domain.notices import What
 from sternway.errors import InvalidInput
 from sternway.manifests import promql
 from sternway.manifests.builtin_metrics import NAMES
@@ -204,6 +205,8 @@ def test_alert_rules_are_read_in_order():
     )
     with pytest.raises(InvalidInput, match="must not be empty"):
         guarded("alerts: [{match: {}}]")
+    with pytest.raises(InvalidInput, match="alerts about Sternway itself judge no release"):
+        guarded("alerts: [{match: {alertname: Sternway*}}]")
 
 
 def test_monitoring_yaml_says_where_the_systems_are():
@@ -218,6 +221,7 @@ prometheus:
   headers: {x-from: sternway}
 alertmanager: http://127.0.0.1:9093
 webhook: {listen: "127.0.0.1:9095", tokenFile: token}
+metrics: {listen: "127.0.0.1:9464"}
 """
     assert guarded("", monitoring=text).monitoring == Monitoring(
         prometheus=Endpoint(
@@ -233,7 +237,39 @@ webhook: {listen: "127.0.0.1:9095", tokenFile: token}
         ),
         alertmanager=Endpoint(url="http://127.0.0.1:9093"),
         webhook=Webhook(listen="127.0.0.1:9095", token_file="/shop/token"),
+        metrics="127.0.0.1:9464",
     )
+
+
+def test_monitoring_yaml_says_who_is_told():
+    """Alerts go where Alertmanager is asked unless other places are named; addresses stand in files beside it."""
+    text = """\
+alertmanager: http://127.0.0.1:9093
+alerts:
+  to: [http://am-1.example:9093, {url: https://am-2.example:9093, bearerTokenFile: secrets/token}]
+  linkUrl: https://sternway.example/$(service)/$(release)
+  labels: {cluster: eu-1}
+  rolledBackFor: 30m
+notifications:
+  - {urlFile: secrets/slack.url, when: [rolled-back, promoted], services: ["orders*"]}
+  - {urlFile: /etc/sternway/mail.url}
+"""
+    found = guarded("", monitoring=text).monitoring
+    assert found.alerts == AlertsOut(
+        to=(
+            Endpoint(url="http://am-1.example:9093"),
+            Endpoint(url="https://am-2.example:9093", token_file="/shop/secrets/token"),
+        ),
+        link_url="https://sternway.example/$(service)/$(release)",
+        labels=(("cluster", "eu-1"),),
+        rolled_back_s=1800.0,
+    )
+    slack, mail = found.notifications
+    assert slack == Notification(
+        url_file="/shop/secrets/slack.url", when=(What.ROLLED_BACK, What.PROMOTED), services=("orders*",)
+    )
+    assert (mail.url_file, mail.services) == ("/etc/sternway/mail.url", ("*",))
+    assert set(mail.when) == set(What) - {What.WITHDRAWN, What.PROMOTED}
 
 
 @pytest.mark.parametrize(
@@ -246,6 +282,17 @@ webhook: {listen: "127.0.0.1:9095", tokenFile: token}
             "two ways to log in",
         ),
         ("webhook: {listen: '9095', tokenFile: t}", "is no address to listen on"),
+        ("metrics: {listen: '9464'}", "is no address to listen on"),
+        ("metrics: {}", "metrics: `listen` is missing"),
+        ("alerts: {labels: {service: a}}", "`service` is a label that each alert has of its own"),
+        ("alerts: {labels: {a-b: c}}", "'a-b' is no name of a label"),
+        ("alerts: {linkUrl: dashboard}", "'dashboard' is no address of an HTTP server"),
+        ("alerts: {linkUrl: 'http://ada:secret@a'}", "the address holds credentials"),
+        ("notifications: [{urlFile: 'slack://s3cr3t/b/c'}]", "its secrets would stand in Git"),
+        ("notifications: [{urlFile: a, when: []}]", "must not be empty"),
+        ("notifications: [{urlFile: a, when: [rolledback]}]", "rolled-back"),
+        ("notifications: [{url: 'slack://a/b/c'}]", "unknown field `url` (did you mean `urlFile`?)"),
+        ("notifications: [{urlFile: a/x.url}, {urlFile: b/x.url}]", "another file is called x.url too"),
         ("prometeus: http://a", "unknown field `prometeus` (did you mean `prometheus`?)"),
     ],
 )
@@ -254,3 +301,4 @@ def test_monitoring_yaml_that_makes_no_sense_is_refused(text, said):
     with pytest.raises(InvalidInput) as found:
         guarded("", monitoring=text)
     assert said in str(found.value)
+    assert "s3cr3t" not in str(found.value)

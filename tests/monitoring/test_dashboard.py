@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from pathlib import Path
 
 import promql_parser as promql
 import pytest
@@ -83,6 +84,14 @@ def test_every_own_metric_is_shown_and_every_label_of_a_legend_is_there():
                 kept = [label in grouped for grouped in re.findall(r"by \(([^)]*)\)", target["expr"])]
                 assert kept or target["expr"].startswith("service:sternway_slo_"), panel["title"]
                 assert all(kept) or "le" in target["expr"], panel["title"]
+
+
+def test_what_is_asked_for_is_what_sternway_exports():
+    """Names, kinds and labels are those of docs/observability.md, which is compared with a scrape."""
+    page = (Path(__file__).parents[2] / "docs" / "observability.md").read_text()
+    rows = re.findall(r"^\| `(sternway_\w+)(?:\{([\w, ]*)\})?` \| (\w+) \|", page, re.MULTILINE)
+    told = {name: (kind, tuple(label for label in labels.split(", ") if label)) for name, labels, kind in rows}
+    assert {name: (metric.kind, metric.labels) for name, metric in OWN.items()} == told
 
 
 def test_phases_in_queries_are_phases_of_releases():

@@ -12,6 +12,7 @@ from sternway.clock import SystemClock
 from sternway.domain.catalogue import Edge, Figures, ReplicaTraffic, VersionTraffic
 from sternway.domain.metrics import AlertRule, MetricQuestion
 from sternway.domain.monitoring import Endpoint
+from sternway.domain.notices import ALERT_NAMES
 from sternway.domain.tallies import Question
 from sternway.manifests.builtin_metrics import SOURCES
 from sternway.monitoring.objectives import Promised, group
@@ -148,12 +149,14 @@ async def test_an_alert_concerns_whom_its_labels_name_and_who_hangs_together_wit
     assert [one.via for one in found] == ([via] if concerned else [])
 
 
-@pytest.mark.parametrize("name", [one.name for one in OWN_ALERTS])
-async def test_an_alert_on_sternway_itself_takes_nothing_back(name):
-    """It names the service, the rule wants any alert, and it is news of a release: it must not judge one."""
+@pytest.mark.parametrize("name", sorted({*ALERT_NAMES.values(), *(one.name for one in OWN_ALERTS)}))
+async def test_an_alert_of_our_own_that_comes_back_judges_nobody(name):
+    """It names the service, the release and the very version, and the rule takes any alert; a user's beside it counts."""
     source = hooked()
-    source.take([alert(alertname=name, service="orders", severity="page")])
+    source.take([alert(alertname=name, service="orders", version="2-bbbbbb", release="orders-2")])
     assert await firing(source) == ()
+    source.take([alert(fingerprint="f2", service="orders", version="2-bbbbbb")])
+    assert [one.name for one in await firing(source)] == ["Refused"]
 
 
 async def test_an_alert_on_an_objective_concerns_its_service_and_its_callers():

@@ -8,13 +8,13 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from sternway import endpoint as endpoint_module
 from sternway.clock import SystemClock
 from sternway.domain.metrics import MetricAsk, MetricQuestion
 from sternway.domain.monitoring import Endpoint
 from sternway.domain.tallies import Question
+from sternway.endpoint import HttpSource
 from sternway.errors import SignalUnavailable
-from sternway.signals import endpoint as endpoint_module
-from sternway.signals.endpoint import HttpSource
 from sternway.signals.prometheus import Prometheus, single_value
 
 RATIO = MetricAsk(

@@ -147,7 +147,7 @@ class World:
         self.reconciler = Reconciler(
             observer=Observer(
                 clock=self.clock,
-                git=self.git,  # type: ignore[arg-type]  # the same methods
+                desired=self.git,
                 platform=self.platform,
                 router=self.router,
                 signals=self.signals,

@@ -196,7 +196,7 @@ class RunningPlatform:
         self.reconciler = Reconciler(
             observer=Observer(
                 clock=self.clock,
-                git=self.git,
+                desired=self.git,
                 platform=self.platform,
                 router=self.router,
                 signals=self.signals,

@@ -85,6 +85,7 @@ def _root(
         "sternway up .                          # the repository that you are in",
         "sternway up shop --path deploy --detach",
         "sternway up https://git.example.org/shop.git --branch main --state ~/shop",
+        "sternway up . --metrics 127.0.0.1:9464   # for Prometheus to scrape",
     )
 )
 def up(
@@ -109,6 +110,15 @@ def up(
             "--alertmanager", metavar="URL", help="Where Alertmanager is.", show_default="what monitoring.yaml says"
         ),
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics",
+            metavar="HOST:PORT",
+            help="Serve Sternway's own metrics there.",
+            show_default="what monitoring.yaml says",
+        ),
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Go on in the background; return when ready.")] = False,  # noqa: FBT002  typer's way to write a flag
 ) -> None:
     """Start the platform: services, proxy, and watching the branch.
@@ -125,6 +135,7 @@ def up(
         branch=branch,
         prometheus=prometheus,
         alertmanager=alertmanager,
+        metrics=metrics,
     )
     raise typer.Exit(code)
 
@@ -171,6 +182,35 @@ def history(ctx: typer.Context, service: ServiceArgument, output: OutputOption =
     reading.history(ctx.obj, service, output=output)
 
 
+@app.command(
+    short_help="Say how well it delivers: DORA's four keys.",
+    epilog=_example(
+        "sternway report",
+        "sternway report --since 7d --service orders",
+        "sternway report --output json | jq .total",
+    ),
+)
+def report(
+    ctx: typer.Context,
+    since: Annotated[
+        str, typer.Option("--since", metavar="DURATION", help="How far to look back: 12h, 7d; a year at most.")
+    ] = "30d",
+    service: Annotated[
+        str | None,
+        typer.Option("--service", help="Only this service.", autocompletion=completion.services),
+    ] = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Say how well releases went, from the journal: DORA's four keys, and what only Sternway knows.
+
+    Deployment frequency, lead time for changes, change failure rate, time to restore service; time to detect, requests hurt,
+    false alarms, blind time. Each with how it is computed. Needs no running platform.
+    """
+    from sternway.cli import reporting  # noqa: PLC0415  see the package
+
+    reporting.report(ctx.obj, since, service, output=output)
+
+
 @release_app.command(
     "show",
     cls=WithPlot,
@@ -197,6 +237,21 @@ def release_show(
     from sternway.cli import reading  # noqa: PLC0415  see the package
 
     reading.release(ctx.obj, release, plot=plot, output=output)
+
+
+@release_app.command(
+    "false-alarm",
+    short_help="Say that a rollback was wrong.",
+    epilog=_example('sternway release false-alarm orders-17 --reason "the database was down"'),
+)
+def release_false_alarm(
+    ctx: typer.Context, release: ReleaseArgument, reason: ReasonOption = "", output: OutputOption = Output.TEXT
+) -> None:
+    """Say that a rollback by Sternway was wrong, so that it is counted as a false alarm. The version stays held.
+
+    `sternway retry` releases the version again; when it is promoted then, that counts as a false alarm by itself.
+    """
+    _command(ctx, "false-alarm", release.rpartition("-")[0], reason, output, to=release)
 
 
 @app.command(
@@ -268,6 +323,24 @@ def check(
     from sternway.cli import checking  # noqa: PLC0415  see the package
 
     raise typer.Exit(checking.check(folder, rps=rps, prometheus=prometheus, output=output))
+
+
+@app.command(
+    short_help="Show and test who is told of rollbacks.",
+    epilog=_example("sternway notify .", "sternway notify shop/deploy --test", "sternway notify . --output json"),
+)
+def notify(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder with the manifests.")] = Path(),
+    test: Annotated[bool, typer.Option("--test", help="Send each address a message; ask Alertmanager too.")] = False,  # noqa: FBT002  typer's way to write a flag
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Show whom monitoring.yaml tells of what, and whether each address can be read; with --test, send to each of them.
+
+    Needs no running platform. Addresses are named by their files and their kind alone, never shown.
+    """
+    from sternway.cli import telling  # noqa: PLC0415  see the package
+
+    raise typer.Exit(telling.notify(folder, test=test, output=output))
 
 
 @app.command(

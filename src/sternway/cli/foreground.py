@@ -17,8 +17,10 @@ from sternway.cli.session import Code, console
 from sternway.cli.words import duration
 from sternway.control.status import PlatformStatus
 from sternway.web.api import Api
+from sternway.web.listeners import Listeners
+from sternway.web.own_metrics import OwnMetrics
 from sternway.web.watch import watch
-from sternway.web.webhook import WebhookServer
+from sternway.web.webhook import AlertWebhook
 
 _TELL_AT_LEAST_EVERY_S = 30.0
 
@@ -52,8 +54,7 @@ class Foreground:
             return Code.INTERRUPTED
         await starting
         await self._api.start(self._sternway.paths.api_socket)
-        webhook = WebhookServer(self._sternway.alertmanager, where=self._sternway.webhook, tell=self._trouble)
-        listening = asyncio.create_task(webhook.run(), name="listen for webhooks")
+        listening = asyncio.create_task(self._listeners().run(), name="listen for webhooks and scrapes")
         telling = asyncio.create_task(self._tell(began_s))
         telling.add_done_callback(self._told)
         await ended
@@ -85,12 +86,11 @@ class Foreground:
             with contextlib.suppress(OSError):
                 self._say(f"no more events are shown ({error!r}); `sternway status --watch` shows them")
 
-    def _trouble(self, text: str) -> None:
-        """Show in `status` what keeps webhooks away."""
-        if text:
-            self._sternway.queue.troubles["webhook"] = text
-        else:
-            self._sternway.queue.troubles.pop("webhook", None)
+    def _listeners(self) -> Listeners:
+        platform = self._sternway
+        webhook = AlertWebhook(platform.alertmanager, where=platform.webhook)
+        metrics = OwnMetrics(platform, self._api.figures, where=platform.metrics_address)
+        return Listeners((webhook, metrics), tell=platform.trouble)
 
     def _say(self, text: str) -> None:
         self._out.print(text, soft_wrap=True)

@@ -48,7 +48,7 @@ def history(folder: Path, service: str, *, output: Output) -> None:
     try:
         text = ask(folder, lambda client: client.get("services", service, "history"))
     except NotRunning as away:
-        text = _from_journal(folder, away, lambda kept: _kept_history(kept, service))
+        text = from_the_journal(folder, away, lambda kept: _kept_history(kept, service))
     if output is Output.JSON:
         show_json(text)
     else:
@@ -60,7 +60,7 @@ def release(folder: Path, name: str, *, plot: str | None, output: Output) -> Non
     try:
         text = ask(folder, lambda client: client.get("releases", name))
     except NotRunning as away:
-        text = _from_journal(folder, away, lambda kept: _kept_page(kept, name))
+        text = from_the_journal(folder, away, lambda kept: _kept_page(kept, name))
     found = None if plot is None else _trail(folder, name)
     if output is Output.JSON:
         told = json.loads(text)
@@ -174,7 +174,7 @@ async def _kept_page(kept: Kept, name: str) -> object:
     return await gather.page(kept, name)
 
 
-def _from_journal(folder: Path, away: NotRunning, read: Callable[[Kept], Awaitable[object]]) -> str:
+def from_the_journal(folder: Path, away: NotRunning, read: Callable[[Kept], Awaitable[object]]) -> str:
     """Answer from the journal as the platform would, and say so."""
     text = to_json(_read_journal(folder, away, read)).decode()
     console(stderr=True).print("the platform is not running; this is what its journal says", soft_wrap=True)

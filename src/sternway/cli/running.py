@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from sternway.cli import quick
-from sternway.cli.session import Code, ask, console
+from sternway.cli.session import Code, ask, console, understood
 from sternway.errors import InvalidInput, Problem, Refused
 from sternway.paths import Paths
 from sternway.web.faults import TookTooLong
@@ -26,7 +26,11 @@ _TAIL_LINES = 20
 
 def up(source: str, *, path: str, state: Path | None, detach: bool, **told: str | None) -> Code:
     """Start the platform, here or in the background. told: other settings, by the names that `bootstrap.Settings` has."""
+    from sternway.manifests.models.monitoring import parse_listen  # noqa: PLC0415  see the package
+
     home = state or _home_of(source)
+    if told.get("metrics") is not None:
+        understood("--metrics", parse_listen, told["metrics"])
     _refuse_a_second(Paths.of(home))
     if detach:
         return _detach(source, path=path, home=home, told=told)

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Awaitable, Callable
 from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sternway.errors import InvalidInput, SternwayError
+from sternway.errors import InvalidInput, Problem, SternwayError
 from sternway.paths import find
 from sternway.web.faults import NotRunning, TookTooLong
 
@@ -68,6 +68,17 @@ def ask(folder: Path, work: Callable[[Client], Awaitable[T]]) -> T:
             return await work(client)
 
     return asyncio.run(run())
+
+
+def understood(option: str, parse: Callable[[Any], T], value: Any) -> T:
+    """Read an option as a field of a manifest is read. Raises InvalidInput, which names the option and the fix."""
+    from pydantic_core import PydanticCustomError  # noqa: PLC0415  see the package
+
+    try:
+        return parse(value)
+    except PydanticCustomError as exc:
+        fix = str((exc.context or {}).get("fix", ""))
+        raise InvalidInput((Problem(file=option, message=exc.message(), fix=fix),)) from exc
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -6,6 +6,7 @@ A commit that cannot be read or is not valid changes nothing: the last valid cat
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from sternway.domain.releases import Mark, Wanted
 from sternway.domain.traffic import Can
@@ -52,11 +53,12 @@ class GitFollower:
             self.problems = invalid.problems
             return
         self.problems = ()
-        self._use(catalogue, snapshot.commit)
+        self._use(catalogue, snapshot)
 
     async def resume(self, commit: str) -> None:
         """After a start at a head that is not valid: go on with the commit that was in force. Raises SternwayError."""
-        self._use(self._load(await self._history.at(commit)), commit)
+        snapshot = await self._history.at(commit)
+        self._use(self._load(snapshot), snapshot)
 
     def wanted(self, service: str) -> Wanted | None:
         """What Git asks for a service."""
@@ -76,10 +78,11 @@ class GitFollower:
                 return next((w.version for w in catalogue.wanted if w.service.name == service), None)
         return None
 
-    def _use(self, catalogue: Catalogue, commit: str) -> None:
+    def _use(self, catalogue: Catalogue, snapshot: Snapshot) -> None:
         before = set(self._wanted)
-        self.catalogue, self.in_force = catalogue, commit
-        self._wanted = {wanted.service.name: wanted for wanted in catalogue.wanted}
+        self.catalogue, self.in_force = catalogue, snapshot.commit
+        committed_s = snapshot.at_s or None
+        self._wanted = {w.service.name: replace(w, committed_s=committed_s) for w in catalogue.wanted}
         for service in sorted(before | set(self._wanted)):
             self._wake(service)
 

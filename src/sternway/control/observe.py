@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sternway.clock import Clock
-from sternway.control.follow_git import GitFollower
 from sternway.control.outbox import Outbox
 from sternway.domain.platform import WorkloadState
 from sternway.domain.releases import Command, Observation, Progress
 from sternway.errors import StoreUnavailable
-from sternway.ports import CommandQueue, Platform, SignalSource, TrafficRouter
+from sternway.ports import CommandQueue, Desired, Platform, SignalSource, TrafficRouter
 
 
 class Observer:
@@ -20,7 +19,7 @@ class Observer:
         self,
         *,
         clock: Clock,
-        git: GitFollower,
+        desired: Desired,
         platform: Platform,
         router: TrafficRouter,
         signals: SignalSource,
@@ -28,7 +27,7 @@ class Observer:
         outbox: Outbox,
     ) -> None:
         self._clock = clock
-        self._git = git
+        self._desired = desired
         self._platform = platform
         self._router = router
         self._signals = signals
@@ -38,10 +37,10 @@ class Observer:
 
     async def observe(self, service: str, progress: Progress) -> Observation:
         """Everything that the pass may know."""
-        wanted = self._git.wanted(service)
+        wanted = self._desired.wanted(service)
         recovered = None
-        if progress.stable is None and wanted is not None and wanted.version.id in self._git.bad(service):
-            recovered = await self._git.last_good(service)
+        if progress.stable is None and wanted is not None and wanted.version.id in self._desired.bad(service):
+            recovered = await self._desired.last_good(service)
         workloads = await self.workloads(service)
         resumed = service not in self._met
         self._met.add(service)
@@ -55,7 +54,7 @@ class Observer:
             commands=commands,
             reverted=self._outbox.reverted(service),
             marked=self._outbox.marked(service),
-            ledger_bad=self._git.bad(service),
+            ledger_bad=self._desired.bad(service),
             recovered=recovered,
             resumed=resumed,
             now_s=self._clock.now(),

@@ -36,6 +36,11 @@ class WorkQueue:
         if service not in self._tasks:
             self._tasks[service] = asyncio.create_task(self._serve(service, event), name=f"service {service}")
 
+    @property
+    def depth(self) -> int:
+        """How many services were woken and are not looked at yet."""
+        return sum(event.is_set() for event in self._events.values())
+
     async def close(self) -> None:
         """Stop after the passes under way have been cancelled."""
         self._closed = True

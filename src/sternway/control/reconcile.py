@@ -11,13 +11,15 @@ Woken by name only (control.queue): an event never commands, the state is read a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sternway.clock import Clock
 from sternway.control.act import Actor
+from sternway.control.histograms import Durations
 from sternway.control.observe import Observer
 from sternway.control.unrecorded import Unrecorded
+from sternway.domain.platform import WorkloadState
 from sternway.domain.releases import Decision, Observation, Progress, Reply
 from sternway.engine.exposure import reachable
 from sternway.engine.step import Step, step
@@ -36,24 +38,34 @@ class Reconciler:
         journal: Journal,
         clock: Clock,
         answer: Callable[[Reply], None],
+        tell: Callable[[Progress, Sequence[WorkloadState]], None] = lambda _, __: None,
     ) -> None:
         self._observer = observer
         self._actor = actor
         self._journal = journal
         self._clock = clock
         self._answer = answer
+        self._tell = tell
         self._progress: dict[str, Progress] = {}
         self._decisions: dict[str, Decision] = {}
         self._unrecorded: dict[str, Unrecorded] = {}
+        self.durations = Durations()
 
     async def reconcile(self, service: str) -> float | None:
         """Take one pass; returns when to look again (seconds since the epoch)."""
+        with self.durations.reconcile.timed():
+            return await self._pass(service)
+
+    async def _pass(self, service: str) -> float | None:
         before = await self.progress(service)
         seen = await self._observer.observe(service, before)
-        after = step(before, seen)
+        with self.durations.judge.timed():
+            after = step(before, seen)
         recorded = await self._record(before, seen, after)
+        self._tell(after.progress, seen.workloads)  # people, in their own time: nothing here waits for it
         try:
-            await self._act(after, seen)
+            with self.durations.act.timed():
+                await self._act(after, seen)
         finally:  # a command is obeyed once it is recorded, whatever keeps the world from following at once
             for reply in recorded:
                 self._answer(reply)

@@ -325,7 +325,7 @@ def release_view(release: Release, now_s: float) -> ReleaseView:
         first_slow_s=release.first_slow_s,
         detected_s=release.detected_s,
         decided_s=release.decided_s,
-        detect_s=_between(_harm_began_s(release), release.detected_s),
+        detect_s=_between(harm_began_s(release), release.detected_s),
         switch_s=_between(release.decided_s, release.last_candidate_s),
         reverts=release.revert is not None,
         revert_commit=reverted.commit if reverted else None,
@@ -404,7 +404,8 @@ def _bake_percent(release: Release) -> float | None:
     return 100.0 if release.guard.bake_s <= 0 else min(100.0, round(100.0 * release.baked_s / release.guard.bake_s, 1))
 
 
-def _harm_began_s(release: Release) -> float | None:
+def harm_began_s(release: Release) -> float | None:
+    """Since when the candidate answered badly, or slowly, when it was judged by latency."""
     by_latency = release.judgement is not None and (release.judgement.criterion or "").startswith("latency")
     return release.first_slow_s if by_latency else release.first_bad_s
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from sternway.domain.notices import What
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +36,45 @@ class Webhook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlertsOut:
+    """How alerts are sent. to: other Alertmanagers than the one that is asked. labels: (name, value), on each alert.
+
+    link_url: what an alert links to, with `$(service)` and `$(release)`. rolled_back_s: how long a rollback stands.
+    """
+
+    send: bool = True
+    to: tuple[Endpoint, ...] = ()
+    link_url: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    rolled_back_s: float = 3600.0
+
+
+TOLD_BY_DEFAULT = (What.ROLLED_BACK, What.HELD, What.BLIND, What.FAILED, What.SHARED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """Who is told what: the address (with its secrets) stands in a file. services: names; a `*` stands for anything."""
+
+    url_file: str
+    when: tuple[What, ...] = TOLD_BY_DEFAULT
+    services: tuple[str, ...] = ("*",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Monitoring:
-    """What there is."""
+    """What there is. metrics: the `HOST:PORT` where Sternway's own are served."""
 
     prometheus: Endpoint | None = None
     alertmanager: Endpoint | None = None
     webhook: Webhook | None = None
+    metrics: str | None = None
+    alerts: AlertsOut = field(default_factory=AlertsOut)
+    notifications: tuple[Notification, ...] = ()
+
+    @property
+    def alerted(self) -> tuple[Endpoint, ...]:
+        """Where alerts are sent."""
+        if not self.alerts.send:
+            return ()
+        return self.alerts.to or ((self.alertmanager,) if self.alertmanager else ())

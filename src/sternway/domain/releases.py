@@ -44,11 +44,15 @@ class Verb(StrEnum):
     ABORT = "abort"
     RETRY = "retry"
     ROLLBACK = "rollback"
+    FALSE_ALARM = "false-alarm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A person's word. `id` rises by one with each command to the platform; `to` names a version for rollback."""
+    """A person's word. `id` rises by one with each command to the platform.
+
+    to: a version for rollback, a release for a false alarm.
+    """
 
     id: int
     service: str
@@ -111,7 +115,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What Git says of one service at one commit."""
+    """What Git says of one service at one commit, which was made at `committed_s`."""
 
     service: Service
     version: Version
@@ -121,6 +125,7 @@ class Wanted:
     documents: tuple[tuple[str, str, str], ...] = ()
     fallback: Version | None = None
     fallback_replicas: int = 0
+    committed_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +139,10 @@ class Release:
         looked_s.
     requests, hurt: the candidate's answers to callers, and the bad ones that the shield did not catch.
     second_look: exposed again with a small share after harm was suspected at (nearly) all traffic.
+    rescued: bad answers of the candidate that no caller got, because stable or a retry answered.
+    committed_s: when the commit was made that began it. exposed_s: when the candidate first got traffic.
     blind_since_s, blind_to: since when something cannot be seen that the judge needs, and which metric; "" means all.
+    blind_s, blind_from_s: how long it was blind to anything before, and since when it is now, without a gap.
     first_bad_s, first_slow_s, detected_s: the first bad answer, the first slow one, and the first decision that took
         traffic away. bad_answers: the candidate's, by what they look like. decided_s, last_candidate_s: the last such decision, and the start of the candidate's last request.
     """
@@ -174,6 +182,11 @@ class Release:
     reverted: Reverted | None = None
     bad_answers: tuple[BadAnswers, ...] = ()
     blind_to: str = ""
+    rescued: int = 0
+    committed_s: float | None = None
+    exposed_s: float | None = None
+    blind_s: float = 0.0
+    blind_from_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +213,7 @@ class Progress:
     good: versions proven good, latest first: the only rollback targets. held: version ids that were taken back.
     pardoned: versions that a person took off the hold although the ledger may still call them bad.
     marks: lines for the ledger that are not written yet. note: why what Git asks for is not being released.
+    false_alarms: releases of which a person said that they should not have been rolled back.
     """
 
     service: str
@@ -218,6 +232,7 @@ class Progress:
     rate_per_s: float | None = None
     stable_ms: tuple[tuple[float, float], ...] = ()
     answered: Answered | None = None
+    false_alarms: tuple[str, ...] = ()
 
 
 NOTHING_READ = Reading()

@@ -58,6 +58,8 @@ class Workload:
     """What one replica runs: the image and all configuration that reaches it.
 
     service: whose replicas they are; equal workloads of two services are two, with replicas of their own.
+    pod: on Kubernetes the fingerprint of the whole pod template and of the configuration that it uses; the cluster keeps
+        the template itself. Empty on one machine, where the other fields say everything.
     """
 
     image: str
@@ -71,6 +73,7 @@ class Workload:
     startup: Probe | None = None
     grace_s: float = 30.0
     service: str = ""
+    pod: str = ""
 
     @property
     def id(self) -> str:
@@ -91,7 +94,10 @@ class Workload:
 @lru_cache(maxsize=256)
 def _workload_id(workload: Workload) -> str:
     """Kept, because every pass asks for it ten times: without this it was four tenths of a pass."""
-    return _fingerprint(asdict(workload))
+    said = asdict(workload)
+    if not workload.pod:
+        del said["pod"]  # as before there was such a field: the ledger knows versions by their ids
+    return _fingerprint(said)
 
 
 def split_image(image: str) -> tuple[str, str]:

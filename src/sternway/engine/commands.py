@@ -7,8 +7,10 @@ from dataclasses import replace
 
 from sternway.domain.releases import Command, Mark, Observation, Phase, Progress, Release, Reply, Verb
 from sternway.domain.versions import Version
-from sternway.engine.lifecycle import PROMOTED_BY, enter, open_rollback, take_back
+from sternway.engine.lifecycle import KEEP_FALSE_ALARMS, PROMOTED_BY, TAKEN_BACK_BY, enter, open_rollback, take_back
 from sternway.engine.transitions import Trigger
+
+_ABORTED_BY, _ROLLED_BACK_BY = TAKEN_BACK_BY
 
 
 class _Refusal(Exception):
@@ -76,7 +78,7 @@ def _resume(progress: Progress, seen: Observation, command: Command) -> tuple[Pr
 
 def _abort(progress: Progress, seen: Observation, command: Command) -> tuple[Progress, str]:
     release = _active(progress)
-    progress = take_back(progress, release, seen.now_s, f"aborted by {command.by}{_because(command)}", revert=False)
+    progress = take_back(progress, release, seen.now_s, f"{_ABORTED_BY} {command.by}{_because(command)}", revert=False)
     return (
         progress,
         f"{release.name}: traffic goes back to {release.stable.id}; Git is left as it is, {release.candidate.id} is held",
@@ -113,7 +115,7 @@ def _retry(progress: Progress, seen: Observation, command: Command) -> tuple[Pro
 
 
 def _rollback(progress: Progress, seen: Observation, command: Command) -> tuple[Progress, str]:
-    reason = f"rolled back by {command.by}{_because(command)}"
+    reason = f"{_ROLLED_BACK_BY} {command.by}{_because(command)}"
     release = progress.release
     if seen.wanted is None:
         raise _Refusal(f"{progress.service} was removed from Git")
@@ -129,6 +131,22 @@ def _rollback(progress: Progress, seen: Observation, command: Command) -> tuple[
     target = _target(progress, seen, command.to)
     progress = open_rollback(progress, seen, target, reason)
     return progress, f"traffic goes back to {target.id}, proven good before"
+
+
+def _false_alarm(progress: Progress, _seen: Observation, command: Command) -> tuple[Progress, str]:
+    """Remember what a person says of an ended release. Whoever asks has looked up that Sternway rolled it back."""
+    name, release = command.to or "", progress.release
+    latest = release is not None and release.name == name
+    if name in progress.false_alarms:
+        raise _Refusal(f"{name} is counted as a false alarm already")
+    if release is not None and latest and release.phase is not Phase.ROLLED_BACK:
+        raise _Refusal(f"{name} is {release.phase.value}: only a release that was rolled back can be a false alarm")
+    if name.rpartition("-")[0] != progress.service:
+        raise _Refusal(f"{name or 'nothing'} is no release of {progress.service}")
+    progress = replace(progress, false_alarms=(*progress.false_alarms, name)[-KEEP_FALSE_ALARMS:])
+    held = release is not None and latest and release.candidate.id in progress.held
+    more = f"; its version is still held: `sternway retry {progress.service}` releases it again" if held else ""
+    return progress, f"{name} is counted as a false alarm{more}"
 
 
 def _target(progress: Progress, seen: Observation, to: str | None) -> Version:
@@ -167,4 +185,5 @@ _VERBS: dict[Verb, Callable[[Progress, Observation, Command], tuple[Progress, st
     Verb.ABORT: _abort,
     Verb.RETRY: _retry,
     Verb.ROLLBACK: _rollback,
+    Verb.FALSE_ALARM: _false_alarm,
 }

@@ -17,8 +17,12 @@ from sternway.engine.transitions import Trigger, next_phase
 
 KEEP_GOOD = 10
 KEEP_HELD = 100
+KEEP_FALSE_ALARMS = 1000
 PROMOTED_BY = "promoted by"
 """So begins the reason when a person promotes; it stays the reason in the end."""
+TAKEN_BACK_BY = ("aborted by", "rolled back by")
+"""So begins the reason when a person takes a release back; it stays the reason in the end."""
+_REACHES_USERS = (Phase.EXPOSED, Phase.BAKING)
 
 
 def begin(progress: Progress, wanted: Wanted, now_s: float) -> Progress:
@@ -46,6 +50,7 @@ def begin(progress: Progress, wanted: Wanted, now_s: float) -> Progress:
         ),
         stable_ms=progress.stable_ms,
         reason=f"commit {wanted.commit[:9]} asks for {wanted.version.id}",
+        committed_s=wanted.committed_s,
     )
     return replace(progress, release=release, releases=number, note="")
 
@@ -70,6 +75,8 @@ def enter(release: Release, trigger: Trigger, now_s: float, reason: str) -> Rele
     }
     if trigger is Trigger.NEXT_STEP:
         changes["index"] = release.index + 1
+    if phase in _REACHES_USERS and release.exposed_s is None:
+        changes["exposed_s"] = now_s
     if leaves_traffic:
         changes["decided_s"] = release.decided_s if release.decided_s is not None else now_s
         changes["detected_s"] = release.detected_s if release.detected_s is not None else now_s

@@ -123,7 +123,7 @@ def _concurrent(release: Release) -> bool:
 
 def _count(release: Release, seen: Observation) -> Release:
     reading = seen.reading
-    answered, _ = _sum(reading.tallies, release.candidate.id, "errors")
+    answered, failed = _sum(reading.tallies, release.candidate.id, "errors")
     served, hurt = _sum(reading.tallies, release.candidate.id, "hurt")
     slow = any(
         t.bad and t.version == release.candidate.id and t.criterion.startswith("latency") for t in reading.tallies
@@ -131,17 +131,22 @@ def _count(release: Release, seen: Observation) -> Release:
     first_bad = release.first_bad_s if release.first_bad_s is not None else reading.first_bad_s
     blind_since_s, blind_to = _blind_since(release, reading)
     sighted_again = release.blind_since_s is not None and blind_since_s is None
+    blind_from_s = blind_since_s if release.blind_from_s is None or sighted_again else release.blind_from_s
+    blind_s = seen.now_s - release.blind_from_s if release.blind_from_s is not None and sighted_again else 0.0
     return replace(
         release,
         step_requests=release.step_requests + answered,
         requests=release.requests + served,
         hurt=release.hurt + hurt,
+        rescued=release.rescued + (failed - hurt if answered == served else 0),  # nobody waits for a copy's answer
         first_bad_s=first_bad,
         first_slow_s=seen.now_s if slow and release.first_slow_s is None else release.first_slow_s,
         last_candidate_s=reading.last_candidate_s or release.last_candidate_s,
         bad_answers=merged(release.bad_answers, reading.bad_answers) if reading.bad_answers else release.bad_answers,
         blind_since_s=blind_since_s,
         blind_to=blind_to,
+        blind_s=release.blind_s + max(0.0, blind_s),
+        blind_from_s=blind_from_s,
         looked_s=seen.now_s if sighted_again else release.looked_s,
     )
 

@@ -69,6 +69,7 @@ class GitHistory:
         self._watching = False
         self._snapshots: dict[str, Snapshot] = {}
         self.trouble: str = ""
+        self.read_at_s: float | None = None
 
     @property
     def branch(self) -> str:
@@ -258,11 +259,13 @@ class GitHistory:
             await self._look()
             self._seen = refs
         self.trouble = ""
+        self.read_at_s = self._clock.now()
 
     async def _look(self) -> None:
         """Fetch when the source has changed (a server: always). Raises HistoryUnavailable and keeps the trouble."""
         now = self._local.fingerprint(self.branch) if self._local else None
         if self._local and now == self._seen and not self.trouble:
+            self.read_at_s = self._clock.now()
             return
         async with self._failures(), self._mirror.locked():
             await self._fetch()
@@ -275,6 +278,7 @@ class GitHistory:
         except HistoryUnavailable as exc:
             raise self._troubled(exc) from exc
         self.trouble = ""
+        self.read_at_s = self._clock.now()
         return head
 
     def _troubled(self, exc: HistoryUnavailable) -> HistoryUnavailable:

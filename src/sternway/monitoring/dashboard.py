@@ -272,10 +272,11 @@ def _versions(source: Source) -> tuple[Panel, ...]:
 
 def _objectives() -> tuple[Panel, ...]:
     errors = tuple((f"{ERRORS.format(window=window)}{{{_OURS}}}", f"{{{{service}}}}, {window}") for window in WINDOWS)
+    objective = f'max by (service) (sternway_guard_objective{{{_OURS},objective="availability"}})'
     return (
         Panel(
             title="Errors, by window",
-            queries=errors,
+            queries=(*errors, (f"1 - {objective}", "{{service}}, allowed")),
             text="What the alerts on objectives look at (`sternway prometheus rules`).",
             unit="percentunit",
             width=16,

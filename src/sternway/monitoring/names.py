@@ -36,6 +36,7 @@ OWN = {
     "sternway_release_phase": OwnMetric(kind="gauge", labels=("service", "phase")),
     "sternway_candidate_weight_percent": OwnMetric(kind="gauge", labels=_BY_SERVICE),
     "sternway_trouble": OwnMetric(kind="gauge", labels=_BY_SERVICE),
+    "sternway_guard_objective": OwnMetric(kind="gauge", labels=("service", "objective")),
     "sternway_judge_duration_seconds": OwnMetric(kind="histogram"),
     "sternway_act_duration_seconds": OwnMetric(kind="histogram"),
     "sternway_reconcile_duration_seconds": OwnMetric(kind="histogram"),

@@ -1,6 +1,7 @@
 """Alerts on Sternway itself, from its own metrics. Called by `rules`.
 
-Their names begin with `Sternway`: `signals.attribution` lets none of them count for a release.
+Their names begin with `Sternway`: by `domain.notices.about_us` none of them counts for a release. Those that Sternway sends
+itself tell more and sooner; these hold while it cannot, and where it does not reach Alertmanager.
 """
 
 from __future__ import annotations

@@ -19,10 +19,11 @@ from typing import Any
 from sternway.clock import Clock
 from sternway.domain.metrics import Alert, MetricQuestion, Unseen
 from sternway.domain.monitoring import Endpoint
+from sternway.domain.notices import about_us
 from sternway.domain.tallies import Question, Reading
+from sternway.endpoint import HttpSource
 from sternway.errors import SignalUnavailable
-from sternway.signals.attribution import Mesh, about_us, paths_to
-from sternway.signals.endpoint import HttpSource
+from sternway.signals.attribution import Mesh, paths_to
 
 POLL_S = 5.0
 REMEMBERED = 10_000
@@ -182,7 +183,10 @@ class Alertmanager:
         )
 
     def _concerning(self, service: str, question: MetricQuestion) -> Iterable[Alert]:
-        """Find what fires here, at who calls this service or is called by it, or at nobody who could be named."""
+        """Find what fires here, at who calls this service or is called by it, or at nobody who could be named.
+
+        What is about Sternway itself (its own alerts come back by API and webhook) judges nobody.
+        """
         paths: dict[str, tuple[str, ...]] | None = None
         for id_, one in sorted(self._firing.items()):
             if not one.active or about_us(one.labels) or not any(rule.fits(one.labels) for rule in question.alerts):

@@ -20,13 +20,6 @@ SERVICE_LABELS = (
     "job",
 )
 """Labels that may name a service, the surest first."""
-OWN_PREFIX = "Sternway"
-"""So begins the name of every alert on Sternway itself. It tells people of releases and must never take one back."""
-
-
-def about_us(labels: Mapping[str, str]) -> bool:
-    """Whether an alert is on Sternway itself."""
-    return labels.get("alertname", "").startswith(OWN_PREFIX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

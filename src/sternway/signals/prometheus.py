@@ -21,9 +21,9 @@ from sternway.clock import Clock
 from sternway.domain.metrics import MetricAsk, MetricQuestion, Sample, Unseen
 from sternway.domain.monitoring import Endpoint
 from sternway.domain.tallies import Question, Reading, Tally
+from sternway.endpoint import HttpSource
 from sternway.errors import SignalUnavailable
 from sternway.signals.counters import Growth, Labels, Series
-from sternway.signals.endpoint import HttpSource
 
 AT_ONCE = 4
 """So many queries of a service are under way at the same time."""

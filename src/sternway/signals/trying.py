@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sternway.domain.monitoring import Endpoint
+from sternway.endpoint import HttpSource
 from sternway.errors import SignalUnavailable
-from sternway.signals.endpoint import HttpSource
 from sternway.signals.prometheus import instant, raw_series, single_value
 
 _RANGE = "5m"

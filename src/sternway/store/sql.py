@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, null, or_, select, update
 
 from sternway.domain.releases import Command, Decision, Observation, Progress, Verb
 from sternway.ports import Entry
@@ -91,6 +91,7 @@ class SqlStore:
         *,
         service: str | None = None,
         release: str | None = None,
+        kind: str | None = None,
         after: int = 0,
         limit: int | None = None,
         checkpoints: bool = False,
@@ -102,8 +103,22 @@ class SqlStore:
             query = query.where(lines.c.service == service)
         if release is not None:
             query = query.where(lines.c.release == release)
+        if kind is not None:
+            query = query.where(lines.c.kind == kind)
         if checkpoints:
             query = query.where(lines.c.progress.is_not(None))
+        return await self._reader.run(self._entries, query)
+
+    async def milestones(self, *, after: int = 0, limit: int | None = None) -> tuple[Entry, ...]:
+        """The lines that hold progress and those that say what was applied, without what was observed and decided."""
+        lines = schema.entries
+        kept = [column for column in lines.c if column.name not in ("observation", "decision")]
+        query = (
+            select(*kept, null().label("observation"), null().label("decision"))
+            .where(lines.c.seq > after, or_(lines.c.progress.is_not(None), lines.c.kind == "applied"))
+            .order_by(lines.c.seq)
+            .limit(limit)
+        )
         return await self._reader.run(self._entries, query)
 
     async def add(self, service: str, verb: str, by: str, at_s: float, to: str | None, reason: str) -> Command:

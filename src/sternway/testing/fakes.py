@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from sternway.domain.metrics import Alert, Unseen
+from sternway.domain.monitoring import Endpoint
+from sternway.domain.notices import Message, StandingAlert
 from sternway.domain.platform import WorkloadRun, WorkloadState
 from sternway.domain.releases import Mark, Revert, Reverted
 from sternway.domain.tallies import Question, Reading
 from sternway.domain.traffic import Can, TrafficPlan
-from sternway.errors import HistoryUnavailable, NotApplied, Refused
+from sternway.errors import HistoryUnavailable, NotApplied, NotTold, Refused, SignalUnavailable
 from sternway.ports import Snapshot
 
 Tap = Callable[[str], None]
@@ -146,6 +148,7 @@ class FakeHistory:
     tap: Tap = no_tap
     down: bool = False
     trouble: str = ""
+    read_at_s: float | None = None
     snapshots: list[Snapshot] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     reverts: list[Revert] = field(default_factory=list)
@@ -201,3 +204,39 @@ class FakeHistory:
     def _answer(self) -> None:
         if self.down:
             raise HistoryUnavailable("the Git server does not answer", retry_in_s=0.01)
+
+
+@dataclass
+class FakeSink:
+    """Alerts as they were posted. `down` plays an Alertmanager that does not answer."""
+
+    down: bool = False
+    posted: list[tuple[StandingAlert, ...]] = field(default_factory=list)
+
+    async def post(self, to: Endpoint, alerts: Sequence[StandingAlert]) -> None:
+        """See ports.AlertSink."""
+        if self.down:
+            raise SignalUnavailable(f"{to.url} does not answer")
+        self.posted.append(tuple(alerts))
+
+
+@dataclass
+class FakeMessenger:
+    """Messages as they were taken. `refuses` plays an address that takes none, `missing` a file that is not there."""
+
+    refuses: bool = False
+    missing: bool = False
+    sent: list[tuple[str, Message]] = field(default_factory=list)
+
+    async def check(self, url_file: str) -> str:
+        """See ports.Messenger."""
+        if self.missing:
+            raise NotTold(f"{url_file} is not there")
+        return "Fake"
+
+    async def send(self, url_file: str, message: Message) -> None:
+        """See ports.Messenger."""
+        await self.check(url_file)
+        if self.refuses:
+            raise NotTold("Fake did not take the message")
+        self.sent.append((url_file, message))

@@ -51,6 +51,7 @@ class MemoryStore:
         *,
         service: str | None = None,
         release: str | None = None,
+        kind: str | None = None,
         after: int = 0,
         limit: int | None = None,
         checkpoints: bool = False,
@@ -62,9 +63,15 @@ class MemoryStore:
             if line.entry.seq > after
             and service in (None, line.entry.service)
             and release in (None, line.entry.release)
+            and kind in (None, line.entry.kind)
             and not (checkpoints and line.entry.progress is None)
         )
         return tuple(found)[:limit]
+
+    async def milestones(self, *, after: int = 0, limit: int | None = None) -> tuple[Entry, ...]:
+        """See SqlStore."""
+        found = [line.entry for line in self.lines if line.entry.progress is not None or line.entry.kind == "applied"]
+        return tuple(replace(e, observation=None, decision=None) for e in found if e.seq > after)[:limit]
 
     async def add(self, service: str, verb: str, by: str, at_s: float, to: str | None, reason: str) -> Command:
         """See ports.CommandQueue."""

@@ -28,15 +28,18 @@ from pathlib import Path
 from aiohttp import web
 
 from sternway.control.status import PlatformStatus, ReleaseView
+from sternway.domain.releases import Verb
 from sternway.errors import InvalidInput, Problem, Refused, SternwayError
 from sternway.ports import Entry
 from sternway.web import gather
+from sternway.web.figures import Figures
 from sternway.web.images import commit_image
 from sternway.web.services import Services
 from sternway.web.watch import watch
 from sternway.web.wire import CommandBody, ImageBody, StopBody, body, error_json, status_of, to_json
 
 LINES_AT_MOST = 100_000
+LONGEST_S = 366 * 86_400
 _FIRST_LINE_S = 0.3
 STREAMS_END_WITHIN_S = 2.0
 _LONGEST_SOCKET_NAME = 100
@@ -50,6 +53,7 @@ class Api:
     def __init__(self, services: Services, *, stop: Callable[[bool], None]) -> None:
         self._services = services
         self._stop = stop
+        self.figures = Figures(services)
         self._runner: web.AppRunner | None = None
         self._streams: set[asyncio.Task[object]] = set()
 
@@ -85,6 +89,7 @@ class Api:
             web.get("/v1/services", self._catalogue),
             web.get("/v1/names", self._names),
             web.get("/v1/services/{service}/history", self._history),
+            web.get("/v1/report", self._report),
             web.post("/v1/services/{service}/commands", self._command),
             web.get("/v1/releases/{release}", self._release),
             web.get("/v1/releases/{release}/journal", self._journal),
@@ -128,10 +133,20 @@ class Api:
         views = await gather.history(self._services, service)
         return _json(to_json(views, tuple[ReleaseView, ...]))
 
+    async def _report(self, request: web.Request) -> web.StreamResponse:
+        service = request.query.get("service")
+        if service:
+            await gather.known(self._services, service)
+        since_s = _number(request, "since", default=30 * 86_400, at_most=LONGEST_S)
+        found = await gather.report(self._services, self.figures, since_s=since_s, service=service or None)
+        return _json(to_json(found))
+
     async def _command(self, request: web.Request) -> web.StreamResponse:
         service = request.match_info["service"]
         await gather.known(self._services, service)
         asked = body(CommandBody, await request.read())
+        if asked.verb is Verb.FALSE_ALARM:
+            await gather.rolled_back(self._services, asked.to or "")
         reply = await self._services.commands.submit(service, asked.verb, by=asked.by, to=asked.to, reason=asked.reason)
         return _json(to_json(reply), status=200 if reply.accepted else 409)
 
@@ -235,10 +250,10 @@ def _only(found: PlatformStatus, service: str | None) -> PlatformStatus:
     return replace(found, services=tuple(s for s in found.services if s.service == service)) if service else found
 
 
-def _number(request: web.Request, name: str, *, default: int) -> int:
+def _number(request: web.Request, name: str, *, default: int, at_most: int = LINES_AT_MOST) -> int:
     text = request.query.get(name, str(default))
-    if not (text.isascii() and text.isdigit()) or int(text) > LINES_AT_MOST:
-        problem = Problem(file="request", field=name, message=f"{text!r} is no number from 0 to {LINES_AT_MOST}")
+    if not (text.isascii() and text.isdigit()) or int(text) > at_most:
+        problem = Problem(file="request", field=name, message=f"{text!r} is no number from 0 to {at_most}")
         raise InvalidInput((problem,))
     return int(text)
 

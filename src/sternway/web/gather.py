@@ -12,7 +12,11 @@ from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
 from itertools import pairwise
 
+from sternway.control.dora import Report
+from sternway.control.dora import report as make_report
+from sternway.control.measures import By, measure
 from sternway.control.status import (
+    OUTCOMES,
     CatalogueView,
     Facts,
     PlatformStatus,
@@ -25,13 +29,15 @@ from sternway.control.status import (
     troubles,
 )
 from sternway.domain.releases import Phase, Progress, Release
-from sternway.errors import Temporary
+from sternway.errors import Refused, Temporary
 from sternway.ports import Entry
 from sternway.web.faults import NotFound
+from sternway.web.figures import Figures
 from sternway.web.release_page import Change, Moment, ReleasePage, differences, taken_back_s, timeline
 from sternway.web.services import Recorded, Services
 
 _PAGE = 500
+_LISTED = "`sternway history SERVICE` lists a service's releases"
 
 
 async def names(services: Services) -> tuple[str, ...]:
@@ -69,7 +75,7 @@ async def facts(services: Services, service: str) -> Facts:
         address=services.router.address(service),
         preview=services.router.preview_address(service),
         reason=decision.reason if decision else "",
-        troubles=_troubles_of(services, service, progress),
+        troubles=troubles_of(services, service, progress),
     )
 
 
@@ -111,14 +117,29 @@ async def history(recorded: Recorded, service: str) -> tuple[ReleaseView, ...]:
     return tuple(sorted(views, key=lambda view: view.started_s, reverse=True))
 
 
+async def report(recorded: Recorded, figures: Figures, *, since_s: float, service: str | None = None) -> Report:
+    """Say how the platform, or one service, has delivered in the last `since_s` seconds."""
+    now_s = recorded.clock.now()
+    return make_report(await figures.releases(), from_s=now_s - since_s, to_s=now_s, service=service)
+
+
+async def rolled_back(recorded: Recorded, name: str) -> None:
+    """Raise Refused unless Sternway has rolled the release back, NotFound where the journal does not hold it."""
+    release = (await _releases(recorded, service_of(name))).get(name)
+    if release is None:
+        raise NotFound(f"the journal holds no release {name}", hint=_LISTED)
+    found = measure(release)
+    if found.phase is not Phase.ROLLED_BACK or found.by is not By.ENGINE:
+        what = f"{OUTCOMES[found.phase]} by a person" if found.phase is Phase.ROLLED_BACK else found.phase.value
+        raise Refused(f"{name} is no rollback by Sternway: {what}", hint=_LISTED)
+
+
 async def page(recorded: Recorded, name: str) -> ReleasePage:
     """Read everything about one release."""
     service = service_of(name)
     release = (await _releases(recorded, service)).get(name)
     if release is None:
-        raise NotFound(
-            f"the journal holds no release {name}", hint="`sternway history SERVICE` lists a service's releases"
-        )
+        raise NotFound(f"the journal holds no release {name}", hint=_LISTED)
     progress = await recorded.reconciler.progress(service)
     entries = [entry async for entry in pages(recorded, release=name)]
     return ReleasePage(
@@ -157,7 +178,8 @@ async def _status(services: Services, name: str) -> ServiceStatus:
     return service_status(await facts(services, name))
 
 
-def _troubles_of(services: Services, service: str, progress: Progress) -> tuple[Trouble, ...]:
+def troubles_of(services: Services, service: str, progress: Progress) -> tuple[Trouble, ...]:
+    """Everything that does not work now and is about one service."""
     names_of_work = {service, f"marks {service}"}
     if progress.release is not None:
         names_of_work.add(f"revert {progress.release.name}")

@@ -66,11 +66,19 @@ class Watched(Protocol):
 
 
 class Repository(Protocol):
-    """Git, for reading about a commit and for changing an image. trouble: why it cannot be reached now, or ''."""
+    """Git, for reading about a commit and for changing an image. trouble: why it cannot be reached now, or ''.
+
+    read_at_s: when the branch was read last.
+    """
 
     @property
     def trouble(self) -> str:
         """Shown."""
+        ...
+
+    @property
+    def read_at_s(self) -> float | None:
+        """Exported."""
         ...
 
     async def head(self) -> Snapshot:
@@ -105,6 +113,10 @@ class Records(Protocol):
         checkpoints: bool = False,
     ) -> tuple[Entry, ...]:
         """See ports.Journal. `after`: only a higher seq. `checkpoints`: only lines that hold progress."""
+        ...
+
+    async def milestones(self, *, after: int = 0, limit: int | None = None) -> tuple[Entry, ...]:
+        """The lines that hold progress and those that say what was applied, without what was observed and decided."""
         ...
 
 

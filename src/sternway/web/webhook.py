@@ -1,7 +1,6 @@
-"""Where Alertmanager posts: `POST /v1/alerts` on a port of its own, with a token. Started by `sternway up`.
+"""Where Alertmanager posts: `POST /v1/alerts`, with a token. Served by `web.listeners`.
 
-Only this is served there: the rest of the API stays on its socket. Who has no token learns nothing. The same webhook may come
-as often as it likes.
+Who has no token learns nothing. The same webhook may come as often as it likes.
 """
 
 from __future__ import annotations
@@ -17,59 +16,24 @@ from aiohttp import web
 from sternway.domain.monitoring import Webhook
 from sternway.web.services import Alarmed
 
-LOOK_EVERY_S = 1.0
-MOST_BYTES = 4_000_000
 
+class AlertWebhook:
+    """Takes webhooks where monitoring.yaml says; see `listeners.Part`."""
 
-class WebhookServer:
-    """Listens where monitoring.yaml says, and follows it. tell: is told what is in the way, "" when nothing is."""
+    name = "webhook"
 
-    def __init__(
-        self, alarmed: Alarmed, *, where: Callable[[], Webhook | None], tell: Callable[[str], None] = lambda _: None
-    ) -> None:
+    def __init__(self, alarmed: Alarmed, *, where: Callable[[], Webhook | None]) -> None:
         self._alarmed = alarmed
         self._where = where
-        self._tell = tell
-        self._listens: Webhook | None = None
-        self._runner: web.AppRunner | None = None
 
-    async def run(self) -> None:
-        """Listen until cancelled."""
-        try:
-            while True:
-                await self.follow()
-                await asyncio.sleep(LOOK_EVERY_S)
-        finally:
-            await self._stop()
-
-    async def follow(self) -> None:
-        """Listen where it is wanted now."""
+    def listen(self) -> str | None:
+        """See Part."""
         wanted = self._where()
-        if wanted == self._listens:
-            return
-        await self._stop()
-        if wanted is not None:
-            await self._start(wanted)
+        return wanted.listen if wanted else None
 
-    async def _start(self, wanted: Webhook) -> None:
-        app = web.Application(client_max_size=MOST_BYTES)
-        app.router.add_post("/v1/alerts", self._alerts)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        host, _, port = wanted.listen.rpartition(":")
-        try:
-            await web.TCPSite(runner, host.strip("[]"), int(port)).start()
-        except OSError as exc:
-            await runner.cleanup()
-            self._tell(f"{wanted.listen} cannot be listened on for webhooks: {exc.strerror or exc}")
-            return
-        self._tell("")
-        self._listens, self._runner = wanted, runner
-
-    async def _stop(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-        self._listens, self._runner = None, None
+    def routes(self) -> list[web.RouteDef]:
+        """See Part."""
+        return [web.post("/v1/alerts", self._alerts)]
 
     async def _alerts(self, request: web.Request) -> web.Response:
         token = await asyncio.to_thread(self._token)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from sternway.domain import metrics
+from sternway.domain.notices import OUR_PREFIX, about_us
 from sternway.manifests import promql
 from sternway.manifests.builtin_metrics import NAMES, SOURCES
 from sternway.manifests.models.base import (
@@ -257,10 +258,20 @@ class Metric(Ours):
         )
 
 
+def refuse_ours(match: dict[str, str]) -> dict[str, str]:
+    """Refuse a rule for alerts about Sternway itself: they never judge a release, so it would wait for nothing."""
+    if about_us(match):
+        fix = f"match an alert of the service; names that begin with {OUR_PREFIX} are left out"
+        raise wrong("alerts about Sternway itself judge no release", fix, ("alertname",))
+    return match
+
+
 class AlertRule(Ours):
     """Which alerts count for the releases of this service, and what they do."""
 
-    match: Annotated[dict[str, Text], AfterValidator(not_empty), Words("mapping of label to text")]
+    match: Annotated[
+        dict[str, Text], AfterValidator(not_empty), AfterValidator(refuse_ours), Words("mapping of label to text")
+    ]
     """Labels that an alert must have, all of them; a `*` in a value stands for anything."""
     on_alert: Literal["rollback", "withdraw", "hold"] = Field(default=_ALERT.then.value)
     """`rollback` takes the release back, `withdraw` its traffic while the alert fires, `hold` lets it not go on."""

@@ -1,17 +1,21 @@
-"""`monitoring.yaml`: where Prometheus and Alertmanager are. -> `sternway.domain.monitoring`."""
+"""`monitoring.yaml`: where Prometheus and Alertmanager are, and who is told. -> `sternway.domain.monitoring`."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from sternway.domain import monitoring
-from sternway.manifests.models.base import Duration, Flag, HeaderText, Ours, Text, Words, spelled, wrong
+from sternway.domain.notices import What
+from sternway.manifests.models.base import Duration, Flag, HeaderText, Ours, Text, Words, not_empty, spelled, wrong
 
 _ENDPOINT = monitoring.Endpoint(url="")
+_ALERTS = monitoring.AlertsOut()
+_OURS = ("alertname", "service", "release", "version", "severity", "about")
 
 
 def parse_url(value: Any) -> str:
@@ -118,6 +122,96 @@ class Webhook(Ours):
     """The file with the token that Alertmanager must send (`http_config.authorization.credentials_file`)."""
 
 
+class Metrics(Ours):
+    """What Sternway exports of itself."""
+
+    listen: Listen
+    """The address that `GET /metrics` is served on. Whoever reaches it can read the names of services."""
+
+
+def parse_link(value: str) -> str:
+    """Read an address for people, or none."""
+    return parse_url(value) if value else value
+
+
+def refuse_our_labels(labels: dict[str, str]) -> dict[str, str]:
+    """Labels that are said of each alert must not say something else of one."""
+    for name in labels:
+        if name in _OURS:
+            raise wrong(f"`{name}` is a label that each alert has of its own", "give it another name", (name,))
+        if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name):
+            raise wrong(f"{name!r} is no name of a label", "use letters, digits and `_`", (name,))
+    return labels
+
+
+class Alerts(Ours):
+    """How Sternway's own alerts are sent."""
+
+    send: Flag = _ALERTS.send
+    """Send them, where it is known where Alertmanager is."""
+    to: tuple[Endpoint, ...] = ()
+    """Where to, when not (only) to `alertmanager`: every member of a cluster is told, each an address or a mapping as above."""
+    link_url: Annotated[Text, AfterValidator(parse_link)] = _ALERTS.link_url
+    """What an alert links to, with `$(service)` and `$(release)`."""
+    labels: Annotated[dict[str, HeaderText], AfterValidator(refuse_our_labels), Words("mapping of text to text")] = (
+        Field(default_factory=dict)
+    )
+    """Further labels of each alert, which also stand in messages: the cluster, the team, the stage."""
+    rolled_back_for: Duration = Field(default=spelled(_ALERTS.rolled_back_s))
+    """How long a rollback stands as an alert, unless another release begins."""
+
+    def to_domain(self, origin: str) -> monitoring.AlertsOut:
+        """Return the domain's value."""
+        return monitoring.AlertsOut(
+            send=self.send,
+            to=tuple(one.to_domain(origin) for one in self.to),
+            link_url=self.link_url,
+            labels=tuple(sorted(self.labels.items())),
+            rolled_back_s=self.rolled_back_for,
+        )
+
+
+Event: TypeAlias = Literal["rolled-back", "withdrawn", "held", "blind", "failed", "shared", "promoted"]
+
+
+def refuse_address(value: str) -> str:
+    """An address holds secrets: one that is written here by mistake is refused, and not repeated."""
+    if "://" in value:
+        raise wrong("this is an address, and its secrets would stand in Git", "write it into a file, and name the file")
+    return value
+
+
+class Notification(Ours):
+    """Who is told, and of what."""
+
+    url_file: Annotated[Text, AfterValidator(refuse_address)]
+    """The file that holds the address, as Apprise writes it: `slack://…`, `mailto://…`, `msteams://…`, `json://…`."""
+    when: Annotated[tuple[Event, ...], AfterValidator(not_empty), Words("list of events")] = tuple(
+        what.value for what in monitoring.TOLD_BY_DEFAULT
+    )
+    """Which events: `rolled-back`, `withdrawn`, `held`, `blind`, `failed`, `shared`, `promoted`."""
+    services: Annotated[tuple[Text, ...], AfterValidator(not_empty), Words("list of names")] = ("*",)
+    """Of which services; a `*` stands for anything. What concerns the whole platform is told in any case."""
+
+    def to_domain(self, origin: str) -> monitoring.Notification:
+        """Return the domain's value."""
+        return monitoring.Notification(
+            url_file=_file(origin, self.url_file),
+            when=tuple(What(one) for one in self.when),
+            services=self.services,
+        )
+
+
+def refuse_equal_files(found: tuple[Notification, ...]) -> tuple[Notification, ...]:
+    """The journal names an address by its file's name, so two files need two names."""
+    known: dict[str, str] = {}
+    for index, one in enumerate(found):
+        name = Path(one.url_file).name
+        if known.setdefault(name, one.url_file) != one.url_file:
+            raise wrong(f"another file is called {name} too", "rename one: people see this name", (index, "urlFile"))
+    return found
+
+
 class MonitoringFile(Ours):
     """Where the monitoring systems are, on this machine or elsewhere. Files are looked for beside `monitoring.yaml`."""
 
@@ -127,6 +221,12 @@ class MonitoringFile(Ours):
     """Alertmanager: likewise."""
     webhook: Webhook | None = None
     """Listen for Alertmanager's webhooks."""
+    metrics: Metrics | None = None
+    """Serve Sternway's own metrics."""
+    alerts: Alerts = Field(default_factory=Alerts)
+    """How Sternway's own alerts are sent."""
+    notifications: Annotated[tuple[Notification, ...], AfterValidator(refuse_equal_files)] = ()
+    """Who is told beside that: Slack, Teams, mail, a webhook, … Needs `pip install 'sternway[notify]'`."""
 
     def to_domain(self, origin: str) -> monitoring.Monitoring:
         """Return the domain's value; relative files are looked for in `origin`."""
@@ -136,6 +236,9 @@ class MonitoringFile(Ours):
             webhook=monitoring.Webhook(listen=self.webhook.listen, token_file=_file(origin, self.webhook.token_file))
             if self.webhook
             else None,
+            metrics=self.metrics.listen if self.metrics else None,
+            alerts=self.alerts.to_domain(origin),
+            notifications=tuple(one.to_domain(origin) for one in self.notifications),
         )
 
 

@@ -1,4 +1,4 @@
-"""Asks a monitoring system over HTTP: credentials out of files, a time-out, a limit of size. Used by `prometheus`, `alertmanager`.
+"""Talks to a monitoring system over HTTP: credentials out of files, a time-out, a limit of size. Used by `signals`, `notify`.
 
 Whatever goes wrong is SignalUnavailable with a sentence that holds no secret.
 """
@@ -42,16 +42,7 @@ class HttpSource:
 
     async def ask(self, path: str, form: Mapping[str, str] | None = None) -> Any:
         """GET a path, or POST a form to it; gives the JSON. Raises SignalUnavailable."""
-        endpoint = self._where()
-        if endpoint is None:
-            raise SignalUnavailable(f"no {self._what} is configured", hint="state its address in monitoring.yaml")
-        try:
-            async with asyncio.timeout(endpoint.timeout_s):
-                status, body = await self._exchange(endpoint, path, form)
-        except TimeoutError as exc:
-            raise self._unavailable(f"did not answer within {endpoint.timeout_s:g} s") from exc
-        except (aiohttp.ClientError, OSError, ValueError) as exc:
-            raise self._unavailable(f"cannot be asked: {_words(exc)}") from exc
+        status, body = await self._answer(path, {"data": form})
         try:
             found = await asyncio.to_thread(json.loads, body)
         except ValueError as exc:
@@ -61,13 +52,32 @@ class HttpSource:
             raise self._unavailable(f"answered {status}" + (f": {str(said)[:_SHOWN]}" if said else ""))
         return found
 
-    async def _exchange(self, endpoint: Endpoint, path: str, form: Mapping[str, str] | None) -> tuple[int, bytes]:
+    async def tell(self, path: str, document: Any) -> None:
+        """POST a document as JSON; what is answered does not matter. Raises SignalUnavailable when it is not taken."""
+        status, body = await self._answer(path, {"json": document})
+        if status // 100 != 2:
+            said = body.decode(errors="replace").strip() if body != b"null" else ""
+            raise self._unavailable(f"answered {status}" + (f": {said[:_SHOWN]}" if said else ""))
+
+    async def _answer(self, path: str, sent: Mapping[str, Any]) -> tuple[int, bytes]:
+        endpoint = self._where()
+        if endpoint is None:
+            raise SignalUnavailable(f"no {self._what} is configured", hint="state its address in monitoring.yaml")
+        try:
+            async with asyncio.timeout(endpoint.timeout_s):
+                return await self._exchange(endpoint, path, sent)
+        except TimeoutError as exc:
+            raise self._unavailable(f"did not answer within {endpoint.timeout_s:g} s") from exc
+        except (aiohttp.ClientError, OSError, ValueError) as exc:
+            raise self._unavailable(f"cannot be asked: {_words(exc)}") from exc
+
+    async def _exchange(self, endpoint: Endpoint, path: str, sent: Mapping[str, Any]) -> tuple[int, bytes]:
         session = self._session(endpoint)
         url = endpoint.url.rstrip("/") + path
         headers = await asyncio.to_thread(_headers, endpoint)
-        method = "GET" if form is None else "POST"
+        method = "POST" if any(part is not None for part in sent.values()) else "GET"
         # A redirect would carry the credentials to wherever it points.
-        async with session.request(method, url, data=form, headers=headers, allow_redirects=False) as response:
+        async with session.request(method, url, headers=headers, allow_redirects=False, **sent) as response:
             chunks, size = [], 0
             async for chunk in response.content.iter_any():
                 size += len(chunk)
