@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 from monitoring_world import Alertmanager, Program, Prometheus, scraping
+from sternway.signals.endpoint import HttpSource
 from test_metrics import REFUSED, STEPS
 
 from sternway.domain.monitoring import Endpoint
 from sternway.domain.releases import Phase
 from sternway.errors import SignalUnavailable
-from sternway.signals.endpoint import HttpSource
 
 pytestmark = pytest.mark.timeout(300)
 _EC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
