@@ -81,7 +81,8 @@ class Platform:
 
     async def release(self, name: str, tag: str) -> dict[str, Any]:
         """Release a version and wait for the end; returns the release as `sternway release show` has it."""
-        before = (await self.service(name)).get("release") or {}
+        found = await self.until(bool, READY_S)  # on a busy machine a look may go without an answer
+        before = next(one for one in found["services"] if one["service"] == name).get("release") or {}
         await self.commit(name, tag)
         async with asyncio.timeout(RELEASE_S):
             while True:

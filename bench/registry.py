@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench import cpu, detect, fleet, hurt, judge, start, switch
+from bench import alert, cpu, detect, fleet, hurt, judge, start, switch
 from bench.arena import bench as arena
 from bench.results import Result
 
@@ -17,6 +17,7 @@ BENCHES: dict[str, Bench] = {
     "start": start.run,
     "switch": switch.run,
     "detect": detect.run,
+    "alert": alert.run,
     "hurt": hurt.run,
     "cpu": cpu.run,
 }

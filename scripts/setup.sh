@@ -40,6 +40,9 @@ fi
 if [ "$kind" = dev ] && ! command -v ssh-keygen >/dev/null; then
     install openssh-client || { echo "sternway: the tests need ssh-keygen; install the package openssh-client" >&2; exit 1; }
 fi
+if [ "$kind" = dev ] && ! command -v openssl >/dev/null; then
+    install openssl || { echo "sternway: the tests make certificates with openssl; install the package openssl" >&2; exit 1; }
+fi
 if [ "$kind" = dev ] && ! command -v prometheus >/dev/null; then
     install prometheus || { echo "sternway: the tests need Prometheus; install the package prometheus" >&2; exit 1; }
 fi

@@ -7,12 +7,13 @@ import contextlib
 import json
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ import aiohttp
 import yaml
 from aiohttp import web
 from whole_world import Platform
+
+from sternway.domain.releases import Phase
 
 SCRAPE = "500ms"
 
@@ -39,6 +42,8 @@ class Program:
         self.folder = folder
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
+        self.tls: ssl.SSLContext | None = None
+        self.more: tuple[str, ...] = ()
         self._name = name
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +57,9 @@ class Program:
         program = shutil.which(self._name)
         assert program, f"{self._name} is needed: scripts/setup.sh dev installs it"
         log = (self.folder / "log").open("ab")
-        self._process = subprocess.Popen([program, *self.arguments()], stdout=log, stderr=log, cwd=self.folder)
+        self._process = subprocess.Popen(
+            [program, *self.arguments(), *self.more], stdout=log, stderr=log, cwd=self.folder
+        )
         log.close()
         deadline = time.monotonic() + 60
         while self.get("/-/ready") is None:
@@ -60,6 +67,16 @@ class Program:
             assert self._process.poll() is None, f"{self._name} ended: {said}"
             assert time.monotonic() < deadline, f"{self._name} is not ready: {said}"
             time.sleep(0.05)
+
+    def demand_certificates(self, made: Path) -> None:
+        """From its start on speak TLS alone, and to nobody but who shows a certificate of the authority in this folder."""
+        server = {"cert_file": str(made / "server.pem"), "key_file": str(made / "server.key")}
+        both = {"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": str(made / "ca.pem")}
+        (self.folder / "web.yaml").write_text(yaml.safe_dump({"tls_server_config": server | both}))
+        self.more = (f"--web.config.file={self.folder / 'web.yaml'}",)
+        self.url = self.url.replace("http://", "https://")
+        self.tls = ssl.create_default_context(cafile=made / "ca.pem")
+        self.tls.load_cert_chain(made / "client.pem", made / "client.key")
 
     def kill(self) -> None:
         """Kill it as a crash would."""
@@ -71,7 +88,7 @@ class Program:
     def get(self, path: str) -> bytes | None:
         """GET a path; None when there is no good answer."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=5, context=self.tls) as answer:
                 return bytes(answer.read())
         except OSError:
             return None
@@ -94,6 +111,7 @@ class Prometheus(Program):
     def __init__(self, folder: Path, *, rules: dict[str, Any] | None = None, alertmanager: str | None = None) -> None:
         super().__init__("prometheus", folder, free_port())
         self.targets: set[str] = set()
+        self.labels: dict[str, str] = {}
         config: dict[str, Any] = {
             "global": {"scrape_interval": SCRAPE, "evaluation_interval": SCRAPE},
             "scrape_configs": [
@@ -127,7 +145,7 @@ class Prometheus(Program):
         """From now on scrape these."""
         self.targets = targets
         draft = self.folder / "targets.new"
-        draft.write_text(json.dumps([{"targets": sorted(targets)}]))
+        draft.write_text(json.dumps([{"targets": sorted(targets), "labels": self.labels}]))
         draft.replace(self.folder / "targets.json")
 
     def value(self, query: str) -> float | None:
@@ -187,10 +205,14 @@ class Alertmanager(Program):
 
 
 class Faulty:
-    """Stands before a monitoring system and plays its troubles: `fault` is None, a status, or `slow`."""
+    """Stands before a monitoring system and plays its troubles: `fault` is None, a status, or `slow`.
 
-    def __init__(self, behind: str) -> None:
+    ahead_s: how much its clock is ahead of ours; what is asked and answered of Prometheus is moved by that.
+    """
+
+    def __init__(self, behind: str, *, ahead_s: float = 0.0) -> None:
         self.fault: int | str | None = None
+        self.ahead_s = ahead_s
         self.asked = 0
         self.url = ""
         self._behind = behind
@@ -217,13 +239,32 @@ class Faulty:
             await asyncio.sleep(60)
         if isinstance(self.fault, int):
             return web.json_response({"status": "error", "error": "made to fail"}, status=self.fault)
-        body = await request.read()
+        body: Any = await request.read()
         headers = {"Content-Type": request.headers.get("Content-Type", "")}
+        if self.ahead_s and request.path == "/api/v1/query":
+            return await self._skewed(await request.post())
         async with (
             aiohttp.ClientSession() as session,
             session.request(request.method, self._behind + request.path_qs, data=body, headers=headers) as answer,
         ):
             return web.Response(body=await answer.read(), status=answer.status, content_type=answer.content_type)
+
+    async def _skewed(self, form: Mapping[str, Any]) -> web.Response:
+        """Ask as of our time, and date the answer by the other clock."""
+        asked = {"query": str(form["query"])}
+        if "time" in form:
+            asked["time"] = str(float(form["time"]) - self.ahead_s)
+        url = self._behind + "/api/v1/query"
+        async with aiohttp.ClientSession() as session, session.post(url, data=asked) as answer:
+            found = await answer.json()
+        data = found["data"]
+        if data["resultType"] == "scalar":
+            data["result"] = [data["result"][0] + self.ahead_s, str(float(data["result"][1]) + self.ahead_s)]
+        else:
+            for series in data["result"]:
+                for sample in [series["value"]] if "value" in series else series["values"]:
+                    sample[0] += self.ahead_s
+        return web.json_response(found)
 
 
 @contextlib.asynccontextmanager
@@ -244,3 +285,35 @@ async def scraping(prometheus: Prometheus, platform: Platform, *services: str) -
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def exposed_and_measured(platform: Platform, service: str, more: int = 0) -> None:
+    """Wait until the candidate has traffic and its ratio has been counted, `more` orders beyond what it has now."""
+    await platform.reaches(service, Phase.EXPOSED)
+    first = (await platform.last(service)).evidence.measured.ratios
+    enough = (first[0].release.candidate_total if first else 0) + max(1, more)
+
+    async def counted() -> bool:
+        ratios = (await platform.last(service)).evidence.measured.ratios
+        return bool(ratios) and ratios[0].release.candidate_total >= enough
+
+    await platform.until(counted, "the candidate's orders are counted", within_s=60)
+
+
+async def blind(platform: Platform, service: str, why: str) -> None:
+    """Wait until the release is blind for that reason."""
+
+    async def there() -> bool:
+        release = await platform.last(service)
+        return release is not None and release.blind_since_s is not None and why in release.blind_to
+
+    await platform.until(there, f"{service} is blind: {why}", within_s=60)
+
+
+async def sighted(platform: Platform, service: str) -> None:
+    """Wait until the release sees again."""
+
+    async def there() -> bool:
+        return (await platform.last(service)).blind_since_s is None
+
+    await platform.until(there, f"{service} sees again", within_s=60)

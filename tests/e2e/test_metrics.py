@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from monitoring_world import Faulty, Prometheus, scraping
+from monitoring_world import Faulty, Prometheus, blind, exposed_and_measured, scraping, sighted
 from whole_world import Repository
 
 from sternway.domain.releases import Phase
@@ -84,38 +84,6 @@ async def test_a_healthy_release_is_promoted_with_its_metrics_seen(repository, p
     seen = {one.name: one for one in release.judgement.criteria}["orders-refused"]
     assert seen.candidate_total > 0
     assert release.evidence.measured.checked[0].measured > 0
-
-
-async def exposed_and_measured(platform, service: str, more: int = 0) -> None:
-    """Wait until the candidate has traffic and its ratio has been counted, `more` orders beyond what it has now."""
-    await platform.reaches(service, Phase.EXPOSED)
-    first = (await platform.last(service)).evidence.measured.ratios
-    enough = (first[0].release.candidate_total if first else 0) + max(1, more)
-
-    async def counted() -> bool:
-        ratios = (await platform.last(service)).evidence.measured.ratios
-        return bool(ratios) and ratios[0].release.candidate_total >= enough
-
-    await platform.until(counted, "the candidate's orders are counted", within_s=60)
-
-
-async def blind(platform, service: str, why: str) -> None:
-    """Wait until the release is blind for that reason."""
-
-    async def there() -> bool:
-        release = await platform.last(service)
-        return release is not None and release.blind_since_s is not None and why in release.blind_to
-
-    await platform.until(there, f"{service} is blind: {why}", within_s=60)
-
-
-async def sighted(platform, service: str) -> None:
-    """Wait until the release sees again."""
-
-    async def there() -> bool:
-        return (await platform.last(service)).blind_since_s is None
-
-    await platform.until(there, f"{service} sees again", within_s=60)
 
 
 LONG = {"canary": {"steps": [{"percent": 50, "minRequests": 100_000}]}}

@@ -14,6 +14,9 @@ from sternway.domain.metrics import AlertRule, MetricQuestion
 from sternway.domain.monitoring import Endpoint
 from sternway.domain.notices import ALERT_NAMES
 from sternway.domain.tallies import Question
+from sternway.manifests.builtin_metrics import SOURCES
+from sternway.monitoring.objectives import Promised, group
+from sternway.monitoring.own import OWN_ALERTS
 from sternway.signals.alertmanager import Alertmanager
 from sternway.signals.attribution import Mesh, paths_to
 from sternway.testing.fakes import FakeClock
@@ -146,7 +149,7 @@ async def test_an_alert_concerns_whom_its_labels_name_and_who_hangs_together_wit
     assert [one.via for one in found] == ([via] if concerned else [])
 
 
-@pytest.mark.parametrize("name", sorted(ALERT_NAMES.values()))
+@pytest.mark.parametrize("name", sorted({*ALERT_NAMES.values(), *(one.name for one in OWN_ALERTS)}))
 async def test_an_alert_of_our_own_that_comes_back_judges_nobody(name):
     """It names the service, the release and the very version, and the rule takes any alert; a user's beside it counts."""
     source = hooked()
@@ -154,6 +157,24 @@ async def test_an_alert_of_our_own_that_comes_back_judges_nobody(name):
     assert await firing(source) == ()
     source.take([alert(fingerprint="f2", service="orders", version="2-bbbbbb")])
     assert [one.name for one in await firing(source)] == ["Refused"]
+
+
+async def test_an_alert_on_an_objective_concerns_its_service_and_its_callers():
+    """What the rules from Guards raise is attributed by their own labels."""
+    written = Promised(
+        service="orders",
+        source=SOURCES["envoy"],
+        labels="",
+        availability_percent=99.9,
+        latency_ms=((0.99, 500.0),),
+    )
+    raised = [rule for rule in group(written)["rules"] if "alert" in rule]
+    source = hooked()
+    source._wanted |= dict.fromkeys(("web", "mail"), source._wanted["orders"])
+    source.take([alert(fingerprint=str(n), alertname=one["alert"], **one["labels"]) for n, one in enumerate(raised)])
+    assert len(await firing(source)) == len(raised) == 8
+    assert {one.via for one in await firing(source, "web")} == {("web", "orders")}
+    assert await firing(source, "mail") == ()
 
 
 async def test_an_address_names_a_version():

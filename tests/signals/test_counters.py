@@ -62,11 +62,25 @@ def test_a_series_of_a_new_target_counts_from_its_first_value():
 
 def test_the_bad_ones_know_a_target_by_the_total():
     """The counter of errors has no series yet, but its sibling has shown the target."""
-    targets: set = set()
+    targets: dict = {}
     bad, total = Growth(targets=targets), Growth(targets=targets)
     assert grown(bad) == 0
     grown(total, series((1, 10)))
     assert grown(bad, series((2, 3), code="500")) == 3
+
+
+def test_siblings_that_come_to_a_new_target_together_begin_together():
+    """Errors and total are first seen in one scrape: both begin there, or one would be missed and the other one not.
+
+    So it is too when one of the two was asked for a moment before that scrape had been stored.
+    """
+    for seen in ([(1, 5)], []):
+        targets: dict = {}
+        bad, total = Growth(targets=targets), Growth(targets=targets)
+        assert grown(bad, *([series(*seen, code="500")] if seen else [])) == 0
+        assert grown(total, series((1, 5), code="500")) == 0
+        assert grown(bad, series((1, 5), (2, 7), code="500")) == 2
+        assert grown(total, series((1, 5), (2, 7), code="500")) == 2
 
 
 def test_two_servers_that_scrape_the_same_are_one():

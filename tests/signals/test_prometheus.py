@@ -127,6 +127,24 @@ async def test_counters_become_tallies(server, source):
     assert reading.unseen == ()
 
 
+def asked_for(server, name):
+    """How often a selector was asked for, over whatever range."""
+    return sum(query.startswith(name) for query in server.asked)
+
+
+async def test_a_version_that_fails_from_the_start_is_not_called_good_in_its_first_scrape(server, source):
+    """The candidate comes with 9 errors of 9, later 30 of 30: it has more answers than errors in no tally."""
+    server.raw = {"all_s": [({"instance": "s"}, 100)]}
+    ask(source, RATIO)
+    await read_until(source, lambda *_: asked_for(server, "all_c") >= 2)
+    server.raw |= {"all_c": [({"instance": "c"}, 9)], "bad_c": [({"instance": "c"}, 9)]}
+    seen = asked_for(server, "all_c")
+    await read_until(source, lambda *_: asked_for(server, "all_c") >= seen + 3)
+    server.raw |= {"all_c": [({"instance": "c"}, 30)], "bad_c": [({"instance": "c"}, 30)]}
+    tallies, *_ = await read_until(source, lambda tallies, *_: total(tallies, "v2")[0] >= 21)
+    assert total(tallies, "v2") == (21, 21)
+
+
 async def test_a_version_without_series_is_missed_by_its_name(server, source):
     """Stable is there, the candidate is not: only its own values are missing."""
     server.raw = {"all_s": [({"instance": "s"}, 100)]}

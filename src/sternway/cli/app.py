@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from sternway.cli import completion
+from sternway.cli import completion, observing
 from sternway.cli.plotting import WithPlot
 from sternway.cli.session import Code, Output, show_error
+from sternway.cli.session import example as _example
 from sternway.errors import SternwayError
 
 EXIT_CODES = """\b
@@ -35,10 +36,6 @@ class Commands(TyperGroup):
             raise typer.Exit(Code.INTERRUPTED) from interrupt
 
 
-def _example(*lines: str) -> str:
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-
-
 app = typer.Typer(
     cls=Commands,
     name="sternway",
@@ -53,6 +50,7 @@ set_app = typer.Typer(help="Change something in Git.", no_args_is_help=True, ric
 release_app = typer.Typer(help="Look at single releases.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(set_app, name="set")
 app.add_typer(release_app, name="release")
+app.add_typer(observing.app, name="prometheus")
 
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to print it.")]
 ServiceArgument = Annotated[

@@ -41,6 +41,11 @@ class Output(StrEnum):
     JSON = "json"
 
 
+def example(*lines: str) -> str:
+    """Give the examples of a command's help."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 def socket_of(folder: Path) -> Path:
     """Where the platform of a folder (or of a folder above it) listens. Raises NotRunning."""
     paths = find(folder)

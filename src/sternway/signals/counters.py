@@ -2,8 +2,8 @@
 
 - A counter that falls was reset: what it shows then is what has come since.
 - A missing scrape costs nothing: the next one shows the sum. A sample that comes late counts when it comes.
-- A series that appears at a target that is known was born at 0, so its first value counts (the first error of a version, which
-  increase() would not see). At a new target it counts from its first value on: nobody knows how old that counter is.
+- A series that appears at a target after its first scrape was born at 0, so its first value counts (the first error of a version,
+  which increase() would not see). In a target's first scrape it counts from its first value on: nobody knows how old it is.
 - The same series from two Prometheus servers is one series: labels that tell only the servers apart are left out, and only one
   of the two is followed at a time. Likewise the role that the local platform gives a version, which changes while it runs:
   a promoted version's counters go on, they are not born.
@@ -41,25 +41,22 @@ class _Known:
 
 @dataclass(slots=True)
 class Growth:
-    """Follows every series of one selector. targets: those known to it and to whom it shares them with."""
+    """Follows every series of one selector. targets: those known to it and to whom it shares them with, by their first scrape."""
 
-    targets: set[Labels] = field(default_factory=set)
+    targets: dict[Labels, float] = field(default_factory=dict)
     newest_s: float | None = None
     spacing_s: float | None = None
     _series: dict[Labels, _Known] = field(default_factory=dict)
-    _began: bool = False
 
     def take(self, found: Iterable[Series]) -> dict[Labels, float]:
         """How much each series has grown since it was last taken; by its labels without the server's."""
-        grown: dict[Labels, float] = {}
-        targets: set[Labels] = set()
-        for labels, source, series in _one_source_each(found, {key: one.source for key, one in self._series.items()}):
-            targets.add(_target(series.labels))
+        followed = {labels: one.source for labels, one in self._series.items()}
+        chosen = list(_one_source_each(found, followed))
+        for _, _, series in chosen:
+            target, first_s = _target(series.labels), series.samples[0][0]
+            self.targets[target] = min(first_s, self.targets.get(target, first_s))
             self._look(series)
-            grown[labels] = self._follow(labels, source, series)
-        self.targets |= targets
-        self._began = True
-        return grown
+        return {labels: self._follow(labels, source, series) for labels, source, series in chosen}
 
     def values(self) -> dict[Labels, float]:
         """The last value of each series."""
@@ -70,8 +67,8 @@ class Growth:
         samples = list(series.samples)
         delta = 0.0
         if known is None or known.source != source:
-            born = known is None and self._began and _target(series.labels) in self.targets
             first_s, first = samples.pop(0)
+            born = known is None and first_s > self.targets[_target(series.labels)]
             known = self._series[labels] = _Known(at_s=first_s, value=first, source=source)
             delta = first if born else 0.0
         for at_s, value in samples:

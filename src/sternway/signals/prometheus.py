@@ -221,7 +221,7 @@ class _Side:
         self._ask = ask
         self._version = version
         self._queries = queries
-        targets: set[Labels] = set()
+        targets: dict[Labels, float] = {}
         self._growth = [Growth(targets=targets) for _ in queries]
         self._seen = False
         self._open = [0.0] * len(queries)
