@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
 
 import pytest
 from cluster_world import WAIT_S, World
@@ -81,6 +80,11 @@ async def test_a_slow_renewal_counts_from_its_beginning() -> None:
     assert not one.leads
 
 
+def lost() -> Exception:
+    """An answer that does not arrive."""
+    return Unreachable("lost")
+
+
 @pytest.mark.parametrize("seed", range(20))
 async def test_two_never_lead_at_once(seed: int) -> None:
     """Whatever is lost, on the way there or back, however late each comes, and after a restart under a new name."""
@@ -92,9 +96,8 @@ async def test_two_never_lead_at_once(seed: int) -> None:
         clock.sleep(chance.choice((0.1, 1, 3, 6)))
         assert sum(leader.leads for leader in leaders) <= 1
         if chance.random() < 0.4:
-            error: Callable[[], Exception] = lambda: Unreachable("lost")
             verb = chance.choice(("get", "update", "create"))
-            fake.faults[:] = [Fault(verb=verb, error=error, after=chance.random() < 0.5)]
+            fake.faults[:] = [Fault(verb=verb, error=lost, after=chance.random() < 0.5)]
         else:
             fake.faults.clear()
         number = chance.randrange(3)
