@@ -196,13 +196,20 @@ class Cluster:
 
     async def settled(self, image: str) -> None:
         """Wait until both Deployments run an image, the twin has all traffic, and the user's rests."""
-        async with asyncio.timeout(60):
-            while not (
-                await self.image_of() == await self.image_of("orders-stable") == image
-                and (await self.deployment())["spec"]["replicas"] == 0
-                and self.shares()["orders-stable"] == 1.0
-            ):
-                await asyncio.sleep(0.1)
+        wanted = (image, image, 0, 1.0)
+        found: tuple[object, ...] = ()
+        try:
+            async with asyncio.timeout(60):
+                while found != wanted:
+                    await asyncio.sleep(0.1)
+                    images = (await self.image_of(), await self.image_of("orders-stable"))
+                    replicas = (await self.deployment())["spec"]["replicas"]
+                    found = (*images, replicas, self.shares()["orders-stable"])
+        except TimeoutError:
+            assert self.sternway is not None
+            troubles = {**self.sternway.queue.troubles, **self.sternway.outbox.troubles}
+            msg = f"{found} instead of {wanted}: {(await self.guard()).get('status')} {troubles}"
+            raise AssertionError(msg) from None
 
     async def releases(self) -> list[Object]:
         """The Releases as they stand, the latest first."""
