@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 from monitoring_world import Alertmanager, Program, Prometheus, scraping
-from sternway.signals.endpoint import HttpSource
 from test_metrics import REFUSED, STEPS
 
 from sternway.domain.monitoring import Endpoint
 from sternway.domain.releases import Phase
+from sternway.endpoint import HttpSource
 from sternway.errors import SignalUnavailable
 
 pytestmark = pytest.mark.timeout(300)
