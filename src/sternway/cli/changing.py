@@ -14,7 +14,7 @@ _DEPLOYMENT = ("deployment", "deployments", "deploy")
 
 def command(folder: Path, verb: str, service: str, *, to: str | None, reason: str, output: Output) -> Code:
     """Tell the engine; print its answer."""
-    body = {"verb": verb, "by": _who(), "to": to, "reason": reason}
+    body = {"verb": verb, "by": who(), "to": to, "reason": reason}
     text = ask(folder, lambda client: client.post("services", service, "commands", json_body=body))
     reply = json.loads(text)
     accepted = bool(reply["accepted"])
@@ -52,7 +52,8 @@ def _wrong(argument: str, message: str, fix: str) -> Problem:
     return Problem(file=argument or "an empty argument", message=message, fix=fix)
 
 
-def _who() -> str:
+def who() -> str:
+    """The name that a command is given under."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # an id without a name, as in containers

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,9 +10,10 @@ import pytest
 from cluster_world import World
 from operator_world import Cluster, cluster
 
-from sternway.kubernetes.api import Patch
+from sternway.domain.releases import Verb
+from sternway.errors import Refused
 from sternway.kubernetes.resources import GUARDS, SERVICES
-from sternway.operator.asking import COMMAND
+from sternway.operator.people import command
 
 
 @pytest.fixture
@@ -67,11 +67,15 @@ async def test_a_person_takes_a_release_back_and_a_restart_forgets_nothing(shop:
         await here.until(lambda s: "stable" in s and s["conditions"][0]["status"] == "True")
         await here.image("orders:2")
         await here.until(lambda s: s.get("phase") == "exposed")
-        said = {"id": "c1", "verb": "rollback", "by": "ada", "reason": "no"}
-        patch = {"metadata": {"annotations": {COMMAND: json.dumps(said)}}}
-        await here.world.api.patch(GUARDS, "orders", patch, namespace=here.world.namespace, how=Patch.MERGE)
-        status = await here.until(lambda s: (s.get("lastCommand") or {}).get("id") == "c1" and s["phase"] == "idle")
-        assert status["lastCommand"]["accepted"]
+        reply = await command(
+            here.world.api, here.world.namespace, "orders", Verb.ROLLBACK, by="ada", reason="no", patience_s=60
+        )
+        assert reply.accepted, reply.message
+        await here.until(lambda s: s["phase"] == "idle")
+        again = await command(here.world.api, here.world.namespace, "orders", Verb.PAUSE, by="ada", patience_s=60)
+        assert not again.accepted
+        with pytest.raises(Refused, match="no Guard in namespace"):
+            await command(here.world.api, here.world.namespace, "order", Verb.PAUSE, by="ada")
         assert here.shares()["orders-stable"] == 1.0
     await here.image("orders:2")
     async with here.operated(address):

@@ -1,0 +1,76 @@
+"""What a person does from outside of a cluster, with the rights of their own kubeconfig. Used by `kubectl sternway`."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+from sternway.domain.releases import Verb
+from sternway.errors import Refused
+from sternway.kubernetes.api import Api, Object, name_of
+from sternway.kubernetes.resources import GUARDS, RELEASES
+from sternway.manifests.models.status import CommandStatus
+from sternway.manifests.report import suggest
+from sternway.operator.asking import COMMAND, Asked, spelled
+
+PATIENCE_S = 20.0
+_LOOK_EVERY_S = 0.2
+
+
+async def guards(api: Api, namespace: str) -> tuple[Object, ...]:
+    """Every Guard of a namespace; "" for all."""
+    return (await api.list(GUARDS, namespace=namespace)).items
+
+
+async def guard_of(api: Api, namespace: str, service: str) -> Object:
+    """The Guard of a service, by the service's name or its own. Raises Refused, naming those that there are."""
+    found = await guards(api, namespace)
+    chosen = next((one for one in found if service in (one["spec"].get("service"), name_of(one))), None)
+    if chosen is None:
+        services = {str(one["spec"].get("service")) for one in found}
+        hint = suggest(service, services) if services else "put a Guard beside its Deployment"
+        raise Refused(f"no Guard in namespace {namespace} is for a service {service}", hint=hint)
+    return chosen
+
+
+async def releases_of(api: Api, namespace: str, service: str) -> tuple[Object, ...]:
+    """The Releases of a service, the latest first. Raises Refused."""
+    guard = await guard_of(api, namespace, service)
+    found = (await api.list(RELEASES, namespace=namespace, labels=f"sternway.dev/guard={name_of(guard)}")).items
+    return tuple(sorted(found, key=_number, reverse=True))
+
+
+async def command(
+    api: Api,
+    namespace: str,
+    service: str,
+    verb: Verb,
+    *,
+    by: str,
+    to: str | None = None,
+    reason: str = "",
+    patience_s: float = PATIENCE_S,
+) -> CommandStatus:
+    """Write a command on the Guard and wait for the answer. Raises Refused where nobody answers in time."""
+    guard = await guard_of(api, namespace, service)
+    asked = Asked(id=uuid.uuid4().hex[:12], verb=verb, by=by, to=to, reason=reason)
+    patch = {"metadata": {"annotations": {COMMAND: spelled(asked)}}}
+    await api.patch(GUARDS, name_of(guard), patch, namespace=namespace, manager="kubectl-sternway")
+    try:
+        async with asyncio.timeout(patience_s):
+            while True:
+                live = await api.get(GUARDS, name_of(guard), namespace)
+                said = ((live or {}).get("status") or {}).get("lastCommand") or {}
+                if said.get("id") == asked.id and said.get("message") != "recorded":
+                    return CommandStatus.model_validate(said)
+                await asyncio.sleep(_LOOK_EVERY_S)
+    except TimeoutError:
+        raise Refused(
+            f"the command stands on Guard {namespace}/{name_of(guard)}, and nobody has answered it in {patience_s:g} s",
+            hint="see whether Sternway runs: kubectl get pods -A -l app.kubernetes.io/name=sternway",
+        ) from None
+
+
+def _number(release: Object) -> int:
+    number = name_of(release).rpartition("-")[2]
+    return int(number) if number.isdigit() else 0
