@@ -276,11 +276,22 @@ class ClusterSternway:
             status=await self.status(service),
             problems=self.desired.problems(service),
             mesh=self._mesh(service)[0],
+            twin=await self._twin_serves(service),
             answer=self._answers.get(service),
         )
         await self.writer.write(guard, shown, self.clock.now())
         await asyncio.sleep(WRITE_AT_MOST_EVERY_S)  # wakes meanwhile are one more write after it
         return None
+
+    async def _twin_serves(self, service: str) -> bool:
+        """Whether the twin runs the stable version, and users reach it by the routes and without them."""
+        stable, backends = (await self.reconciler.progress(service)).stable, self.platform.backends(service)
+        twin = backends.stable if backends is not None else None
+        namespace, name = split_key(service)
+        found = self.stores.get(SERVICES, name, namespace)
+        if stable is None or twin is None or found is None or not annotation(found, SELECTOR):
+            return False
+        return twin.workload_id == stable.workload.id and twin.service in self._carrying(service)
 
     async def status(self, service: str) -> ServiceStatus:
         """See control.status."""

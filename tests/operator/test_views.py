@@ -90,6 +90,15 @@ def test_ready_tells_what_is_missing(shown: ServiceStatus | None, expected: tupl
     assert condition(status(shown), "Ready") == expected
 
 
+def test_ready_waits_for_the_twin():
+    """Until the twin serves, a change would roll out unguarded: that is not ready. During a release the twin is there."""
+    rest = replace(SHOWN, release=None)
+    found = guard_status(ABOUT, rest, (), mesh="istio", twin=False, answer=None, now_s=2_000)
+    assert condition(found, "Ready") == ("False", "TwinNotReady")
+    found = guard_status(ABOUT, SHOWN, (), mesh="istio", twin=False, answer=None, now_s=2_000)
+    assert condition(found, "Ready") == ("True", "InForce")
+
+
 def test_a_version_that_was_taken_back_degrades_the_guard_while_it_is_wanted():
     """The hold is seen at a glance, with the reason of the rollback."""
     over = replace(RELEASE, phase="rolled-back", outcome="rolled back", reason="5 % errors", ended_s=1_100.0)

@@ -53,14 +53,22 @@ def guard_status(
     problems: Sequence[Problem],
     *,
     mesh: str,
+    twin: bool = True,
     answer: CommandStatus | None,
     now_s: float,
 ) -> Object:
-    """Give the status of a Guard. shown: None until the service was looked at for the first time."""
+    """Give the status of a Guard. shown: None until the service was looked at for the first time.
+
+    twin: it runs the stable version and is ready.
+    """
     release = shown.release if shown else None
     under_way = release if release is not None and release.outcome == "under way" else None
     versions = {view.role: view for view in shown.versions} if shown else {}
-    said = (_ready(shown, problems), _progressing(under_way), _degraded(shown, release))
+    said = (
+        _ready(shown, problems, twin=twin or under_way is not None),
+        _progressing(under_way),
+        _degraded(shown, release),
+    )
     status = GuardStatus(
         observed_generation=about.generation,
         phase=under_way.phase if under_way else IDLE,
@@ -134,7 +142,7 @@ def when(at_s: float | None) -> str | None:
     return None if at_s is None else datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _ready(shown: ServiceStatus | None, problems: Sequence[Problem]) -> Said:
+def _ready(shown: ServiceStatus | None, problems: Sequence[Problem], *, twin: bool) -> Said:
     if problems:
         message = "; ".join(str(problem) for problem in problems)
         return Said(type="Ready", holds=False, reason="Invalid", message=_short(message) or "")
@@ -148,6 +156,9 @@ def _ready(shown: ServiceStatus | None, problems: Sequence[Problem]) -> Said:
         stable = next((view for view in shown.versions if view.role == "stable"), None)
         message = (stable.failure if stable else None) or f"{shown.stable} has not all its replicas"
         return Said(type="Ready", holds=False, reason="StableNotReady", message=message)
+    if not twin:
+        message = f"the twin that will serve {shown.stable} is not ready yet: a change now rolls out unguarded"
+        return Said(type="Ready", holds=False, reason="TwinNotReady", message=message)
     return Said(type="Ready", holds=True, reason="InForce", message=f"{shown.stable} serves")
 
 

@@ -31,6 +31,7 @@ class Shown:
     status: ServiceStatus | None
     problems: tuple[Problem, ...] = ()
     mesh: str = ""
+    twin: bool = True
     answer: CommandStatus | None = None
 
 
@@ -50,7 +51,9 @@ class Writer:
             await self._release(about, release, {view.id: view.image for view in shown.status.versions})
             await self._event(about, release, now_s)
             await self._prune(about, resource_name(release.name))
-        found = guard_status(about, shown.status, shown.problems, mesh=shown.mesh, answer=shown.answer, now_s=now_s)
+        found = guard_status(
+            about, shown.status, shown.problems, mesh=shown.mesh, twin=shown.twin, answer=shown.answer, now_s=now_s
+        )
         if found != dict(about.before):
             patch = [{"op": "add", "path": "/status", "value": found}]
             await self._api.patch(
