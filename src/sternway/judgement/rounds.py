@@ -33,7 +33,7 @@ from sternway.judgement.blocks import (
     elapsed,
 )
 from sternway.judgement.comparison import ERRORS, margins
-from sternway.judgement.packing import as_counts, as_time, pack_counts, pack_times
+from sternway.judgement.packing import COUNT, as_counts, as_time, pack_counts, pack_times
 from sternway.stats.exact import Floats, Ints
 from sternway.stats.shares import WORSE, share_factors
 from sternway.stats.wealth import added, grow, new_wealth, total
@@ -54,8 +54,6 @@ LOWER_PER_S = 2.302585092994046 * WANTED_PER_S
 HIGHEST_BAR = 1e60
 
 _NEW_WEALTH = np.array(new_wealth(len(WORSE)))
-COUNT = np.int32
-"""Of the open block of an arm; thousands of releases lie in memory side by side."""
 
 
 def new_race(settings: JudgeSettings, name: str = ERRORS) -> Race:
