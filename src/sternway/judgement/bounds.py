@@ -136,10 +136,15 @@ def bound(
         factors = _tempered(factors, np.where(keyed, 0, _halvings(columns))[at])
         wealth = wealth.copy()
         wealth[at] = np.minimum(wealth[at] * factors, MOST)
-    since_s, block = carry(
-        columns.since_s, columns.block, now_since_s=since_s, now_block=block, stays=open_ & ~ends, ends=ends
+    since_s, left = carry(
+        columns.since_s,
+        columns.block.astype(np.int64),
+        now_since_s=since_s,
+        now_block=block,
+        stays=open_ & ~ends,
+        ends=ends,
     )
-    return replace(columns, since_s=since_s, block=block.astype(COUNT), wealth=wealth)
+    return replace(columns, since_s=since_s, block=left.astype(COUNT), wealth=wealth)
 
 
 def doubt(columns: BoundedColumns, which: Bools) -> BoundedColumns:
@@ -185,7 +190,8 @@ def _halvings(columns: BoundedColumns) -> Ints:
     squares = columns.squares + open_bad * open_bad
     known = (windows > 1.0) & (events > 0.0)
     size = np.where(known, squares / np.maximum(events, 1.0) - events / np.maximum(windows, 1.0), 1.0)
-    return (size[:, None] >= SIZES).sum(axis=1)
+    halvings: Ints = (size[:, None] >= SIZES).sum(axis=1)
+    return halvings
 
 
 def _tempered(factors: Floats, halvings: Ints) -> Floats:
