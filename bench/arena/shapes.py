@@ -141,7 +141,6 @@ WARM_UPS = {
     "warm-up x50, 50 requests": healthy(0.002, warm_up=50.0, lasts=50.0, warming=Warming.BY_REQUESTS),
 }
 """What a fresh candidate goes through, on the own paths: how many times as many errors, and how it passes."""
-HELD_OUT_LAST = frozenset({"warm-up x3, 60 s", "warm-up x10, 300 requests", "warm-up x50, 50 requests"})
 
 TIMED = {
     "as fast": healthy(0.001, timed=True),
@@ -160,6 +159,12 @@ TUNING = frozenset(
         "moving load",
         "clusters: geometric 3",
         "clusters: retry back-off",
+        "clusters: geometric 10",
+        "clusters: spread over 30 s",
+        "warm-up x10, 20 s",
+        "warm-up x10, 100 requests",
+        "warm-up x10, 300 requests",
+        "warm-up x50, 50 requests",
         "as fast",
         "pauses of 1 s",
         "p50 +50 %",
