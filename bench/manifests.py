@@ -52,7 +52,7 @@ def guard(
     name: str, *, steps: list[dict[str, float]] | None = None, key: bool, shield: bool, latency: bool = True
 ) -> dict[str, str]:
     """A Guard; without `steps` the default ones. What is not said here is the default, but for short waits."""
-    judge: dict[str, object] = {"clusterKey": {"header": "x-user"}} if key else {}
+    judge: dict[str, object] = {"warmUp": "0s"} | ({"clusterKey": {"header": "x-user"}} if key else {})
     judge |= {} if latency else {"latency": {"quantiles": []}}
     spec: dict[str, object] = {
         "service": name,

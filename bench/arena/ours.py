@@ -24,7 +24,9 @@ from sternway.engine.exposure import (
     REACT_S,
     SECOND_LOOK,
     SLACK,
+    SMALLEST_PERCENT,
 )
+from sternway.engine.lifecycle import waits_for_certainty
 from sternway.judgement import begin, columns
 from sternway.judgement.asking import has_history
 from sternway.judgement.bounds import excesses_left
@@ -79,6 +81,10 @@ class Judged:
     def expose(self, which: Bools) -> None:
         """Begin another exposure."""
         self._columns = columns.expose(self._columns, which)
+
+    def warm(self, now_s: float) -> Bools:
+        """[R] Who is warm; a suspected candidate gets no traffic before."""
+        return ~(BEGINS_S + now_s - self._columns.fresh_s < self._settings.warm_up_s)
 
     def excess(self) -> Floats:
         """[R] How much higher than stable's the candidate's error rate could still be, 0..1."""
@@ -156,10 +162,11 @@ class Sternway:
         self._condemned |= live & harmful
         at.phase = np.where(self._condemned, OVER, at.phase)
         again = (at.phase == WITHDRAWN) & (now_s - at.step_s >= self._guard.withdraw_s - 1e-6)
+        again &= self.judged.warm(now_s)
         asked = again & (at.withdrawals % MANY_WITHDRAWALS == 0)
         again &= ~asked
         suspected = suspected & ((at.phase == EXPOSED) | (at.phase == BAKING))
-        onward = (at.phase == EXPOSED) & ~suspected & self._passed(now_s)
+        onward = (at.phase == EXPOSED) & ~suspected & self._passed(now_s) & self.judged.warm(now_s)
         bakes = (at.phase == BAKING) & ~suspected
         self._withdraw(suspected, now_s)
         if again.any():
@@ -188,6 +195,8 @@ class Sternway:
         at = self._at
         self.judged.expose(which)
         keyless = self._guard.judge.cluster_key is None
+        if waits_for_certainty(self._guard.strategy):
+            at.index, at.from_bake = np.where(which, 0, at.index), at.from_bake & ~which
         at.second = np.where(which, keyless | at.from_bake, at.second)
         self._enter(which, EXPOSED, now_s)
 
@@ -247,4 +256,5 @@ class Sternway:
             assert step.requests_per_second is not None
             wanted = np.minimum(most, 100.0 * step.requests_per_second / rate)
         close = (now > 0.0) & (np.abs(wanted - now) <= SLACK * now)
-        return np.where(close, now, np.round(wanted, 2))
+        fine = np.maximum(np.round(wanted, 4), SMALLEST_PERCENT)
+        return np.where(close, now, np.where(wanted >= 1.0, np.round(wanted, 2), fine))

@@ -18,6 +18,7 @@ TITLES = {
     "healthy, clustered": "Healthy releases whose bad answers come in clusters, 0.2 %, half an hour",
     "common trouble": "Trouble common to both versions, an hour",
     "replicas": "Candidates that differ because of their replicas, 0.2 %, half an hour",
+    "warm-up": "Healthy releases that warm up, 0.2 %, from the first request on, half an hour",
     "own path, healthy": "Healthy releases from the first request to the promotion",
     "own path": "Bad releases from the first request on, 75 minutes, promoted ones included",
     "own path, clustered": "The same where bad answers come in clusters, half an hour",

@@ -49,7 +49,7 @@ class _Game:
         self.hurt, self.exposed_s = np.zeros(size), np.zeros(size)
 
     def play(self, world: World, tick: int) -> None:
-        answered = world.answers(tick, self.share)
+        answered = world.answers(tick, self.share, self.requests)
         live = ~self.over
         self.hurt += np.where(live, answered.hurt, 0)
         self.requests += np.where(live, answered.seen.errors[:, 0], 0)

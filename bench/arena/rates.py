@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.arena.chance import Floats, generator
-from bench.arena.shapes import Load, Replicas, Shape
+from bench.arena.shapes import Load, Replicas, Shape, Warming
 
-WARM_S = 20.0
 INCIDENT_S = (1200.0, 1800.0)
 BURST_S, BURSTS, BURST_TIMES = 60.0, 3, 4.0
 DAY_S, SWING = 3600.0, 0.5
@@ -45,8 +44,16 @@ def rates(shape: Shape, seed: int, size: int, horizon_s: float) -> Rates:
     worse = shape.stable + (shape.candidate - shape.stable) * part
     candidate = stable * (worse / shape.stable) if shape.candidate < 1.0 else np.ones_like(stable)
     ours, theirs = _replicas(shape, seed, size)
-    candidate = candidate * ours * (1.0 + (shape.warm_up - 1.0) * np.exp(-at_s / WARM_S))
+    candidate = candidate * ours
+    if shape.warming is not Warming.BY_REQUESTS:
+        candidate = candidate * warm_up(shape, at_s)
     return Rates(load=load, stable=np.minimum(stable * theirs, 1.0), candidate=np.minimum(candidate, 1.0))
+
+
+def warm_up(shape: Shape, spent: Floats) -> Floats:
+    """How many times as many errors a fresh candidate has after so many seconds, or requests."""
+    left = np.where(spent < shape.lasts, 1.0, 0.0) if shape.warming is Warming.ENDS else np.exp(-spent / shape.lasts)
+    return 1.0 + (shape.warm_up - 1.0) * left
 
 
 def drift(rng: np.random.Generator, seconds: int, size: int, *, sd: float, tau_s: float) -> Floats:

@@ -62,13 +62,21 @@ class Spells(StrEnum):
     DRIFT = "drift"
 
 
+class Warming(StrEnum):
+    """How a warm-up passes: it fades with a time constant, ends at once, or fades with the candidate's own requests."""
+
+    FADES = "fades"
+    ENDS = "ends"
+    BY_REQUESTS = "by requests"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """A service and its candidate.
 
     rate_per_s: requests. stable, candidate: error rates (0..1). leak_s: the candidate's rises to `candidate` in this
     time, from stable's. incident: how many times as many errors both have from minute 20 to 30. warm_up: how many times
-    as many the candidate has at first; it fades with a time constant of 20 s. timed: durations are told as well.
+    as many the candidate has at first; lasts: for how long (seconds, or requests). timed: durations are told as well.
     """
 
     rate_per_s: float = 200.0
@@ -80,6 +88,8 @@ class Shape:
     incident: float = 1.0
     replicas: Replicas = Replicas.ALIKE
     warm_up: float = 1.0
+    lasts: float = 20.0
+    warming: Warming = Warming.FADES
     timed: bool = False
     slow: Slow = Slow.NO
     spells: Spells = Spells.NO
@@ -121,6 +131,17 @@ REPLICAS = {
     "one bad replica in every fifth": healthy(0.002, replicas=Replicas.ONE_BAD),
     "warm-up x10, 20 s": healthy(0.002, warm_up=10.0),
 }
+WARM_UPS = {
+    "warm-up x10, 20 s": REPLICAS["warm-up x10, 20 s"],
+    "warm-up x100, 5 s": healthy(0.002, warm_up=100.0, lasts=5.0),
+    "warm-up x3 for 60 s": healthy(0.002, warm_up=3.0, lasts=60.0, warming=Warming.ENDS),
+    "warm-up x3, 60 s": healthy(0.002, warm_up=3.0, lasts=60.0),
+    "warm-up x10, 100 requests": healthy(0.002, warm_up=10.0, lasts=100.0, warming=Warming.BY_REQUESTS),
+    "warm-up x10, 300 requests": healthy(0.002, warm_up=10.0, lasts=300.0, warming=Warming.BY_REQUESTS),
+    "warm-up x50, 50 requests": healthy(0.002, warm_up=50.0, lasts=50.0, warming=Warming.BY_REQUESTS),
+}
+"""What a fresh candidate goes through, on the own paths: how many times as many errors, and how it passes."""
+
 TIMED = {
     "as fast": healthy(0.001, timed=True),
     "pauses of 1 s": healthy(0.001, timed=True, spells=Spells.PAUSE_1),
@@ -138,6 +159,12 @@ TUNING = frozenset(
         "moving load",
         "clusters: geometric 3",
         "clusters: retry back-off",
+        "clusters: geometric 10",
+        "clusters: spread over 30 s",
+        "warm-up x10, 20 s",
+        "warm-up x10, 100 requests",
+        "warm-up x10, 300 requests",
+        "warm-up x50, 50 requests",
         "as fast",
         "pauses of 1 s",
         "p50 +50 %",

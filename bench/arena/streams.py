@@ -13,9 +13,9 @@ import numpy as np
 from bench.arena.chance import Drawn, Floats, Ints, generator
 from bench.arena.clusters import Events, begun, in_order
 from bench.arena.durations import Durations
-from bench.arena.rates import rates
+from bench.arena.rates import rates, warm_up
 from bench.arena.rules import PLACEBO_ARMS, Seen
-from bench.arena.shapes import Cluster, Shape
+from bench.arena.shapes import Cluster, Shape, Warming
 
 FINE_S = 0.1
 MOST_EVENTS, MOST_TICKS = 1e6, 256
@@ -43,9 +43,10 @@ class World:
         self.ticks = len(self.lasts_s)
         self._seed = seed
         self._rates = rates(shape, seed, size, horizon_s)
-        self._worse = bool((self._rates.candidate > self._rates.stable).any())
+        self._worse = bool((self._rates.candidate > self._rates.stable).any()) or shape.warm_up > 1.0
         self._clustered = shape.cluster is not Cluster.NONE
         assert not (self._clustered and fine_s), "clusters come in ticks of a second"
+        assert not (self._clustered and shape.warming is Warming.BY_REQUESTS), "clusters are laid out before"
         self._durations = Durations(shape, seed, size, horizon_s) if shape.timed else None
         self._drawn_at = -1
         self._good: Drawn | None = None
@@ -57,13 +58,19 @@ class World:
         self._late: list[Events] = []
         self._until = 0
 
-    def answers(self, tick: int, share: Floats) -> Tick:
-        """What is answered in a tick when the candidate has this share [R] of the traffic; ticks never go back."""
+    def answers(self, tick: int, share: Floats, before: Ints | None = None) -> Tick:
+        """What is answered in a tick when the candidate has this share [R] of the traffic; ticks never go back.
+
+        before [R]: what the candidate has answered; by this it warms, where the shape says so.
+        """
         if tick != self._drawn_at:
             self._draw(tick)
-        key = share.tobytes()
+        warm = np.ones(self.size)
+        if before is not None and self.shape.warming is Warming.BY_REQUESTS:
+            warm = warm_up(self.shape, before.astype(np.float64))
+        key = share.tobytes() + warm.tobytes()
         if key not in self._known:
-            self._known[key] = self._answer(tick, share)
+            self._known[key] = self._answer(tick, share, warm)
         return self._known[key]
 
     def hurt_after(self, tick: int) -> Floats:
@@ -104,10 +111,11 @@ class World:
         self._ready, late = in_order(parts, self._until)
         self._late = [late]
 
-    def _answer(self, tick: int, share: Floats) -> Tick:
+    def _answer(self, tick: int, share: Floats, warm: Floats) -> Tick:
         second = int(self.begins_s[tick])
         rates_ = self._rates
-        load, stable, candidate = rates_.load[second], rates_.stable[second], rates_.candidate[second]
+        load, stable = rates_.load[second], rates_.stable[second]
+        candidate = np.minimum(rates_.candidate[second] * warm, 1.0)
         requests = load * self.lasts_s[tick]
         fit = arms_that_fit(share)
         means = _widths(share, fit) * requests[:, None]

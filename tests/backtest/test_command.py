@@ -24,6 +24,8 @@ spec:
         minRequests: 100
   withdraw:
     for: 5s
+  judge:
+    warmUp: 0s
 """
 GOLDEN = Path(__file__).parent / "golden" / "releases.out.json"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my-service"

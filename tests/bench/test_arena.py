@@ -1,9 +1,12 @@
 """The arena itself: a small part of it, played with seeds; the search for settings; the tables."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from bench.arena import shapes
-from bench.arena.fields import ARGO, FLAGGER, KAYENTA, KEY, NO_KEY, at_weight, on_own_paths
+from bench.arena.fields import ARGO, FLAGGER, KAYENTA, KEY, NO_KEY, WITH_KEY, at_weight, on_own_paths
+from bench.arena.ours import Sternway
 from bench.arena.page import PAGE, render, tables
 from bench.arena.peers import Argo, Flagger, Kayenta, steady
 from bench.arena.play import Outcome, play
@@ -20,6 +23,7 @@ from bench.results import Result
 
 from sternway.backtest.peers.argo import ArgoSettings
 from sternway.backtest.peers.flagger import FlaggerSettings
+from sternway.domain.guards import Guard
 
 OURS = (KEY, NO_KEY)
 
@@ -49,6 +53,21 @@ def test_a_bad_release_costs_at_most_fifteen_users_and_a_twentieth_of_flaggers(f
     assert all(one.condemned.all() for one in found.values())
     assert all(cost(found[name]) <= 15 for name in OURS)
     assert 20 * max(cost(found[name]) for name in OURS) <= cost(found[FLAGGER])
+
+
+@pytest.mark.parametrize("name", ["warm-up x100, 5 s", "warm-up x3 for 60 s", "warm-up x10, 100 requests"])
+def test_a_version_that_warms_up_is_not_condemned_for_it(name: str):
+    """2,000 requests a second on the default ramp: none of 16 (a rate of a quarter would show, surely at 99 %)."""
+    found = played(shapes.WARM_UPS[name].at(2000.0), on_own_paths({}), KEY, horizon_s=130.0, size=16)[KEY]
+    assert not found.condemned.any()
+    assert cost(found) <= 5
+
+
+def test_the_same_version_would_be_condemned_if_its_first_minute_counted():
+    """The claim above can fail: of 16, at least 4 where the Guard says that a version is warm at once."""
+    warm = Guard(service="arena", judge=replace(WITH_KEY, warm_up_s=0.0))
+    shape = shapes.WARM_UPS["warm-up x100, 5 s"].at(2000.0)
+    assert played(shape, {KEY: lambda: Sternway(warm)}, KEY, horizon_s=60.0, size=16)[KEY].condemned.sum() >= 4
 
 
 def test_in_retry_storms_only_the_key_saves_withdrawals():
@@ -86,10 +105,18 @@ def test_settings_are_tried_on_a_recording_as_they_would_be_played():
 
 def test_shapes_to_tune_on_are_named_and_others_are_held_out():
     """Every name of TUNING is a shape of the table; healthy ones, faults and clusters are held out too."""
-    groups = (shapes.BASES, shapes.COMMON, shapes.CLUSTERED, shapes.REPLICAS, shapes.STEPS, shapes.TIMED, shapes.SLOWER)
-    named = {name for group in groups for name in group}
+    some = (
+        shapes.COMMON,
+        shapes.CLUSTERED,
+        shapes.REPLICAS,
+        shapes.STEPS,
+        shapes.TIMED,
+        shapes.SLOWER,
+        shapes.WARM_UPS,
+    )
+    named = {name for group in (shapes.BASES, *some) for name in group}
     assert named >= shapes.TUNING
-    for group in (shapes.COMMON, shapes.CLUSTERED, shapes.REPLICAS, shapes.STEPS, shapes.TIMED, shapes.SLOWER):
+    for group in some:
         assert set(group) - shapes.TUNING
 
 

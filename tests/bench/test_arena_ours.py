@@ -13,14 +13,16 @@ from bench.arena.streams import World
 
 from sternway.domain.guards import Canary, CanaryStep, Guard, adaptive_steps
 
-QUICK = Guard(service="arena", judge=WITH_KEY, withdraw_s=5.0, bake_s=30.0)
+QUICK = Guard(service="arena", judge=replace(WITH_KEY, warm_up_s=12.0), withdraw_s=5.0, bake_s=30.0)
+KEYLESS = replace(ERRORS_ALONE, warm_up_s=12.0)
 AT_ONCE = Canary(steps=(CanaryStep(percent=10, min_requests=20),))
 GUARDS = {
     "key, soon in the bake": replace(QUICK, strategy=AT_ONCE),
     "key, adaptive": QUICK,
-    "no key, adaptive": replace(QUICK, judge=ERRORS_ALONE),
-    "no key, a fixed tenth": replace(QUICK, judge=ERRORS_ALONE, strategy=Canary(steps=fixed(10.0))),
-    "no key, impatient": replace(QUICK, judge=ERRORS_ALONE, strategy=Canary(steps=adaptive_steps(within_s=20.0))),
+    "key, warm at once": replace(QUICK, judge=replace(WITH_KEY, warm_up_s=0.0)),
+    "no key, adaptive": replace(QUICK, judge=KEYLESS),
+    "no key, a fixed tenth": replace(QUICK, judge=KEYLESS, strategy=Canary(steps=fixed(10.0))),
+    "no key, impatient": replace(QUICK, judge=KEYLESS, strategy=Canary(steps=adaptive_steps(within_s=20.0))),
 }
 SHAPES = {
     "a step": Shape(rate_per_s=60.0, stable=0.002, candidate=0.04),

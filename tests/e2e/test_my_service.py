@@ -22,7 +22,7 @@ QUICKER = {
     "strategy": {"canary": {"steps": STEPS}},
     "bake": {"for": "2s"},
     "withdraw": {"for": "500ms"},
-    "judge": {"clusterKey": {"header": "x-user"}},
+    "judge": {"clusterKey": {"header": "x-user"}, "warmUp": "0s"},
 }
 
 pytestmark = pytest.mark.timeout(300)

@@ -28,7 +28,7 @@ from sternway.web import gather
 
 PROGRAM = Path(__file__).with_name("counted_service.py")
 READS = (Ask(path="/things/{n}", share=1),)
-CLUSTER = {"clusterKey": {"header": "x-user"}, "latency": {"quantiles": []}}
+CLUSTER = {"clusterKey": {"header": "x-user"}, "latency": {"quantiles": []}, "warmUp": "0s"}
 QUICK: dict[str, Any] = {
     "strategy": {"canary": {"steps": [{"percent": 20, "minRequests": 25}, {"percent": 50, "minRequests": 25}]}},
     "bake": {"for": "1s"},

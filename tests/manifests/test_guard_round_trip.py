@@ -47,6 +47,7 @@ judges = st.builds(
     cluster_key=st.none() | cluster_keys,
     latency_quantiles=st.sets(quantiles, max_size=4).map(lambda drawn: tuple(sorted(drawn))),
     latency_worse_than_percent=percents,
+    warm_up_s=milliseconds,
     objectives=st.builds(
         guards.Objectives,
         availability_percent=st.none() | shares,
@@ -111,6 +112,7 @@ def spell_judge(judge):
         "suspicion": judge.suspicion,
         "worseThan": f"{judge.worse_than_percent}%",
         "and": judge.and_percent,
+        "warmUp": spell_s(judge.warm_up_s),
         "latency": {
             "quantiles": [f"p{round(quantile * 1000) / 10:g}" for quantile in judge.latency_quantiles],
             "worseThan": judge.latency_worse_than_percent,

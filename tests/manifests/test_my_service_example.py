@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sternway.domain.guards import Guard
+from sternway.domain.guards import implicit_guard
 from sternway.manifests.explain import explain
 from sternway.manifests.load import load
 
@@ -84,8 +84,8 @@ def test_the_deployments_alone_are_two_services():
     del files["guard.yaml"]
     wanted = load(files).wanted
     assert [(one.service.name, one.guard) for one in wanted] == [
-        ("my-service", Guard(service="my-service", implicit=True)),
-        ("my-service-rollback", Guard(service="my-service-rollback", implicit=True)),
+        ("my-service", implicit_guard("my-service")),
+        ("my-service-rollback", implicit_guard("my-service-rollback")),
     ]
 
 

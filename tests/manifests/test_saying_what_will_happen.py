@@ -37,6 +37,7 @@ def test_the_default_guard_is_explained_in_plain_sentences():
         ),
         "  harm is also being slower at p50, p90, p99 by more than 10 %",
         "  harm is also more client errors, counted alone, by 100 % and 5 points",
+        "  in its first 1m it may be worse: that withdraws it, but does not condemn it",
         (
             "  GET, HEAD and OPTIONS requests that fail on it are answered by the old version (up to 20 % of the requests "
             "under way)"

@@ -3,7 +3,7 @@
 import pytest
 from manifest_texts import config_map, deployment, guard, load_texts, policy, route, secret, service
 
-from sternway.domain.guards import Guard
+from sternway.domain.guards import implicit_guard
 from sternway.domain.images import ImageCommand
 from sternway.domain.mesh import (
     CircuitBreaker,
@@ -74,7 +74,7 @@ def test_of_several_service_ports_the_http_one_is_served_and_the_others_are_note
 
 def test_a_service_without_a_guard_gets_the_default_one():
     """No Guard is needed to be protected."""
-    assert one(deployment()).guard == Guard(service="web", implicit=True)
+    assert one(deployment()).guard == implicit_guard("web")
 
 
 def test_the_guard_chooses_between_the_deployments_of_a_service():

@@ -5,6 +5,8 @@ from world import World, guard, version
 
 from sternway.domain.guards import DEFAULT_STEPS, Canary, JudgeSettings, Objectives, Shield, adaptive_steps
 from sternway.domain.releases import Phase
+from sternway.domain.traffic import Split
+from sternway.engine.exposure import percent_of_steps
 
 ADAPTIVE = guard(strategy=Canary(), judge=JudgeSettings(latency_quantiles=()), bake_s=5.0)
 
@@ -93,3 +95,17 @@ def test_the_default_strategy_is_the_adaptive_one():
     """Without a setting a release rises by evidence."""
     assert guard(strategy=Canary()).strategy == Canary(steps=adaptive_steps())
     assert adaptive_steps() == DEFAULT_STEPS
+
+
+@pytest.mark.parametrize("rate_per_s", [300.0, 60_000.0, 150_000.0, 1_000_000.0, 4_900_000.0])
+def test_a_cap_in_requests_per_second_holds_at_any_traffic(rate_per_s: float):
+    """Five requests a second of five million too: the share that proxies take is within a sixth of what was asked for."""
+    percent = percent_of_steps(DEFAULT_STEPS[:1], rate_per_s, 0.0, 1.0, most=10.0)
+    taken = Split.between("old", "new", percent).percent("new") / 100.0 * rate_per_s
+    assert taken == pytest.approx(5.0, rel=1 / 6)
+
+
+def test_beyond_any_traffic_a_candidate_gets_one_request_in_a_million():
+    """A share is never rounded to nothing."""
+    percent = percent_of_steps(DEFAULT_STEPS[:1], 1e9, 0.0, 1.0, most=10.0)
+    assert Split.between("old", "new", percent).shares == (("new", 1), ("old", 999_999))

@@ -1,9 +1,13 @@
 """Waiting: for people, for traffic, for replicas, without an end. It costs nothing and is not without a limit."""
 
+from dataclasses import replace
+
+import pytest
 from world import World, guard
 
-from sternway.domain.guards import Mode, Then
+from sternway.domain.guards import Guard, Mode, Then
 from sternway.domain.releases import Phase, Verb
+from sternway.engine.exposure import looks_again_s
 
 
 async def started(**fields: object) -> World:
@@ -120,3 +124,43 @@ async def test_an_unanswered_question_is_looked_at_when_its_time_is_up():
     assert looks[-1] == due_s
     await world.run(2)
     assert (await world.release()).phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
+
+
+def warming(warm_up_s: float, **changes: object) -> Guard:
+    """A guard that lets a version warm up."""
+    return guard(judge=replace(guard().judge, warm_up_s=warm_up_s), **changes)
+
+
+async def test_a_cold_version_is_not_exposed_further():
+    """Its first step lasts until it is warm, however many requests it has answered."""
+    world = await started()
+    world.commit("1.1.0", with_guard=warming(60.0))
+    began_s = await exposed(world)
+    await world.run(50)
+    release = await world.release()
+    assert (release.phase, release.index) == (Phase.EXPOSED, 0)
+    assert release.step_requests > 150
+    await world.run(20)
+    assert (await world.release()).index == 1
+    assert world.clock.now() - began_s < 80
+
+
+async def test_a_suspected_cold_version_is_looked_at_again_when_it_is_warm():
+    """Withdrawn in its first seconds, it stays so beyond `withdraw.for`, and `status` can say until when."""
+    world = await started()
+    world.commit("1.1.0", error=1.0, with_guard=warming(40.0, withdraw_s=5.0))
+    began_s = await exposed(world)
+    await world.until(Phase.WITHDRAWN)
+    release, now_s = await world.release(), world.clock.now()
+    assert looks_again_s(release, now_s) - began_s == pytest.approx(40.0, abs=3.0)
+    await world.run(20)
+    assert (await world.release()).withdrawals == 1
+    await world.until(Phase.ROLLED_BACK)
+    assert world.clock.now() - began_s > 40
+    assert (await world.release()).hurt <= 20
+
+
+async def exposed(world: World) -> float:
+    """When the candidate was first exposed."""
+    await world.until(Phase.EXPOSED)
+    return world.clock.now()

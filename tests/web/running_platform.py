@@ -61,7 +61,7 @@ spec:
         - {percent: 20, minRequests: 100}
   bake: {for: 20s}
   withdraw: {for: 5s}
-  judge: {clusterKey: {header: x-user}}
+  judge: {clusterKey: {header: x-user}, warmUp: 0s}
 """
 IMAGES = """\
 images:

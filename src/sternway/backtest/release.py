@@ -190,7 +190,9 @@ class ReleaseReplay:
                 self._evidence = judgement.begin_exposure(self._evidence)
                 self._away_until_s = None
         elif judged.verdict is Verdict.SUSPECT:
-            self._away_until_s = now_s + self._guard.withdraw_s
+            since_s = self._evidence.candidate_since_s
+            warm_s = now_s if since_s is None else since_s + settings.warm_up_s
+            self._away_until_s = max(now_s + self._guard.withdraw_s, warm_s)
             self._withdrawals += 1
             self._reason = self._tallied.sentence(judged) if self._tallied else judged.sentence
 

@@ -19,6 +19,7 @@ from sternway.domain.releases import Phase, Progress, Release, Wanted
 from sternway.domain.tallies import BadAnswers
 from sternway.domain.traffic import TrafficPlan
 from sternway.domain.versions import Version
+from sternway.engine.exposure import looks_again_s
 
 OUTCOMES = {
     Phase.PROMOTED: "promoted",
@@ -320,7 +321,7 @@ def release_view(release: Release, now_s: float) -> ReleaseView:
         otherwise=_otherwise(release),
         common_trouble=judged.common_trouble if judged else None,
         withdrawals=release.withdrawals,
-        looks_again_in_s=_left(release, Phase.WITHDRAWN, release.guard.withdraw_s, now_s),
+        looks_again_in_s=_left(release, Phase.WITHDRAWN, looks_again_s(release, now_s) - release.entered_s, now_s),
         answers_within_s=_left(release, Phase.ASKING, release.guard.ask_timeout_s, now_s),
         unanswered=release.guard.ask_then.value if release.phase is Phase.ASKING else None,
         awaits_promote=_awaits_promote(release),

@@ -88,12 +88,19 @@ class Race:
 class Bounded:
     """How much worse the candidate could still be: one e-process for each excess in question.
 
-    since_s, block: as in Compared. wealth: of each excess, the largest first; its bets have no cash.
+    since_s, block: as in Compared. wealth: of each excess, the largest first; its bets have no cash. window_s,
+    window_bad: when the open window of stable's bad answers began, and how many it holds. windows, events, squares: of
+    those before, and what they held, added up and squared; what is old counts less and less.
     """
 
     since_s: float | None = None
     block: Counts = Counts()
     wealth: tuple[tuple[float, ...], ...] = ()
+    window_s: float | None = None
+    window_bad: float = 0.0
+    windows: float = 0.0
+    events: float = 0.0
+    squares: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The user's statement of how a service's releases are exposed, judged and rolled back.
 
 Built by `sternway.manifests` from a `Guard` manifest; every field has a sane default, so a service
-without a Guard gets `Guard(service=name)`.
+without a Guard gets `implicit_guard(name)`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ CAPPED_AT_PERCENT, CAPPED_WITHOUT_KEY_PERCENT = 50.0, 10.0
 
 Without a cluster key nine placebo arms as large as the candidate must fit beside it.
 """
+
+
+WARM_UP_S = 60.0
+"""How long a fresh candidate may be worse than it stays, where a Guard does not say."""
 
 
 class Until(StrEnum):
@@ -169,6 +173,8 @@ class JudgeSettings:
     alone: kinds of errors that count alone. By default 4xx answers, where the candidate gives very many more of them.
     healthy_times, healthy_and_percent: the candidate is called healthy once its error rate is surely below
         p * healthy_times + healthy_and_percent / 100.
+    warm_up_s: how long a fresh candidate may be worse than it stays. What it shows before suspects, and never condemns.
+        (0 is what releases were judged by before there was a warm-up; Guards say `WARM_UP_S`.)
     metrics, alerts: further criteria, out of a monitoring system.
     """
 
@@ -183,6 +189,7 @@ class JudgeSettings:
     alone: tuple[Alone, ...] = (Alone(kind=ErrorClass.CLIENT),)
     healthy_times: float = 3.0
     healthy_and_percent: float = 0.1
+    warm_up_s: float = 0.0
     metrics: tuple[Metric, ...] = ()
     alerts: tuple[AlertRule, ...] = ()
 
@@ -227,3 +234,8 @@ class Guard:
     def keeps_control(self) -> bool:
         """Whether stable keeps some traffic beside the candidate as long as it is judged."""
         return isinstance(self.strategy, Canary) and self.bake_control_percent > 0.0
+
+
+def implicit_guard(service: str) -> Guard:
+    """Give what a service without a Guard gets."""
+    return Guard(service=service, judge=JudgeSettings(warm_up_s=WARM_UP_S), implicit=True)

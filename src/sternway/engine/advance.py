@@ -11,7 +11,13 @@ from sternway.domain.guards import ABTest, BlueGreen, Canary, Mode, Then, Until
 from sternway.domain.judgements import Verdict
 from sternway.domain.platform import WorkloadState
 from sternway.domain.releases import Observation, Phase, Progress, Release
-from sternway.engine.exposure import percent_of_step, ready, second_look_requests, standing_by
+from sternway.engine.exposure import (
+    cold_for_s,
+    percent_of_step,
+    ready,
+    second_look_requests,
+    standing_by,
+)
 from sternway.engine.lifecycle import PROMOTED_BY, enter, needless, promoted, retarget, settled, take_back
 from sternway.engine.transitions import Trigger
 
@@ -137,7 +143,7 @@ def _mirror(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
     mirror = release.guard.mirror
     suspicion = _suspicion(release, seen)
     if suspicion:
-        if not ready(seen, release.candidate):
+        if not ready(seen, release.candidate) or cold_for_s(release, seen.now_s) > 0.0:
             return None
         often = release.withdrawals + 1
         if often % MANY_WITHDRAWALS == 0:
@@ -162,7 +168,9 @@ def _expose(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
     if suspicion:
         return Trigger.SUSPECTED, suspicion
     min_requests, hold_s = _enough(release)
-    if _stays(release) or release.step_requests < min_requests or seen.now_s - release.step_s < hold_s:
+    # A cold version may be worse than it stays: until it is warm it gets no more users than it has.
+    waits = _stays(release) or cold_for_s(release, seen.now_s) > 0.0
+    if waits or release.step_requests < min_requests or seen.now_s - release.step_s < hold_s:
         return None
     sure = _sure(release, seen)
     if sure is None:
@@ -231,8 +239,10 @@ def _unready(release: Release, seen: Observation) -> bool:
 
 def _look_again(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
     # Who was only not ready (a restart of the machine, say) is looked at again as soon as it is; too often is too often.
-    wait_s = 0.0 if _said(release, Verdict.SUSPECT) is None else release.guard.withdraw_s
-    if _stays(release) or seen.now_s - release.entered_s < wait_s or not ready(seen, release.candidate):
+    suspected = _said(release, Verdict.SUSPECT) is not None
+    wait_s = release.guard.withdraw_s if suspected else 0.0
+    stays = _stays(release) or (suspected and cold_for_s(release, seen.now_s) > 0.0)
+    if stays or seen.now_s - release.entered_s < wait_s or not ready(seen, release.candidate):
         return None
     if release.withdrawals % MANY_WITHDRAWALS == 0:
         return (

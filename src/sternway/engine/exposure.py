@@ -8,7 +8,7 @@ from dataclasses import replace
 from sternway.domain.guards import CAPPED_WITHOUT_KEY_PERCENT, Canary, CanaryStep
 from sternway.domain.platform import WorkloadState
 from sternway.domain.releases import Observation, Phase, Progress, Release
-from sternway.domain.traffic import Split, TrafficPlan
+from sternway.domain.traffic import MILLION, Split, TrafficPlan
 from sternway.domain.versions import Version
 
 UNKNOWN_RATE_PERCENT = 5.0
@@ -20,6 +20,7 @@ LEARN_PERCENT, LEARN_PER_S, LEARN_MOST_PERCENT = 10.0, 5.0, 33.0
 """While it is learned how healthy a candidate is: a tenth of the traffic, more where that is less than five requests/s."""
 REACT_S = 0.5
 """How long bad answers go on until the proxies have taken the traffic away; measured: 0.1 s."""
+SMALLEST_PERCENT = 100.0 / MILLION
 SLACK = 0.25
 """A capped share is only corrected when it is off by more than this, so that routes are not rewritten each second."""
 RETURN_DEADLINE_S = 10.0
@@ -125,7 +126,23 @@ def _percent(step: CanaryStep, rate_per_s: float | None, now_percent: float, exc
         assert step.requests_per_second is not None
         wanted = min(most, 100.0 * step.requests_per_second / rate_per_s)
     close_enough = now_percent and abs(wanted - now_percent) <= SLACK * now_percent
-    return now_percent if close_enough else round(wanted, 2)
+    return now_percent if close_enough else rounded(wanted)
+
+
+def rounded(percent: float) -> float:
+    """Round a share: proxies take whole parts per million, of which a candidate that is exposed gets one at least."""
+    return round(percent, 2) if percent >= 1.0 else max(round(percent, 4), SMALLEST_PERCENT)
+
+
+def cold_for_s(release: Release, now_s: float) -> float:
+    """How long the candidate may still be worse than it stays; a clock that was set back holds nothing up."""
+    since_s, warm_up_s = release.evidence.candidate_since_s, release.guard.judge.warm_up_s
+    return since_s + warm_up_s - now_s if since_s is not None and 0.0 <= now_s - since_s < warm_up_s else 0.0
+
+
+def looks_again_s(release: Release, now_s: float) -> float:
+    """When a suspected candidate is exposed again: what a cold one shows would only suspect it once more."""
+    return max(release.entered_s + release.guard.withdraw_s, now_s + cold_for_s(release, now_s))
 
 
 def split_back(stable: Version, candidate: Version, seen: Observation, *, desired: int, since_s: float) -> Split:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from sternway import judgement
 from sternway.domain.blame import which_answers
 from sternway.domain.evidence import Counts
-from sternway.domain.guards import BlueGreen, Canary
+from sternway.domain.guards import BlueGreen, Canary, Strategy
 from sternway.domain.releases import Mark, Observation, Phase, Progress, Release, Retired, Revert, Reverted, Wanted
 from sternway.domain.versions import Version
 from sternway.engine.transitions import Trigger, next_phase
@@ -107,10 +107,19 @@ def _exposed_again(release: Release, trigger: Trigger, phase: Phase) -> dict[str
         return {"evidence": evidence, "judgement": None, "decided_s": None}
     if trigger is Trigger.LOOK_AGAIN or (release.phase is Phase.WITHDRAWN and phase is Phase.BAKING):
         changes: dict[str, object] = {"evidence": judgement.begin_exposure(release.evidence), "decided_s": None}
+        if trigger is Trigger.LOOK_AGAIN and release.evidence.suspected and waits_for_certainty(release.guard.strategy):
+            # What was sure is sure no more: it climbs anew, with a small share, where a comparison tells most.
+            changes |= {"index": 0, "returns_to": Phase.EXPOSED}
+            release = replace(release, returns_to=Phase.EXPOSED)
         if trigger is Trigger.LOOK_AGAIN:
             changes["second_look"] = phase is Phase.EXPOSED and _looks_small(release)
         return changes
     return {}
+
+
+def waits_for_certainty(strategy: Strategy) -> bool:
+    """Whether a step of it lasts until something is sure."""
+    return isinstance(strategy, Canary) and any(step.until is not None for step in strategy.steps)
 
 
 def _was_at_all(release: Release) -> bool:

@@ -12,7 +12,7 @@ from sternway.domain.tallies import Question
 from sternway.domain.traffic import MirrorTo, Pin, ShieldPlan, Split, TrafficPlan
 from sternway.domain.versions import Version
 from sternway.engine.asking import metric_question
-from sternway.engine.exposure import able, reachable, ready, split_back, standing_by
+from sternway.engine.exposure import able, looks_again_s, reachable, ready, split_back, standing_by
 
 TICK_S = 1.0
 """How often a release is looked at when nothing wakes it earlier."""
@@ -184,7 +184,7 @@ def _look_at(progress: Progress, seen: Observation) -> float:
     times = [seen.now_s + (REST_S if release is None else _tick_s(release, seen))]
     times += [retired.until_s for retired in progress.retired]
     if release and release.phase is Phase.WITHDRAWN:
-        times.append(release.entered_s + release.guard.withdraw_s)
+        times.append(looks_again_s(release, seen.now_s))
     if release and release.phase is Phase.ASKING:
         times.append(release.entered_s + release.guard.ask_timeout_s)
     # What is due already was done in this pass, or waits for something else: it must not keep the loop spinning.

@@ -17,6 +17,7 @@ from sternway.domain.evidence import Counts
 from sternway.domain.guards import Canary, CanaryStep, Guard, Until
 from sternway.engine.advance import MANY_WITHDRAWALS
 from sternway.engine.exposure import percent_of_second_look, percent_of_steps, second_look_requests
+from sternway.engine.lifecycle import waits_for_certainty
 from sternway.judgement import begin, columns
 from sternway.judgement.asking import arms_beside, has_history
 from sternway.judgement.blocks import Bools
@@ -224,11 +225,15 @@ class Releases:
             return suspected
         rows.withdrawals = rows.withdrawals + suspected
         at_all = rows.baking | (rows.second_look & rows.was_at_all)
+        if waits_for_certainty(self._guard.strategy):
+            at_all = np.zeros_like(at_all)
+            rows.index = np.where(suspected, 0, rows.index)
         rows.was_at_all = np.where(suspected, at_all, rows.was_at_all)
         small = at_all | (not self._keyed)
         rows.second_look = np.where(suspected, small, rows.second_look)
         rows.baking = rows.baking & ~suspected
-        rows.now_s = np.where(suspected, rows.now_s + self._guard.withdraw_s, rows.now_s)
+        again_s = np.fmax(rows.now_s + self._guard.withdraw_s, self._warm_s(rows))
+        rows.now_s = np.where(suspected, again_s, rows.now_s)
         rows.evidence = columns.expose(columns.suspect(rows.evidence, suspected), suspected)
         self._enter(rows, suspected)
         tired: Bools = suspected & (rows.withdrawals % MANY_WITHDRAWALS == 0)
@@ -237,6 +242,7 @@ class Releases:
     def _go_on(self, rows: _Rows, ended: Ended, free: Bools) -> None:
         """Pass the step, or the second look, when enough was answered and enough is sure."""
         passed_s = rows.now_s - rows.step_s
+        free = free & ~(rows.now_s < self._warm_s(rows))
         enough = np.array([second_look_requests(count) for count in rows.withdrawals.tolist()])
         looked = rows.second_look & (rows.step_requests >= enough)
         passed = np.zeros(free.shape, dtype=bool)
@@ -259,6 +265,10 @@ class Releases:
         rows.index = rows.index + (passed & ~last)
         rows.second_look = rows.second_look & ~looked
         self._enter(rows, passed | looked)
+
+    def _warm_s(self, rows: _Rows) -> Floats:
+        warm_s: Floats = rows.evidence.fresh_s + self._guard.judge.warm_up_s
+        return warm_s
 
     def _enter(self, rows: _Rows, which: Bools) -> None:
         rows.step_s = np.where(which, rows.now_s, rows.step_s)

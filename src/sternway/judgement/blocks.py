@@ -36,13 +36,14 @@ GRACE_S = 10.0
 class Look:
     """When R releases are looked at, each [R], in seconds since the epoch.
 
-    start_s: since when it was counted. fresh_s: when the candidate first answered. concurrent: stable has traffic
-    beside the candidate.
+    start_s: since when it was counted. fresh_s: when the candidate first answered. warm_s: from when on what it shows
+    says what it stays, and may condemn. concurrent: stable has traffic beside the candidate.
     """
 
     start_s: Floats
     now_s: Floats
     fresh_s: Floats
+    warm_s: Floats
     concurrent: Bools
 
 

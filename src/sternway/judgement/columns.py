@@ -18,7 +18,7 @@ from sternway.domain.evidence import Compared, Counts, Evidence
 from sternway.domain.guards import JudgeSettings
 from sternway.domain.tallies import Unit
 from sternway.judgement.blocks import CANDIDATE_TOTAL, STABLE_BAD, STABLE_TOTAL, Bools, Look
-from sternway.judgement.bounds import SURE, BoundedColumns, bound, pack_bounds, unpack_bounds
+from sternway.judgement.bounds import SURE, BoundedColumns, bound, doubt, pack_bounds, unpack_bounds
 from sternway.judgement.budget import HISTORY, Budget
 from sternway.judgement.comparison import (
     ERRORS,
@@ -134,32 +134,42 @@ def fold(
 ) -> Columns:
     """Add what was counted, and weigh it. now_s [R]; concurrent [R]: stable has traffic beside the candidate."""
     fresh_s = np.where(np.isnan(columns.fresh_s) & batch.answered, batch.start_s, columns.fresh_s)
-    look = Look(start_s=batch.start_s, now_s=now_s, fresh_s=fresh_s, concurrent=concurrent)
+    warm_s = fresh_s + settings.warm_up_s if settings.warm_up_s else np.full(fresh_s.shape, -np.inf)
+    look = Look(start_s=batch.start_s, now_s=now_s, fresh_s=fresh_s, warm_s=warm_s, concurrent=concurrent)
     allowed = _allowed(settings, spent, columns, concurrent)
+    keyed = covered(columns)
     return replace(
         columns,
         now_s=now_s,
         fresh_s=fresh_s,
         compared=compare(settings, columns.compared, batch.compared, look),
-        race=_run(settings, columns, batch, look),
-        bounded=bound(settings, columns.bounded, batch.errors[:, 0], look),
+        race=_run(settings, columns, batch, look, keyed),
+        bounded=bound(settings, columns.bounded, _by_unit(columns, batch, keyed), look, keyed=keyed),
         crossover=watch(columns.crossover, batch.errors[:, 0], columns.before, look, columns.now_s),
         limited=hold_to(columns.limited, batch.limited, allowed, look),
     )
 
 
-def _run(settings: JudgeSettings, columns: Columns, batch: Batch, look: Look) -> RaceColumns:
+def _by_unit(columns: Columns, batch: Batch, keyed: Bools) -> Ints:
+    """[R, 4] All errors: by the cluster key where it is in charge, by the request where not."""
+    at = _keyed_errors(columns)
+    if at is None:
+        return batch.errors[:, 0]
+    return np.where(keyed[:, None], batch.compared[:, at], batch.errors[:, 0])
+
+
+def _run(settings: JudgeSettings, columns: Columns, batch: Batch, look: Look, keyed: Bools) -> RaceColumns:
     """Run the races of every release, each in a row of its own."""
     each = len(columns.race.names)
     looks = Look(
         start_s=np.repeat(look.start_s, each),
         now_s=np.repeat(look.now_s, each),
         fresh_s=np.repeat(look.fresh_s, each),
+        warm_s=np.repeat(look.warm_s, each),
         concurrent=np.repeat(look.concurrent, each),
     )
     arms = batch.arms.reshape(-1, *batch.arms.shape[2:])
-    keyed = np.repeat(covered(columns), each)
-    return run(settings, columns.race, batch.errors.reshape(-1, 4), arms, looks, keyed=keyed)
+    return run(settings, columns.race, batch.errors.reshape(-1, 4), arms, looks, keyed=np.repeat(keyed, each))
 
 
 def suspect(columns: Columns, suspected: Bools) -> Columns:
@@ -182,6 +192,7 @@ def expose(columns: Columns, which: Bools) -> Columns:
         suspected=columns.suspected & ~which,
         compared=replace(compared, exposure_wealth=np.where(which[:, None, None], fresh, compared.exposure_wealth)),
         race=new_rounds(columns.race, races, np.full(races.shape, -1)),
+        bounded=doubt(columns.bounded, which & columns.suspected),
         crossover=expose_crossovers(columns.crossover, which),
         limited=expose_again(columns.limited, which, first),
     )
@@ -222,13 +233,18 @@ def needed_by(spent: Budget, compared: Compared) -> float:
 
 def covered(columns: Columns) -> Bools:
     """[R] Whether at least half of the requests so far carried a cluster key."""
-    at = [i for i, one in enumerate(columns.kind.compared) if one.unit == Unit.CLUSTER.value]
-    if not at:
+    at = _keyed_errors(columns)
+    if at is None:
         return np.zeros(columns.now_s.shape, dtype=bool)
     each = len(columns.race.names)
-    keyed, requests = columns.compared.release[:, at[0]], columns.race.release[::each]
+    keyed, requests = columns.compared.release[:, at], columns.race.release[::each]
     with_key = keyed[:, CANDIDATE_TOTAL] + keyed[:, STABLE_TOTAL]
     return np.asarray((with_key > 0) & (2 * with_key >= requests[:, CANDIDATE_TOTAL] + requests[:, STABLE_TOTAL]))
+
+
+def _keyed_errors(columns: Columns) -> int | None:
+    """Which criterion is all errors by the cluster key."""
+    return next((i for i, one in enumerate(columns.kind.compared) if one.unit == Unit.CLUSTER.value), None)
 
 
 def _allowed(settings: JudgeSettings, spent: Budget, columns: Columns, concurrent: Bools) -> Floats:

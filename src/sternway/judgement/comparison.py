@@ -32,6 +32,8 @@ from sternway.stats.shares import WORSE, share_factors
 from sternway.stats.wealth import grow, new_wealth
 
 ERRORS = "errors"
+FIRST_REQUESTS, FIRST_BAD = 300, 6
+"""Of the first so many answers of a candidate that has to warm up, so many bad ones condemn nothing."""
 
 
 def is_slow(name: str) -> bool:
@@ -134,8 +136,10 @@ def compare(
         covered_s = elapsed(since_s=since_s, now_s=now_s)[at]
         passed_s = np.where(weighed[:, CANDIDATE_TOTAL] > 0, covered_s, 0.0)
         wealth, exposure_wealth = wealth.copy(), exposure_wealth.copy()
-        wealth[at] = grow(wealth[at], factors, passed_s)
         exposure_wealth[at] = grow(exposure_wealth[at], factors, passed_s)
+        lasts = ~_may_pass(settings, columns, since_s, look)[at]
+        kept = tuple(axis[lasts] for axis in at)
+        wealth[kept] = grow(wealth[kept], factors[lasts], passed_s[lasts])
     since_s, block = carry(
         columns.since_s, columns.block, now_since_s=since_s, now_block=block, stays=open_ & ~ends, ends=ends
     )
@@ -148,3 +152,15 @@ def compare(
         wealth=wealth,
         exposure_wealth=exposure_wealth,
     )
+
+
+def _may_pass(settings: JudgeSettings, columns: ComparedColumns, since_s: Floats, look: Look) -> Bools:
+    """[R, C] Whether what a block shows may pass by itself: the candidate was cold, or has hardly been asked yet.
+
+    It suspects, but says nothing of what the version stays. Only what was known before the block decides on this.
+    """
+    early = since_s < look.warm_s[:, None]
+    if settings.warm_up_s:
+        seen = columns.release
+        early |= (seen[..., CANDIDATE_TOTAL] < FIRST_REQUESTS) & (seen[..., CANDIDATE_BAD] < FIRST_BAD)
+    return np.asarray(early)

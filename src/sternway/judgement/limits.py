@@ -174,7 +174,9 @@ def hold_to(
     weighs = ends & (block[..., CANDIDATE_TOTAL] > 0) & ~(slow & warming(since_s=since_s, fresh_s=fresh_s))
     at = np.nonzero(weighs)
     factors = _factors(columns, block, allowed[at], at, CANDIDATE_TOTAL, CANDIDATE_BAD)
-    after.wealth[at] = grow(columns.wealth[at], factors, passed_s[at])
+    lasts = since_s[at] >= look.warm_s[at[0]]
+    kept = tuple(axis[lasts] for axis in at)
+    after.wealth[kept] = grow(columns.wealth[kept], factors[lasts], passed_s[kept])
     after.exposure_wealth[at] = grow(columns.exposure_wealth[at], factors, passed_s[at])
     return after
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from sternway.domain.evidence import Checked, Counts, Evidence, Measured, Ranked, Shared
 from sternway.domain.guards import JudgeSettings
@@ -24,6 +24,8 @@ from sternway.judgement.ratios import cluster_size, new_ratio, weigh_ratio
 from sternway.judgement.words import times
 from sternway.stats.shares import WORSE
 from sternway.stats.wealth import added, new_wealth
+
+T = TypeVar("T", Shared, Ranked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ def fold_metrics(
         measured=replace(
             measured,
             ratios=tuple(_ratios(settings, evidence, reading, now_s=now_s, before_s=before_s)),
-            ranked=tuple(_ranked(settings, measured, reading, exposed=exposed)),
+            ranked=tuple(_ranked(settings, evidence, reading, exposed=exposed)),
             checked=tuple(_checked(settings, measured, reading, exposed=exposed)),
             alerts=alerts.fold_alerts(settings, evidence, reading) if settings.alerts else (),
         ),
@@ -130,7 +132,9 @@ def _ratios(
             tallies = [tally for tally in reading.tallies if tally.criterion == metric.name]
             start_s = max((min((t.start_s for t in tallies), default=now_s)), min(before_s, now_s))
             counts = _counts(evidence, tallies)
-            yield weigh_ratio(metric, known, counts, start_s=start_s, now_s=now_s)
+            weighed = weigh_ratio(metric, known, counts, start_s=start_s, now_s=now_s)
+            since_s = start_s if known.since_s is None else known.since_s
+            yield _kept(settings, evidence, known, weighed, since_s=since_s)
 
 
 def _counts(evidence: Evidence, tallies: list[Tally]) -> Counts:
@@ -144,15 +148,25 @@ def _counts(evidence: Evidence, tallies: list[Tally]) -> Counts:
     )
 
 
-def _ranked(settings: JudgeSettings, measured: Measured, reading: Reading, *, exposed: bool) -> Iterator[Ranked]:
+def _ranked(settings: JudgeSettings, evidence: Evidence, reading: Reading, *, exposed: bool) -> Iterator[Ranked]:
+    measured = evidence.measured
     for metric in settings.metrics:
         if metric.versus:
             known = _named(measured.ranked, metric.name, new_ranked(metric))
             for sample in reading.samples:
                 if sample.criterion == metric.name:
                     blamed = exposed and _fresh(metric, measured, sample.at_s)
-                    known = weigh_sample(metric, known, sample, blamed=blamed)
+                    weighed = weigh_sample(metric, known, sample, blamed=blamed)
+                    since_s = sample.at_s if known.since_s is None else known.since_s
+                    known = _kept(settings, evidence, known, weighed, since_s=since_s)
             yield known
+
+
+def _kept(settings: JudgeSettings, evidence: Evidence, known: T, weighed: T, *, since_s: float) -> T:
+    """Let what was measured while the candidate was cold suspect, but not condemn."""
+    fresh_s = evidence.candidate_since_s
+    cold = settings.warm_up_s and (fresh_s is None or since_s < fresh_s + settings.warm_up_s)
+    return replace(weighed, wealth=known.wealth) if cold else weighed
 
 
 def _checked(settings: JudgeSettings, measured: Measured, reading: Reading, *, exposed: bool) -> Iterator[Checked]:

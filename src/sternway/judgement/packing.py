@@ -9,6 +9,9 @@ import numpy as np
 from sternway.domain.evidence import Counts
 from sternway.stats.exact import Floats, Ints
 
+COUNT = np.int32
+"""Of an open block; thousands of releases lie in memory side by side."""
+
 
 def as_row(counts: Counts) -> tuple[int, int, int, int]:
     """Counts in the order of the columns (see `blocks`)."""

@@ -33,7 +33,7 @@ from sternway.judgement.blocks import (
     elapsed,
 )
 from sternway.judgement.comparison import ERRORS, margins
-from sternway.judgement.packing import as_counts, as_time, pack_counts, pack_times
+from sternway.judgement.packing import COUNT, as_counts, as_time, pack_counts, pack_times
 from sternway.stats.exact import Floats, Ints
 from sternway.stats.shares import WORSE, share_factors
 from sternway.stats.wealth import added, grow, new_wealth, total
@@ -54,8 +54,6 @@ LOWER_PER_S = 2.302585092994046 * WANTED_PER_S
 HIGHEST_BAR = 1e60
 
 _NEW_WEALTH = np.array(new_wealth(len(WORSE)))
-COUNT = np.int32
-"""Of the open block of an arm; thousands of releases lie in memory side by side."""
 
 
 def new_race(settings: JudgeSettings, name: str = ERRORS) -> Race:
@@ -87,7 +85,7 @@ class RaceColumns:
 
     names: tuple[str, ...]
     since_s: Floats
-    block: Ints
+    block: NDArray[np.int32]
     release: Ints
     runs: Bools
     arm_total: NDArray[np.int32]
@@ -95,10 +93,10 @@ class RaceColumns:
     quiet: NDArray[np.int32]
     wealth: Floats
     seen: Ints
-    finished: Ints
-    first: Ints
+    finished: NDArray[np.int32]
+    first: NDArray[np.int32]
     won: Bools
-    resting: Ints
+    resting: NDArray[np.int32]
     bets: Floats
     bar: Floats
 
@@ -117,7 +115,7 @@ def pack_races(rows: Sequence[tuple[Race, ...]]) -> RaceColumns:
     return RaceColumns(
         names=tuple(race.name for race in rows[0]),
         since_s=pack_times(race.since_s for race in races),
-        block=pack_counts(race.block for race in races),
+        block=pack_counts(race.block for race in races).astype(COUNT),
         release=pack_counts(race.release for race in races),
         runs=runs,
         arm_total=arms[0],
@@ -125,10 +123,10 @@ def pack_races(rows: Sequence[tuple[Race, ...]]) -> RaceColumns:
         quiet=arms[2],
         wealth=wealth,
         seen=np.array([race.seen for race in races], dtype=np.int64),
-        finished=np.array([race.finished for race in races], dtype=np.int64),
-        first=np.array([race.first for race in races], dtype=np.int64),
+        finished=np.array([race.finished for race in races], dtype=COUNT),
+        first=np.array([race.first for race in races], dtype=COUNT),
         won=np.array([race.won for race in races], dtype=bool),
-        resting=np.array([race.resting for race in races], dtype=np.int64),
+        resting=np.array([race.resting for race in races], dtype=COUNT),
         bets=np.array([race.bets for race in races]),
         bar=np.array([race.bar for race in races]),
     )
@@ -172,7 +170,7 @@ def new_rounds(columns: RaceColumns, which: Bools, resting: Ints) -> RaceColumns
     return replace(
         columns,
         since_s=np.where(which, np.nan, columns.since_s),
-        block=np.where(row, 0, columns.block),
+        block=np.where(row, 0, columns.block).astype(COUNT),
         runs=np.where(row, arm, columns.runs),
         arm_total=np.where(row, 0, columns.arm_total),
         arm_bad=np.where(row, 0, columns.arm_bad),
@@ -180,7 +178,7 @@ def new_rounds(columns: RaceColumns, which: Bools, resting: Ints) -> RaceColumns
         wealth=np.where(row[..., None], _NEW_WEALTH, columns.wealth),
         seen=np.where(which, 0, columns.seen),
         won=columns.won & ~which,
-        resting=np.where(which, resting, columns.resting),
+        resting=np.where(which, resting, columns.resting).astype(COUNT),
     )
 
 
@@ -209,7 +207,7 @@ def run(
     added = replace(
         columns,
         since_s=np.where(open_, since_s, columns.since_s),
-        block=np.where(open_[:, None], block, columns.block),
+        block=np.where(open_[:, None], block, columns.block).astype(COUNT),
         release=columns.release + counts,
         runs=runs,
         arm_total=(columns.arm_total + np.where(takes, theirs[..., 0], 0)).astype(COUNT),
@@ -249,7 +247,7 @@ def _weigh(settings: JudgeSettings, columns: RaceColumns, ends: Bools, covered_s
     return replace(
         columns,
         since_s=np.where(ends, np.nan, columns.since_s),
-        block=np.where(ends[:, None], 0, block),
+        block=np.where(ends[:, None], 0, block).astype(COUNT),
         runs=runs,
         arm_total=np.where(ends[:, None], 0, columns.arm_total),
         arm_bad=np.where(ends[:, None], 0, columns.arm_bad),
@@ -277,8 +275,8 @@ def _finish(columns: RaceColumns, ends: Bools) -> RaceColumns:
         columns,
         bets=bets,
         won=columns.won | won,
-        finished=columns.finished + (lost | paid),
-        first=columns.first + paid,
+        finished=(columns.finished + (lost | paid)).astype(COUNT),
+        first=(columns.first + paid).astype(COUNT),
         bar=np.where(lost, np.minimum(raised, HIGHEST_BAR), columns.bar),
     )
     return new_rounds(columns, lost, fastest)

@@ -142,7 +142,7 @@ def _wanted(world: World, pair: Pair) -> Wanted:
         service=Service(name=pair.name, port=port, namespace=pair.namespace),
         version=Version(service=pair.name, workload=built.workload, policy=policy, commit=world.commit),
         replicas=pair.deployment.spec.replicas,
-        guard=guard or guards.Guard(service=pair.name, implicit=True),
+        guard=guard or guards.implicit_guard(pair.name),
         commit=world.commit,
         documents=tuple(sorted({*built.documents, *documents})),
         fallback=Version(service=pair.name, workload=standing[0], policy=policy, commit=world.commit)

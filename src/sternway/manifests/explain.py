@@ -108,6 +108,9 @@ def _judging(guard: Guard) -> list[str]:
         f"harm is also more {one.kind} errors, counted alone, by {one.worse_than_percent:g} % and {one.and_percent:g} points"
         for one in judge.alone
     ]
+    if judge.warm_up_s:
+        words = f"in its first {duration(judge.warm_up_s)} it may be worse: that withdraws it, but does not condemn it"
+        lines.append(words)
     goals = judge.objectives
     if goals.availability_percent is not None:
         lines.append(f"harm is also answering less than {goals.availability_percent:g} % well")

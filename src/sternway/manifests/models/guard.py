@@ -384,6 +384,9 @@ class Judge(Ours):
     """Kinds of errors that count alone. By default: 4xx answers, where the candidate gives very many more than stable."""
     healthy: Healthy = Field(default_factory=Healthy)
     """What must be ruled out before a step with `until: healthy` is passed."""
+    warm_up: Duration = Field(default=spelled(guards.WARM_UP_S))
+    """How long a fresh candidate may do worse than it stays (caches, pools, compilers), from its first answer on. Until then
+    it is not exposed further, and what it shows withdraws it, but does not condemn it. `0s`: it is warm at once."""
 
     @field_validator("alone")
     @classmethod
@@ -415,6 +418,7 @@ class Judge(Ours):
             alone=tuple(one.to_domain() for one in self.alone),
             healthy_times=self.healthy.times,
             healthy_and_percent=self.healthy.and_,
+            warm_up_s=self.warm_up,
         )
 
 
