@@ -30,6 +30,7 @@ GUARD = {
     "bake": {"for": "1s"},
     "keep": "0s",
     "withdraw": {"for": "1s"},
+    "judge": {"warmUp": "0s"},
     "metrics": [
         {"name": "mesh-errors", "builtIn": "istio-errors", "interval": "200ms"},
         {"name": "mesh-latency", "builtIn": "istio-latency", "interval": "200ms"},
