@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import signal
 import socket
@@ -14,10 +15,13 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import yaml
 from cluster_world import World, kubeconfig_for_tests
 from operator_world import Cluster, cluster
 
-from sternway.kubernetes.resources import LEASES
+from sternway.kubernetes.api import Resource
+from sternway.kubernetes.resources import GUARDS, LEASES, SECRETS
+from sternway.operator.install import Installation, installation
 
 pytestmark = pytest.mark.kubernetes
 
@@ -30,12 +34,12 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def operator(here: Cluster, address: str, port: int, *more: str) -> AsyncIterator[Process]:
-    """A process of its own; ended at the end whatever happens."""
+async def operator(here: Cluster, address: str, port: int, config: str = "") -> AsyncIterator[Process]:
+    """A process of its own; ended at the end whatever happens. config: a kubeconfig, other than that of the tests."""
     command = [sys.executable, "-m", "sternway.cli", "operator", "--namespace", here.world.namespace]
     command += ["--listen", f"127.0.0.1:{port}", "--lease", here.world.namespace, "--state", str(here.state)]
-    command += ["--prometheus", address, "--mesh", "istio", *more]
-    environment = {**os.environ, "KUBECONFIG": kubeconfig_for_tests()}
+    command += ["--prometheus", address, "--mesh", "istio"]
+    environment = {**os.environ, "KUBECONFIG": config or kubeconfig_for_tests()}
     process = await asyncio.create_subprocess_exec(*command, env=environment)
     try:
         yield process
@@ -87,3 +91,47 @@ async def test_it_leads_answers_its_probes_and_stops_when_it_is_told(real: World
                 await here.settled("orders:1")
                 other.send_signal(signal.SIGTERM)
                 assert await asyncio.wait_for(other.wait(), 60) == 0
+
+
+async def as_installed(here: Cluster, folder: Path) -> str:
+    """Give what `sternway install --watch NAMESPACE` gives: a service account with its rights. Returns its kubeconfig."""
+    api, space = here.world.api, here.world.namespace
+    for one in installation(Installation(namespace=space, watches=(space,))):
+        group, _, version = one["apiVersion"].rpartition("/")
+        if one["kind"] in ("ServiceAccount", "Role", "RoleBinding"):
+            plural = f"{one['kind'].lower()}s"
+            await api.create(Resource(group=group, version=version, plural=plural, kind=one["kind"]), one)
+    told = {"kubernetes.io/service-account.name": "sternway"}
+    secret = {"metadata": {"name": "token", "namespace": space, "annotations": told}}
+    await api.create(SECRETS, {**secret, "type": "kubernetes.io/service-account-token"})
+    token = ""
+    async with asyncio.timeout(30):
+        while not token:
+            found = await api.get(SECRETS, "token", space)
+            token = ((found or {}).get("data") or {}).get("token", "")
+            await asyncio.sleep(0.1)
+    known = yaml.safe_load(Path(kubeconfig_for_tests()).read_text())  # noqa: ASYNC240  a small file, once
+    current = next(one for one in known["contexts"] if one["name"] == known["current-context"])
+    user = {"name": "sternway", "user": {"token": base64.b64decode(token).decode()}}
+    context = {"name": "sternway", "context": {"cluster": current["context"]["cluster"], "user": "sternway"}}
+    config = {**known, "users": [user], "contexts": [context], "current-context": "sternway"}
+    file = folder / "sternway.kubeconfig"
+    file.write_text(yaml.safe_dump(config))
+    return str(file)
+
+
+async def test_the_rights_of_the_installation_are_enough(real: World, tmp_path: Path) -> None:
+    """With the Role that `sternway install` writes, and no other right, a service is adopted and a bad version taken back."""
+    async with cluster(real, tmp_path / "state") as (here, address):
+        port = free_port()
+        async with operator(here, address, port, await as_installed(here, tmp_path)):
+            await until_ready(port)
+            await here.until(lambda s: "stable" in s and s["conditions"][0]["status"] == "True")
+            here.users.bad["orders"] = 0.5
+            await here.image("orders:2")
+            await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
+            await here.settled("orders:1")
+            await real.api.delete(GUARDS, "orders", real.namespace)
+            async with asyncio.timeout(60):
+                while await real.api.get(GUARDS, "orders", real.namespace) is not None:
+                    await asyncio.sleep(0.1)
