@@ -23,7 +23,7 @@ from sternway.control.telling import Telling
 from sternway.control.trail import condense
 from sternway.domain.images import Images
 from sternway.domain.metrics import fill
-from sternway.domain.monitoring import Endpoint, Monitoring, Own, Webhook
+from sternway.domain.monitoring import Endpoint, Monitoring, Own, Webhook, told, told_own
 from sternway.domain.releases import Progress
 from sternway.domain.traffic import Endpoint as Replica
 from sternway.domain.versions import SecretKey
@@ -529,17 +529,3 @@ class Sternway:
     async def _secret(self, commit: str, key: SecretKey) -> str:
         snapshot = await self.history.at(commit)
         return secret_value(dict(snapshot.files), key.name, key.key)
-
-
-def told(known: Endpoint | None, said: str | None) -> Endpoint | None:
-    """An address from the command line, with the credentials of monitoring.yaml; none when our own program is meant."""
-    if said is None:
-        return known
-    if said in (Own.START, Own.OFF):
-        return None
-    return replace(known, url=said) if known else Endpoint(url=said)
-
-
-def told_own(known: Own, said: str | None) -> Own:
-    """What becomes of our own program, when the command line says so."""
-    return Own(said) if said in (Own.START, Own.OFF) else known

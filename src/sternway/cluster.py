@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sternway.clock import Clock, SystemClock
@@ -17,8 +17,9 @@ from sternway.control.outbox import Outbox
 from sternway.control.queue import WorkQueue
 from sternway.control.reconcile import Reconciler
 from sternway.control.status import Facts, ServiceStatus, service_status, troubles
+from sternway.control.telling import Telling
 from sternway.control.trail import condense
-from sternway.domain.monitoring import Endpoint, Monitoring, Webhook
+from sternway.domain.monitoring import Monitoring, told
 from sternway.domain.releases import Reply
 from sternway.domain.traffic import Can
 from sternway.errors import SternwayError
@@ -40,6 +41,8 @@ from sternway.kubernetes.resources import (
     STATEFUL_SETS,
 )
 from sternway.manifests.models.status import CommandStatus
+from sternway.notify.alertmanager import AlertmanagerSink
+from sternway.notify.apprise import AppriseMessenger
 from sternway.operator.asking import asked_of
 from sternway.operator.concerned import Concerned
 from sternway.operator.desired import ClusterDesired
@@ -79,7 +82,8 @@ FINALIZER = "sternway.dev/give-back"
 class Settings:
     """What `sternway operator` was told. namespaces: those that it looks after; empty: all. mesh: "" to find it out.
 
-    store: the address of a PostgreSQL; "" keeps the journal in the folder `state`.
+    monitoring: what its monitoring.yaml says; prometheus, alertmanager: other addresses than there. store: the address of a
+    PostgreSQL; "" keeps the journal in the folder `state`.
     """
 
     state: Path
@@ -88,7 +92,7 @@ class Settings:
     alertmanager: str = ""
     mesh: str = ""
     store: str = ""
-    webhook: Webhook | None = None
+    monitoring: Monitoring = field(default_factory=Monitoring)
 
 
 class ClusterSternway:
@@ -106,6 +110,9 @@ class ClusterSternway:
         self._answers: dict[str, CommandStatus] = {}
         self._waiting: dict[int, tuple[str, str]] = {}
         self._leads = False
+        self._works = False
+        """There is something to close: this process leads, or was about to."""
+        self._people: asyncio.Task[None] | None = None
         self.synced = False
         """Everything in the cluster was read once."""
         self.platform = KubernetesPlatform(
@@ -133,7 +140,7 @@ class ClusterSternway:
             clock=self.clock,
             where=lambda: self._monitoring().alertmanager,
             mesh=Mesh(services=lambda: self.desired.services(), edges=tuple, traffic=tuple),  # noqa: PLW0108  made anew
-            listens=lambda: self.settings.webhook is not None,
+            listens=lambda: self.settings.monitoring.webhook is not None,
             wake=self.wake,
         )
         self.signals = Together(MeshCounts(self.prometheus), self.alertmanager)
@@ -143,6 +150,16 @@ class ClusterSternway:
         self.journal = SqlStore(self.settings.store or self.settings.state / "journal.db", condense=condense)
         self.queue = WorkQueue(clock=self.clock, work=self._pass)
         self.views = WorkQueue(clock=self.clock, work=self._show)
+        self._sink = AlertmanagerSink()
+        self.telling = Telling(
+            clock=self.clock,
+            journal=self.journal,
+            settings=self._monitoring,
+            troubles=self.troubles,
+            sink=self._sink,
+            messenger=AppriseMessenger(),
+            tell=self._trouble,
+        )
         undoing = ClusterUndoing(api=self.api, guard=self._guard, restore=self._restore)
         self.outbox = Outbox(history=undoing, wake=self.wake)
         actor = Actor(platform=self.platform, router=self.router, signals=self.signals, outbox=self.outbox)
@@ -156,7 +173,12 @@ class ClusterSternway:
             outbox=self.outbox,
         )
         self.reconciler = Reconciler(
-            observer=observer, actor=actor, journal=self.journal, clock=self.clock, answer=self._answer
+            observer=observer,
+            actor=actor,
+            journal=self.journal,
+            clock=self.clock,
+            answer=self._answer,
+            tell=self.telling.look,
         )
 
     async def start(self) -> None:
@@ -171,9 +193,13 @@ class ClusterSternway:
         """From now on this process acts: what was recorded is put into force again, then every service is looked at."""
         self.settings.state.mkdir(parents=True, exist_ok=True)
         self._wire_control()
+        self._works = True
         await self.journal.open()
         recorded = set(await self.journal.services())
         await asyncio.gather(*(self._converge(service) for service in sorted(recorded)))
+        for service in sorted(recorded):
+            self.telling.look(await self.reconciler.progress(service))
+        self._people = asyncio.create_task(self.telling.run(), name="tell people")
         self._leads = True
         for service in sorted(recorded | set(self.desired.services())):
             self.queue.wake(service)
@@ -181,9 +207,18 @@ class ClusterSternway:
     async def stand_by(self) -> None:
         """Act no more. What is under way is taken up again by the next leader."""
         self._leads = False
+        if not self._works:
+            return
+        self._works = False
         await self.queue.close()
         await self.views.close()
         await self.outbox.close()
+        if self._people is not None:
+            self._people.cancel()
+            await asyncio.gather(self._people, return_exceptions=True)
+            self._people = None
+        await self.telling.close()
+        await self._sink.close()
         await self.journal.close()
 
     async def close(self) -> None:
@@ -283,6 +318,16 @@ class ClusterSternway:
         await asyncio.sleep(WRITE_AT_MOST_EVERY_S)  # wakes meanwhile are one more write after it
         return None
 
+    def troubles(self) -> dict[str, str]:
+        """Everything that does not work now, by what it is about."""
+        return {**self.stores.troubles(), **self.queue.troubles, **self.outbox.troubles}
+
+    def _trouble(self, about: str, text: str) -> None:
+        if text:
+            self.queue.troubles[about] = text
+        else:
+            self.queue.troubles.pop(about, None)
+
     async def _twin_serves(self, service: str) -> bool:
         """Whether the twin runs the stable version, and users reach it by the routes and without them."""
         stable, backends = (await self.reconciler.progress(service)).stable, self.platform.backends(service)
@@ -298,7 +343,7 @@ class ClusterSternway:
         progress = await self.reconciler.progress(service)
         decision = self.reconciler.decision(service)
         about = {service, f"marks {service}"} | ({f"revert {progress.release.name}"} if progress.release else set())
-        found = {**self.queue.troubles, **self.outbox.troubles}
+        found = self.troubles()
         facts = Facts(
             service=service,
             progress=progress,
@@ -379,9 +424,10 @@ class ClusterSternway:
         )
 
     def _monitoring(self) -> Monitoring:
-        told = self.settings
-        return Monitoring(
-            prometheus=Endpoint(url=told.prometheus) if told.prometheus else None,
-            alertmanager=Endpoint(url=told.alertmanager) if told.alertmanager else None,
-            webhook=told.webhook,
+        settings = self.settings
+        found = settings.monitoring
+        return replace(
+            found,
+            prometheus=told(found.prometheus, settings.prometheus or None),
+            alertmanager=told(found.alertmanager, settings.alertmanager or None),
         )

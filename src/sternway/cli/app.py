@@ -514,16 +514,12 @@ def operator(  # noqa: PLR0917  typer's way to write options
     context: Annotated[str, typer.Option("--context", help="The cluster, by its name in KUBECONFIG.")] = "",
     prometheus: Annotated[str, typer.Option("--prometheus", metavar="URL", help="Where Prometheus is.")] = "",
     alertmanager: Annotated[str, typer.Option("--alertmanager", metavar="URL", help="Where Alertmanager is.")] = "",
-    webhook_token: Annotated[
-        str,
-        typer.Option(
-            "--webhook-token", metavar="FILE", help="Listen for Alertmanager's webhooks that send this token."
-        ),
-    ] = "",
+    monitoring: Annotated[
+        Path | None,
+        typer.Option("--monitoring", metavar="FILE", help="A monitoring.yaml: credentials, webhook, who is told."),
+    ] = None,
     mesh: Annotated[str, typer.Option("--mesh", help="Which mesh carries the traffic.", show_default="found")] = "",
-    listen: Annotated[
-        str, typer.Option("--listen", metavar="HOST:PORT", help="For probes and webhooks.")
-    ] = "127.0.0.1:8080",
+    listen: Annotated[str, typer.Option("--listen", metavar="HOST:PORT", help="For probes.")] = "127.0.0.1:8080",
     state: Annotated[
         Path | None, typer.Option("--state", help="Where the journal is kept.", show_default="~/.local/state/sternway")
     ] = None,
@@ -547,7 +543,7 @@ def operator(  # noqa: PLR0917  typer's way to write options
         state=state or Path(operating.default_state()),
         lease=lease,
         context=context,
-        webhook_token=webhook_token,
+        monitoring=monitoring,
         prometheus=prometheus,
         alertmanager=alertmanager,
         mesh=mesh,

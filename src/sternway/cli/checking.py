@@ -84,7 +84,8 @@ def _try(catalogue: Catalogue, prometheus: str | None) -> list[dict[str, Any]]:
     known = catalogue.monitoring.prometheus
     if not any(wanted.guard.judge.metrics for wanted in catalogue.wanted) or not (known or prometheus):
         return []
-    from sternway.bootstrap import told, tried_metrics  # noqa: PLC0415  the whole platform
+    from sternway.bootstrap import tried_metrics  # noqa: PLC0415  the whole platform
+    from sternway.domain.monitoring import told  # noqa: PLC0415  see the package
 
     endpoint = told(known, prometheus)
     if endpoint is None:

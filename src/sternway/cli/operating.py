@@ -17,10 +17,12 @@ from aiohttp import web
 from sternway.cli.session import Code
 from sternway.clock import SystemClock
 from sternway.cluster import ClusterSternway, Settings
-from sternway.domain.monitoring import Webhook
+from sternway.domain.monitoring import Monitoring
+from sternway.errors import InvalidInput, Problem
 from sternway.kubernetes.access import find_access
 from sternway.kubernetes.client import Client
 from sternway.kubernetes.leader import Leader
+from sternway.manifests.load import load
 from sternway.web.listeners import Listeners, Part
 from sternway.web.webhook import AlertWebhook
 
@@ -62,12 +64,12 @@ def operator(
     state: Path,
     lease: str,
     context: str,
-    webhook_token: str,
+    monitoring: Path | None,
     **told: str,
 ) -> Code:
     """Run until SIGTERM. told: other settings, by the names that `cluster.Settings` has."""
-    webhook = Webhook(listen=listen, token_file=webhook_token) if webhook_token else None
-    settings = Settings(state=state, namespaces=tuple(namespaces), webhook=webhook, **told)
+    said = _read(monitoring) if monitoring is not None else Monitoring()
+    settings = Settings(state=state, namespaces=tuple(namespaces), monitoring=said, **told)
     return asyncio.run(_run(settings, listen=listen, lease=lease, context=context))
 
 
@@ -78,7 +80,7 @@ async def _run(settings: Settings, *, listen: str, lease: str, context: str) -> 
         asyncio.get_running_loop().add_signal_handler(one, ended.set)
     async with Client(find_access(context=context)) as api:
         sternway = ClusterSternway(settings, api, clock=clock)
-        webhook = AlertWebhook(sternway.alertmanager, where=lambda: settings.webhook)
+        webhook = AlertWebhook(sternway.alertmanager, where=lambda: settings.monitoring.webhook)
         parts: list[Part] = [Health(sternway, listen), webhook]
         listening = asyncio.create_task(Listeners(parts, tell=_say).run(), name="listen")
         working = asyncio.create_task(_work(sternway, lease=lease, api=api, clock=clock), name="work")
@@ -111,6 +113,17 @@ async def _work(sternway: ClusterSternway, *, lease: str, api: Client, clock: Sy
             await sternway.stand_by()
 
     await leader.lead(lead)
+
+
+def _read(file: Path) -> Monitoring:
+    """What a monitoring.yaml says; nothing where there is none. Raises InvalidInput."""
+    if not file.exists():
+        return Monitoring()
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InvalidInput((Problem(file=str(file), message=f"cannot be read: {exc}"),)) from exc
+    return load({"monitoring.yaml": text}, origin=str(file.parent.absolute())).monitoring
 
 
 def _say(about: str, text: str) -> None:

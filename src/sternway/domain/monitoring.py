@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from sternway.domain.notices import What
@@ -108,3 +108,17 @@ class RuleFile:
 
     path: str
     text: str
+
+
+def told(known: Endpoint | None, said: str | None) -> Endpoint | None:
+    """An address from the command line, with the credentials of monitoring.yaml; none when our own program is meant."""
+    if said is None:
+        return known
+    if said in (Own.START, Own.OFF):
+        return None
+    return replace(known, url=said) if known else Endpoint(url=said)
+
+
+def told_own(known: Own, said: str | None) -> Own:
+    """What becomes of our own program, when the command line says so."""
+    return Own(said) if said in (Own.START, Own.OFF) else known

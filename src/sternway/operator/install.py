@@ -15,6 +15,8 @@ from sternway.manifests.custom_resources import GROUP, definitions
 NAME = "sternway"
 PORT = 8080
 STATE = "/var/lib/sternway"
+MONITORING = "/etc/sternway"
+"""Where the Secret `sternway-monitoring` is seen, if there is one: monitoring.yaml, and the files that it names."""
 USER = 65532
 _LABELS = {"app.kubernetes.io/name": NAME}
 _READ = ["get", "list", "watch"]
@@ -157,6 +159,7 @@ def _deployment(wanted: Installation) -> Object:
             "volumes": [
                 {"name": "state", **({"emptyDir": {}} if shared else {"persistentVolumeClaim": {"claimName": NAME}})},
                 {"name": "tmp", "emptyDir": {}},
+                {"name": "monitoring", "secret": {"secretName": f"{NAME}-monitoring", "optional": True}},
             ],
         },
     }
@@ -171,6 +174,7 @@ def _deployment(wanted: Installation) -> Object:
 
 def _container(wanted: Installation) -> Object:
     args = ["operator", "--listen", f"0.0.0.0:{PORT}", "--state", STATE, "--lease", wanted.namespace]
+    args += ["--monitoring", f"{MONITORING}/monitoring.yaml"]
     args += [part for name in wanted.watches for part in ("--namespace", name)]
     for flag, value in (
         ("prometheus", wanted.prometheus),
@@ -194,7 +198,11 @@ def _container(wanted: Installation) -> Object:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "state", "mountPath": STATE}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108  in the container
+        "volumeMounts": [
+            {"name": "state", "mountPath": STATE},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  in the container
+            {"name": "monitoring", "mountPath": MONITORING, "readOnly": True},
+        ],
     }
 
 
