@@ -15,7 +15,7 @@ class Rate:
 
     def __init__(self, *, per_s: float = 50.0, burst: int = 100, now: Callable[[], float] = time.monotonic) -> None:
         self._per_s, self._burst, self._now = per_s, burst, now
-        self._tokens, self._at = float(burst), now()
+        self._tokens, self._at, self._held_until = float(burst), now(), now()
         self._queue = asyncio.Lock()
 
     async def take(self, *, urgent: bool = False) -> None:
@@ -29,15 +29,14 @@ class Rate:
             return
         async with self._queue:
             self._refill()
-            while self._tokens < 1:
-                await asyncio.sleep((1 - self._tokens) / self._per_s)
+            while (wait_s := max((1 - self._tokens) / self._per_s, self._held_until - self._at)) > 0:
+                await asyncio.sleep(wait_s)
                 self._refill()
             self._tokens -= 1
 
     def hold(self, seconds: float) -> None:
-        """Let the queue wait: the server said that it has too much to do."""
-        self._refill()
-        self._tokens = min(self._tokens, 1 - seconds * self._per_s)
+        """Let the queue wait: the server said that it has too much to do. What is urgent goes on."""
+        self._held_until = max(self._held_until, self._now() + seconds)
 
     def _refill(self) -> None:
         now = self._now()
