@@ -96,9 +96,12 @@ class Settings:
 
 
 class ClusterSternway:
-    """Sternway for the services of a cluster. Parts are public for whoever serves and shows them."""
+    """Sternway for the services of a cluster. Parts are public for whoever serves and shows them.
 
-    def __init__(self, settings: Settings, api: Api, *, clock: Clock | None = None) -> None:
+    urgent: the same API for what must not queue behind other requests: traffic.
+    """
+
+    def __init__(self, settings: Settings, api: Api, *, urgent: Api | None = None, clock: Clock | None = None) -> None:
         self.settings = settings
         self.api = api
         self.clock = clock or SystemClock()
@@ -124,7 +127,7 @@ class ClusterSternway:
         )
         self.desired = ClusterDesired(reader=self.stores, scalers=(), mesh=self._mesh)
         self.router = KubernetesRouter(
-            api,
+            urgent or api,
             reader=self.stores,
             dialects=DIALECTS,
             dialect=self._dialect,

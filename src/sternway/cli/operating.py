@@ -79,7 +79,7 @@ async def _run(settings: Settings, *, listen: str, lease: str, context: str) -> 
     for one in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(one, ended.set)
     async with Client(find_access(context=context)) as api:
-        sternway = ClusterSternway(settings, api, clock=clock)
+        sternway = ClusterSternway(settings, api, urgent=api.urgent(), clock=clock)
         webhook = AlertWebhook(sternway.alertmanager, where=lambda: settings.monitoring.webhook)
         parts: list[Part] = [Health(sternway, listen), webhook]
         listening = asyncio.create_task(Listeners(parts, tell=_say).run(), name="listen")
