@@ -22,7 +22,7 @@ from sternway.control.trail import condense
 from sternway.domain.monitoring import Monitoring, told
 from sternway.domain.releases import Reply
 from sternway.domain.traffic import Can
-from sternway.errors import SternwayError
+from sternway.errors import Refused, SternwayError
 from sternway.kubernetes.api import Api, Object, Resource
 from sternway.kubernetes.ours import SELECTOR, annotation, split_key
 from sternway.kubernetes.reading import behind
@@ -110,6 +110,7 @@ class ClusterSternway:
         )
         self.concerned = Concerned(self.stores)
         self.writer = Writer(api=api, reader=self.stores)
+        self._meshes: dict[str, Dialect] = {}
         self._answers: dict[str, CommandStatus] = {}
         self._waiting: dict[int, tuple[str, str]] = {}
         self._leads = False
@@ -251,13 +252,23 @@ class ClusterSternway:
         try:
             if guard["metadata"].get("deletionTimestamp"):
                 return await self._leave(service, guard)
-            await self._hold(guard)
-            await self._take_command(service)
-            look_at_s = await self.reconciler.reconcile(service)
-            await self.platform.tend(service)
+            return await self._look(service, guard)
         finally:
             self.concerned.remember(service, namespace, self.desired.deployment(service))
             self.views.wake(service)
+
+    async def _look(self, service: str, guard: Object) -> float | None:
+        """A pass. What cannot be written on the Guard, or recorded of a command, keeps no rollback up: it is raised last."""
+        failures: list[SternwayError] = []
+        for before in (self._hold(guard), self._take_command(service, guard)):
+            try:
+                await before
+            except SternwayError as failure:
+                failures.append(failure)
+        look_at_s = await self.reconciler.reconcile(service)
+        await self.platform.tend(service)
+        if failures:
+            raise failures[0]
         return look_at_s
 
     async def _hold(self, guard: Object) -> None:
@@ -286,9 +297,8 @@ class ClusterSternway:
         patch = {"metadata": {"finalizers": finalizers, "resourceVersion": metadata["resourceVersion"]}}
         await self.api.patch(GUARDS, metadata["name"], patch, namespace=metadata["namespace"])
 
-    async def _take_command(self, service: str) -> None:
-        guard = self.desired.guard(service)
-        asked = asked_of(guard) if guard is not None else None
+    async def _take_command(self, service: str, guard: Object) -> None:
+        asked = asked_of(guard)
         told = self._answers.get(service)
         if asked is None or (told is not None and told.id == asked.id):
             return
@@ -408,7 +418,13 @@ class ClusterSternway:
         }
 
     def _mesh(self, service: str) -> tuple[str, frozenset[Can]]:
-        found = self._dialect(service)
+        """The mesh's name and what it can do. Routes that became ambiguous change nothing; the router says so."""
+        try:
+            found = self._meshes[service] = self._dialect(service)
+        except Refused:
+            if service not in self._meshes:
+                return "", frozenset()
+            found = self._meshes[service]
         return found.name, found.capabilities
 
     def _dialect(self, service: str) -> Dialect:

@@ -12,8 +12,10 @@ from operator_world import Cluster, cluster
 
 from sternway.domain.releases import Verb
 from sternway.errors import Refused
+from sternway.kubernetes.errors import Denied
 from sternway.kubernetes.resources import GUARDS, SERVICES
 from sternway.operator.people import command
+from sternway.testing.kubernetes import FakeKubernetes, Fault
 
 
 @pytest.fixture
@@ -104,3 +106,23 @@ async def test_when_the_guard_goes_everything_is_as_it_was(shop: tuple[Cluster, 
         }
         assert not {"orders-stable", "orders-candidate"} & names
         assert here.route is None
+
+
+async def test_a_rollback_is_kept_up_by_nothing_on_the_guard(tmp_path: Path) -> None:
+    """Nobody may patch Guards any more: nothing is shown, no command is answered, and the traffic goes back all the same."""
+    world = World(api=FakeKubernetes(namespaces=("ours",)), namespace="ours")
+    async with cluster(world, tmp_path / "state") as (here, address), here.operated(address):
+        await here.until(lambda s: "stable" in s and s["conditions"][0]["status"] == "True")
+        fake = here.world.api
+        assert isinstance(fake, FakeKubernetes)
+        await here.image("orders:2")
+        await here.until(lambda s: s.get("phase") == "exposed")
+        fake.store.patch(GUARDS, "orders", {"metadata": {"finalizers": None}}, namespace="ours", manager="somebody")
+        fake.faults.append(
+            Fault(verb="patch", resource=GUARDS, error=lambda: Denied("may not patch guards"), times=10**9)
+        )
+        here.users.bad["orders"] = 0.5
+        async with asyncio.timeout(60):
+            while here.shares()["orders-stable"] < 1.0 or await here.image_of() != "orders:1":
+                await asyncio.sleep(0.1)
+        fake.faults.clear()
