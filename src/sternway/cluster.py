@@ -82,8 +82,8 @@ FINALIZER = "sternway.dev/give-back"
 class Settings:
     """What `sternway operator` was told. namespaces: those that it looks after; empty: all. mesh: "" to find it out.
 
-    monitoring: what its monitoring.yaml says; prometheus, alertmanager: other addresses than there. store: the address of a
-    PostgreSQL; "" keeps the journal in the folder `state`.
+    monitoring: what its monitoring.yaml says; prometheus, alertmanager: other addresses than there. state: the folder that
+    the journal is kept in.
     """
 
     state: Path
@@ -91,7 +91,6 @@ class Settings:
     prometheus: str = ""
     alertmanager: str = ""
     mesh: str = ""
-    store: str = ""
     monitoring: Monitoring = field(default_factory=Monitoring)
 
 
@@ -151,7 +150,7 @@ class ClusterSternway:
 
     def _wire_control(self) -> None:
         """What a leader needs; made anew each time that this process becomes it."""
-        self.journal = SqlStore(self.settings.store or self.settings.state / "journal.db", condense=condense)
+        self.journal = SqlStore(self.settings.state / "journal.db", condense=condense)
         self.queue = WorkQueue(clock=self.clock, work=self._pass)
         self.views = WorkQueue(clock=self.clock, work=self._show)
         self._sink = AlertmanagerSink()

@@ -88,13 +88,10 @@ def test_the_pod_keeps_the_restricted_standard():
     assert set(pod["volumes"][0]) == {"name", "persistentVolumeClaim"}
 
 
-def test_a_second_replica_stands_by_only_where_the_journal_is_shared():
-    """A volume has one writer; with PostgreSQL there are two, and its address comes out of a Secret."""
-    (alone,) = objects("Deployment")
-    (shared,) = objects("Deployment", Installation(store_secret="journal"))
-    assert (alone["spec"]["replicas"], alone["spec"]["strategy"]["type"]) == (1, "Recreate")
-    assert (shared["spec"]["replicas"], shared["spec"]["strategy"]["type"]) == (2, "RollingUpdate")
-    assert not objects("PersistentVolumeClaim", Installation(store_secret="journal"))
+def test_a_volume_has_one_writer():
+    """The journal is on a volume, so an update ends the old pod before the new one begins."""
+    (deployment,) = objects("Deployment")
+    assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]["type"]) == (1, "Recreate")
 
 
 def test_every_schema_is_structural():

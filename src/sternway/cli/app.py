@@ -523,9 +523,6 @@ def operator(  # noqa: PLR0917  typer's way to write options
     state: Annotated[
         Path | None, typer.Option("--state", help="Where the journal is kept.", show_default="~/.local/state/sternway")
     ] = None,
-    store: Annotated[
-        str, typer.Option("--store", envvar="STERNWAY_STORE", metavar="URL", help="A PostgreSQL for the journal.")
-    ] = "",
     lease: Annotated[
         str, typer.Option("--lease", metavar="NAMESPACE", help="Elect a leader there, among several replicas.")
     ] = "",
@@ -547,7 +544,6 @@ def operator(  # noqa: PLR0917  typer's way to write options
         prometheus=prometheus,
         alertmanager=alertmanager,
         mesh=mesh,
-        store=store,
     )
     raise typer.Exit(code)
 
@@ -568,19 +564,10 @@ def install(
         list[str] | None,
         typer.Option("--watch", metavar="NAMESPACE", help="Look after these alone.", show_default="every namespace"),
     ] = None,
-    image: Annotated[str, typer.Option("--image", help="Sternway's own image.")] = "sternway:latest",
+    image: Annotated[str, typer.Option("--image", help="Sternway's own image.")] = "sternway:dev",
     prometheus: Annotated[str, typer.Option("--prometheus", metavar="URL", help="Where Prometheus is.")] = "",
     alertmanager: Annotated[str, typer.Option("--alertmanager", metavar="URL", help="Where Alertmanager is.")] = "",
     mesh: Annotated[str, typer.Option("--mesh", help="Which mesh carries the traffic.", show_default="found")] = "",
-    store_secret: Annotated[
-        str,
-        typer.Option(
-            "--store-secret",
-            metavar="SECRET",
-            help="A Secret whose key `url` holds a PostgreSQL's address, for two replicas.",
-            show_default="a volume",
-        ),
-    ] = "",
 ) -> None:
     """Write all that stands in a cluster that has Sternway: custom resource definitions, rights, its Deployment.
 
@@ -595,7 +582,7 @@ def install(
         "alertmanager": alertmanager,
         "mesh": mesh,
     }
-    cluster.install(print_=print_, watches=tuple(watch or ()), store_secret=store_secret, **told)
+    cluster.install(print_=print_, watches=tuple(watch or ()), **told)
 
 
 @app.command()

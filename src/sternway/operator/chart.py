@@ -17,7 +17,7 @@ from sternway.operator.install import Installation, installation, written
 
 _VALUES = """\
 # The image of Sternway, with its tag.
-image: sternway:latest
+image: sternway:dev
 # The namespaces that it looks after, and has rights in. Empty: every namespace.
 watches: []
 # Where Prometheus and Alertmanager are, http://…
@@ -25,10 +25,7 @@ prometheus: ""
 alertmanager: ""
 # Which mesh carries the traffic (istio, gateway-api, …). Empty: found by what is installed.
 mesh: ""
-# A Secret whose key `url` holds the address of a PostgreSQL: then two replicas run, one standing by. Empty: the journal
-# is kept on a volume.
-storeSecret: ""
-# The size of that volume.
+# The size of the volume that the journal is kept on.
 storage: 1Gi
 """
 _PLAIN = Installation(
@@ -47,7 +44,6 @@ def chart() -> dict[str, str]:
     """Path below `charts/sternway` -> text."""
     everywhere = installation(_PLAIN)
     somewhere = installation(replace(_PLAIN, watches=_WATCHES))
-    shared = installation(replace(_PLAIN, watches=_WATCHES, store_secret="{{ .Values.storeSecret }}"))  # noqa: S106  a Secret's name
     alone = _but(somewhere, *_RIGHTS, "Role", "RoleBinding", "Namespace", "CustomResourceDefinition")
     kept = ("Deployment", "PersistentVolumeClaim")
     own_rights = [one for one in somewhere if one["kind"].startswith("Role") and one["metadata"]["name"] != "sternway"]
@@ -63,11 +59,7 @@ def chart() -> dict[str, str]:
         + "{{- end }}\n{{- else }}\n"
         + written(tuple(cluster))
         + "{{- end }}\n",
-        "templates/deployment.yaml": "{{- if .Values.storeSecret }}\n"
-        + written(tuple(one for one in shared if one["kind"] in kept))
-        + "{{- else }}\n"
-        + written(tuple(one for one in alone if one["kind"] in kept))
-        + "{{- end }}\n",
+        "templates/deployment.yaml": written(tuple(one for one in alone if one["kind"] in kept)),
     }
 
 

@@ -62,23 +62,17 @@ _LEASES: tuple[Rule, ...] = (("coordination.k8s.io", ("leases",), ["get", "list"
 class Installation:
     """How Sternway stands in a cluster.
 
-    namespace: its own. watches: the namespaces that it looks after; empty: all. image: with its tag. store_secret: the
-    Secret whose key `url` holds the address of a PostgreSQL; "" keeps the journal on a volume of `storage`.
+    namespace: its own. watches: the namespaces that it looks after; empty: all. image: with its tag. storage: the size of
+    the volume that the journal is kept on. A volume has one writer, so there is one replica.
     """
 
     namespace: str = "sternway-system"
     watches: tuple[str, ...] = ()
-    image: str = "sternway:latest"
+    image: str = "sternway:dev"
     prometheus: str = ""
     alertmanager: str = ""
     mesh: str = ""
-    store_secret: str = ""
     storage: str = "1Gi"
-
-    @property
-    def replicas(self) -> int:
-        """A second one stands by where the journal is shared; a volume has one writer."""
-        return 2 if self.store_secret else 1
 
 
 def installation(wanted: Installation) -> tuple[Object, ...]:
@@ -89,7 +83,7 @@ def installation(wanted: Installation) -> tuple[Object, ...]:
         *definitions(),
         _object("v1", "ServiceAccount", NAME, own),
         *_rights(wanted),
-        *(() if wanted.store_secret else (_volume(wanted),)),
+        _volume(wanted),
         _object("v1", "Service", NAME, own, spec={"selector": _LABELS, "ports": [_port()]}),
         _deployment(wanted),
         _disruption(wanted),
@@ -142,7 +136,6 @@ def _volume(wanted: Installation) -> Object:
 
 
 def _deployment(wanted: Installation) -> Object:
-    shared = bool(wanted.store_secret)
     pod = {
         "metadata": {"labels": _LABELS},
         "spec": {
@@ -157,16 +150,16 @@ def _deployment(wanted: Installation) -> Object:
             },
             "containers": [_container(wanted)],
             "volumes": [
-                {"name": "state", **({"emptyDir": {}} if shared else {"persistentVolumeClaim": {"claimName": NAME}})},
+                {"name": "state", "persistentVolumeClaim": {"claimName": NAME}},
                 {"name": "tmp", "emptyDir": {}},
                 {"name": "monitoring", "secret": {"secretName": f"{NAME}-monitoring", "optional": True}},
             ],
         },
     }
     spec = {
-        "replicas": wanted.replicas,
+        "replicas": 1,
         "selector": {"matchLabels": _LABELS},
-        "strategy": {"type": "RollingUpdate" if shared else "Recreate"},
+        "strategy": {"type": "Recreate"},
         "template": pod,
     }
     return _object("apps/v1", "Deployment", NAME, wanted.namespace, spec=spec)
@@ -182,12 +175,10 @@ def _container(wanted: Installation) -> Object:
         ("mesh", wanted.mesh),
     ):
         args += [f"--{flag}", value] if value else []
-    secret = {"valueFrom": {"secretKeyRef": {"name": wanted.store_secret, "key": "url"}}}
     return {
         "name": NAME,
         "image": wanted.image,
         "args": args,
-        **({"env": [{"name": "STERNWAY_STORE", **secret}]} if wanted.store_secret else {}),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "livenessProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 10, "failureThreshold": 6},
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 5},
