@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from sternway.domain.metrics import Unseen
+from sternway.domain.metrics import MESH_ERRORS, Unseen
 from sternway.domain.tallies import Question, Reading, Tally
-from sternway.signals.mesh_counts import MESH_ERRORS, MeshCounts
+from sternway.signals.mesh_counts import MeshCounts
 
 ASKED = Question(stable="1", candidate="2")
 

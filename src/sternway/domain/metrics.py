@@ -13,6 +13,8 @@ from fnmatch import fnmatchcase
 
 ARGUMENTS = ("service", "namespace", "deployment", "workload", "version", "tag", "role", "canary", "cluster", "window")
 """What `$(NAME)` may stand for in a query."""
+MESH_ERRORS = "mesh-errors"
+"""The ratio that a mesh counts by itself: in a cluster it stands in for the access log."""
 _PLACE = re.compile(r"\$\(([^()]*)\)")
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 
-from sternway.domain.metrics import Metric
+from sternway.domain.metrics import MESH_ERRORS, Metric
 from sternway.manifests.models.metrics import Metric as Model
 
-MESH_ERRORS, MESH_LATENCY = "mesh-errors", "mesh-latency"
+MESH_LATENCY = "mesh-latency"
 SOURCES = {
     "istio": "istio",
     "linkerd": "linkerd",

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 
+from sternway.domain.metrics import MESH_ERRORS
 from sternway.domain.tallies import Question, Reading, Tally
 from sternway.ports import SignalSource
 
-MESH_ERRORS = "mesh-errors"
 RATE_OVER_S = 60.0
 
 

@@ -16,17 +16,14 @@ from sternway.domain.traffic import MILLION, Can
 from sternway.errors import NotApplied
 from sternway.kubernetes.api import Object, Resource, name_of, namespace_of
 from sternway.kubernetes.backends import Backend, Backends
-from sternway.kubernetes.resources import OURS, SERVICES
+from sternway.kubernetes.ours import SELECTOR, SERVICE
+from sternway.kubernetes.resources import SERVICES
 from sternway.traffic.kubernetes import weights
 from sternway.traffic.kubernetes.dialect import Standing, Wish, compact, is_kind, made_for, own, user_names
 
 ENDPOINT_SLICES = Resource(group="discovery.k8s.io", version="v1", plural="endpointslices", kind="EndpointSlice")
 _OF = "kubernetes.io/service-name"
 _BY = "endpointslice.kubernetes.io/managed-by"
-_BELONGS = f"{OURS}/service"
-"""Label of our two Services, which their slices have too: the user's Service."""
-SELECTOR = f"{OURS}/selector"
-"""Annotation of the user's Service: its own selector. The platform restores it when the Guard goes and the pods are ready."""
 
 
 class PlainService:
@@ -46,7 +43,7 @@ class PlainService:
         if is_kind(obj, ENDPOINT_SLICES):
             labels = obj["metadata"].get("labels") or {}
             name = labels.get(_OF, "")
-            name = labels.get(_BELONGS) or next(iter(user_names(name)), name)
+            name = labels.get(SERVICE) or next(iter(user_names(name)), name)
         return frozenset({f"{name}.{namespace_of(obj)}"})
 
     def write(self, wish: Wish, seen: Sequence[Object]) -> tuple[Object, ...]:
