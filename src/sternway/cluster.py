@@ -83,7 +83,7 @@ class Settings:
     """What `sternway operator` was told. namespaces: those that it looks after; empty: all. mesh: "" to find it out.
 
     monitoring: what its monitoring.yaml says; prometheus, alertmanager: other addresses than there. state: the folder that
-    the journal is kept in.
+    the journal is kept in. linger_s: how long pods stay that nothing leads to any more, for proxies that do not know it yet.
     """
 
     state: Path
@@ -91,6 +91,7 @@ class Settings:
     prometheus: str = ""
     alertmanager: str = ""
     mesh: str = ""
+    linger_s: float = 10.0
     monitoring: Monitoring = field(default_factory=Monitoring)
 
 
@@ -124,6 +125,8 @@ class ClusterSternway:
             deployment=self._deployment,
             carrying=self._carrying,
             wake=self.wake,
+            clock=self.clock,
+            linger_s=settings.linger_s,
         )
         self.desired = ClusterDesired(reader=self.stores, scalers=(), mesh=self._mesh)
         self.router = KubernetesRouter(
@@ -265,10 +268,10 @@ class ClusterSternway:
             except SternwayError as failure:
                 failures.append(failure)
         look_at_s = await self.reconciler.reconcile(service)
-        await self.platform.tend(service)
+        again_s = await self.platform.tend(service)
         if failures:
             raise failures[0]
-        return look_at_s
+        return min((at_s for at_s in (look_at_s, again_s) if at_s is not None), default=None)
 
     async def _hold(self, guard: Object) -> None:
         """Have the API keep a Guard that is deleted until everything is given back."""
