@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,6 +91,7 @@ class Story:
     plane: DataPlane
     prometheus: Prometheus
     load: Load = field(init=False)
+    work: list[asyncio.Task[None]] = field(default_factory=list)
     sternway: ClusterSternway | None = None
 
     # What a person does ------------------------------------------------------------------------------------------
@@ -158,22 +159,22 @@ class Story:
         found = (await self.world.api.list(RELEASES, namespace=self.world.namespace)).items
         return sorted(found, key=lambda one: int(name_of(one).rpartition("-")[2]))
 
-    async def until(self, holds: Callable[[Object], bool], what: str, within_s: float = 60.0) -> Object:
+    async def until(self, holds: Callable[[Object], bool], what: str, within_s: float = 60.0) -> None:
         """Wait for the Guard's status."""
-        status: Object = {}
-        try:
-            async with asyncio.timeout(within_s):
-                while not holds(status := await self.status()):
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            raise AssertionError(f"{what} never came: {json.dumps(status, indent=1)} {self.troubles()}") from None
-        return status
+
+        async def done() -> bool:
+            return holds(await self.status())
+
+        await self.wait(done, what, within_s)
 
     async def wait(self, holds: Callable[[], Awaitable[bool]], what: str, within_s: float = 60.0) -> None:
-        """Wait for anything."""
+        """Wait for anything. The cluster must go on meanwhile."""
         try:
             async with asyncio.timeout(within_s):
                 while not await holds():
+                    for task in self.work:
+                        if task.done():
+                            await task
                     await asyncio.sleep(0.05)
         except TimeoutError:
             said = json.dumps(await self.status(), indent=1)
@@ -297,7 +298,7 @@ async def story(world: World, mesh: Mesh, folder: Path) -> AsyncIterator[Story]:
         await stack.enter_async_context(plane.serving())
         if mesh.counted:
             here.prometheus.scrape({await stack.enter_async_context(IstioCounters(plane).serving())})
-        await stack.enter_async_context(_going_on(here.live(), kubelet.run(), plane.run()))
+        await stack.enter_async_context(_going_on(here.work, here.live(), kubelet.run(), plane.run()))
         await _put_there(here)
         session = await stack.enter_async_context(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=60))
@@ -312,19 +313,15 @@ async def story(world: World, mesh: Mesh, folder: Path) -> AsyncIterator[Story]:
 
 
 @asynccontextmanager
-async def _going_on(*work: Any) -> AsyncIterator[None]:
-    """Run coroutines beside a test; one that fails fails it."""
-    tasks = [asyncio.create_task(one) for one in work]
+async def _going_on(tasks: list[asyncio.Task[None]], *work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run coroutines beside a test."""
+    tasks += [asyncio.create_task(one) for one in work]
     try:
         yield
     finally:
-        failed = [one.exception() for one in tasks if one.done() and not one.cancelled()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for failure in failed:
-            if failure is not None:
-                raise failure
 
 
 async def _put_there(here: Story) -> None:
