@@ -125,7 +125,7 @@ class ClusterSternway:
             carrying=self._carrying,
             wake=self.wake,
         )
-        self.desired = ClusterDesired(reader=self.stores, scalers=(), mesh=self._mesh)
+        self.desired = ClusterDesired(reader=self.stores, scalers=(), mesh=self._mesh, meshes=self._meshes_here)
         self.router = KubernetesRouter(
             urgent or api,
             reader=self.stores,
@@ -187,7 +187,7 @@ class ClusterSternway:
     async def start(self) -> None:
         """Follow the cluster until everything is known. Nothing is changed yet: see `lead`."""
         scalers = await self.platform.start()
-        self.desired = ClusterDesired(reader=self.stores, scalers=scalers, mesh=self._mesh)
+        self.desired = ClusterDesired(reader=self.stores, scalers=scalers, mesh=self._mesh, meshes=self._meshes_here)
         everywhere = () if self.settings.namespaces else (NAMESPACES,)
         await self.stores.start((*FOLLOWED, *scalers, *everywhere), routes=kinds())
         self.synced = True
@@ -426,8 +426,15 @@ class ClusterSternway:
             found = self._meshes[service]
         return found.name, found.capabilities
 
+    def _meshes_here(self) -> tuple[str, ...]:
+        """The meshes whose routes this cluster has."""
+        return tuple(one.name for one in DIALECTS if not one.routes or any(map(self.stores.serves, one.routes)))
+
     def _dialect(self, service: str) -> Dialect:
-        """The mesh that a service is in: as told, or as its routes and pods show."""
+        """The mesh that a service is in: as its Guard says, as we were told, or as its routes and pods show."""
+        stated = ((self.desired.guard(service) or {}).get("spec") or {}).get("mesh")
+        if stated in self._meshes_here():  # any other is a problem of the Guard, which changes nothing
+            return dialect(stated)
         if self.settings.mesh:
             return dialect(self.settings.mesh)
         namespace, name = split_key(service)

@@ -48,14 +48,21 @@ class ClusterDesired:
     """Reads what is wanted of a service when it is asked.
 
     scalers: the kinds of autoscalers that this cluster has. mesh: a service's traffic router, by its name, and what it can do.
+    meshes: the names of all that a Guard may choose.
     """
 
     def __init__(
-        self, *, reader: Reader, scalers: tuple[Resource, ...], mesh: Callable[[str], tuple[str, frozenset[Can]]]
+        self,
+        *,
+        reader: Reader,
+        scalers: tuple[Resource, ...],
+        mesh: Callable[[str], tuple[str, frozenset[Can]]],
+        meshes: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self._reader = reader
         self._scalers = scalers
         self._mesh = mesh
+        self._meshes = meshes
         self._known: dict[str, _Known] = {}
 
     def services(self, namespace: str = "") -> tuple[str, ...]:
@@ -156,6 +163,7 @@ class ClusterDesired:
             scaled=scaled,
             router=router,
             can=can,
+            meshes=self._meshes(),
         )
 
     def _guards(self, service: str) -> list[Object]:
@@ -177,7 +185,7 @@ class ClusterDesired:
 
 def _token(found: Found) -> tuple[object, ...]:
     """What the answer rests on: the same token, the same answer."""
-    seen: list[object] = [_seen(found.guard), _seen(found.service), found.router, found.can]
+    seen: list[object] = [_seen(found.guard), _seen(found.service), found.router, found.can, found.meshes]
     if found.service is None:
         return (*seen, tuple(sorted(found.services)))
     for one in behind(found.service, (*found.deployments, *found.others)):
