@@ -68,7 +68,7 @@ def _of_argo(reader: Reader, deployment: Object) -> Found:
         name = tracked.partition(":")[0]
         return Unfollowed(
             why=f"Argo CD's Application {name} is not to be seen",
-            fix="let Sternway look after Argo CD's namespace too (sternway install --namespace argocd), or revert by hand",
+            fix="let Sternway see its namespace too (sternway install --watch), or revert by hand",
         )
     by = f"Argo CD Application {namespace_of(application)}/{name_of(application)}"
     spec, status = application["spec"], application.get("status") or {}
@@ -163,7 +163,7 @@ def _of_kustomization(reader: Reader, labels: Object, names: frozenset[tuple[str
     by = f"Flux Kustomization {place}"
     kustomization = _labelled(reader, KUSTOMIZATIONS, labels, _KUSTOMIZE)
     if kustomization is None:
-        fix = "let Sternway look after its namespace too, or revert by hand"
+        fix = "let Sternway see its namespace too (sternway install --watch), or revert by hand"
         return Unfollowed(why=f"{by} is not to be seen", fix=fix)
     spec, status = kustomization["spec"], kustomization.get("status") or {}
     entries = ((status.get("inventory") or {}).get("entries")) or ()
@@ -190,7 +190,8 @@ def _of_helm_release(reader: Reader, labels: Object) -> Found:
     release = _labelled(reader, HELM_RELEASES, labels, _HELM)
     if release is None:
         return Unfollowed(
-            why=f"{by} is not to be seen", fix="let Sternway look after its namespace too, or revert by hand"
+            why=f"{by} is not to be seen",
+            fix="let Sternway see its namespace too (sternway install --watch), or revert by hand",
         )
     values = release["spec"].get("valuesFrom") or ()
     names = frozenset({("HelmRelease", name_of(release)), *((str(one["kind"]), str(one["name"])) for one in values)})
