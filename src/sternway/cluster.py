@@ -23,6 +23,7 @@ from sternway.domain.monitoring import Monitoring, told
 from sternway.domain.releases import Reply
 from sternway.domain.traffic import Can
 from sternway.errors import Refused, SternwayError
+from sternway.history.repositories import Repositories
 from sternway.kubernetes.api import Api, Object, Resource
 from sternway.kubernetes.ours import SELECTOR, annotation, split_key
 from sternway.kubernetes.reading import behind
@@ -46,6 +47,8 @@ from sternway.notify.apprise import AppriseMessenger
 from sternway.operator.asking import asked_of
 from sternway.operator.concerned import Concerned
 from sternway.operator.desired import ClusterDesired
+from sternway.operator.origin import KINDS as ORIGINS
+from sternway.operator.origins import Origins
 from sternway.operator.stores import Stores
 from sternway.operator.undoing import ClusterUndoing
 from sternway.operator.writers import Shown, Writer
@@ -83,10 +86,11 @@ class Settings:
     """What `sternway operator` was told. namespaces: those that it looks after; empty: all. mesh: "" to find it out.
 
     monitoring: what its monitoring.yaml says; prometheus, alertmanager: other addresses than there. state: the folder that
-    the journal is kept in.
+    the journal is kept in. git: the folder with what the Secret `sternway-git` holds.
     """
 
     state: Path
+    git: Path | None = None
     namespaces: tuple[str, ...] = ()
     prometheus: str = ""
     alertmanager: str = ""
@@ -126,6 +130,8 @@ class ClusterSternway:
             wake=self.wake,
         )
         self.desired = ClusterDesired(reader=self.stores, scalers=(), mesh=self._mesh, meshes=self._meshes_here)
+        self.origins = Origins(reader=self.stores, deployment=self._deployment, asked=self._asked, guard=self._guard)
+        self.repositories = Repositories(state=settings.state / "git", access=settings.git, clock=self.clock)
         self.router = KubernetesRouter(
             urgent or api,
             reader=self.stores,
@@ -163,7 +169,14 @@ class ClusterSternway:
             messenger=AppriseMessenger(),
             tell=self._trouble,
         )
-        undoing = ClusterUndoing(api=self.api, guard=self._guard, restore=self._restore)
+        undoing = ClusterUndoing(
+            api=self.api,
+            guard=self._guard,
+            restore=self._restore,
+            origins=self.origins,
+            ask=self.platform.take_back,
+            repositories=self.repositories,
+        )
         self.outbox = Outbox(history=undoing, wake=self.wake)
         actor = Actor(platform=self.platform, router=self.router, signals=self.signals, outbox=self.outbox)
         observer = Observer(
@@ -189,7 +202,7 @@ class ClusterSternway:
         scalers = await self.platform.start()
         self.desired = ClusterDesired(reader=self.stores, scalers=scalers, mesh=self._mesh, meshes=self._meshes_here)
         everywhere = () if self.settings.namespaces else (NAMESPACES,)
-        await self.stores.start((*FOLLOWED, *scalers, *everywhere), routes=kinds())
+        await self.stores.start((*FOLLOWED, *scalers, *everywhere, *ORIGINS), routes=kinds())
         self.synced = True
 
     async def lead(self) -> None:
@@ -258,6 +271,7 @@ class ClusterSternway:
 
     async def _look(self, service: str, guard: Object) -> float | None:
         """A pass. What cannot be written on the Guard, or recorded of a command, keeps no rollback up: it is raised last."""
+        self.origins.look(service)
         failures: list[SternwayError] = []
         for before in (self._hold(guard), self._take_command(service, guard)):
             try:
@@ -289,6 +303,7 @@ class ClusterSternway:
         finalizers = [one for one in guard["metadata"].get("finalizers") or [] if one != FINALIZER]
         await self._set_finalizers(guard, finalizers)
         self.concerned.forget(service)
+        self.origins.forget(service)
         return None
 
     async def _set_finalizers(self, guard: Object, finalizers: list[str]) -> None:
@@ -372,6 +387,7 @@ class ClusterSternway:
         """An object of the cluster changed: look at the services that it is about."""
         if not self._leads or resource is RELEASES:
             return
+        self.origins.changed(resource, obj)
         named = self.stores.named_in(resource, obj)
         for service in named or self.concerned.of(resource, obj, self.desired.services()):
             self.queue.wake(service)
@@ -400,6 +416,11 @@ class ClusterSternway:
 
     def _deployment(self, service: str) -> str | None:
         return self.desired.deployment(service)
+
+    def _asked(self, service: str) -> str:
+        """The fingerprint of what the service's Deployment asks for now."""
+        wanted = self.desired.wanted(service)
+        return wanted.version.workload.pod if wanted is not None else ""
 
     def _guard(self, service: str) -> Object | None:
         return self.desired.guard(service)

@@ -64,11 +64,12 @@ def operator(
     lease: str,
     context: str,
     monitoring: Path | None,
+    git: Path | None,
     **told: str,
 ) -> Code:
     """Run until SIGTERM. told: other settings, by the names that `cluster.Settings` has."""
     said = monitoring_in(monitoring) if monitoring is not None else Monitoring()
-    settings = Settings(state=state, namespaces=tuple(namespaces), monitoring=said, **told)
+    settings = Settings(state=state, namespaces=tuple(namespaces), monitoring=said, git=git, **told)
     return asyncio.run(_run(settings, listen=listen, lease=lease, context=context))
 
 

@@ -17,6 +17,8 @@ PORT = 8080
 STATE = "/var/lib/sternway"
 MONITORING = "/etc/sternway"
 """Where the Secret `sternway-monitoring` is seen, if there is one: monitoring.yaml, and the files that it names."""
+GIT = "/etc/sternway-git"
+"""Where the Secret `sternway-git` is seen, if there is one: with what a rollback is pushed to Git."""
 USER = 65532
 _LABELS = {"app.kubernetes.io/name": NAME}
 _READ = ["get", "list", "watch"]
@@ -51,6 +53,7 @@ RULES: tuple[Rule, ...] = (
     ("argoproj.io", ("applications",), _READ),
     ("kustomize.toolkit.fluxcd.io", ("kustomizations",), _READ),
     ("source.toolkit.fluxcd.io", ("gitrepositories",), _READ),
+    ("helm.toolkit.fluxcd.io", ("helmreleases",), _READ),
 )
 """All that Sternway may do where it looks after services. Nothing more: no node, no role, no webhook."""
 _EVERYWHERE: tuple[Rule, ...] = (("", ("namespaces",), _READ),)
@@ -153,6 +156,7 @@ def _deployment(wanted: Installation) -> Object:
                 {"name": "state", "persistentVolumeClaim": {"claimName": NAME}},
                 {"name": "tmp", "emptyDir": {}},
                 {"name": "monitoring", "secret": {"secretName": f"{NAME}-monitoring", "optional": True}},
+                {"name": "git", "secret": {"secretName": f"{NAME}-git", "optional": True}},
             ],
         },
     }
@@ -167,7 +171,7 @@ def _deployment(wanted: Installation) -> Object:
 
 def _container(wanted: Installation) -> Object:
     args = ["operator", "--listen", f"0.0.0.0:{PORT}", "--state", STATE, "--lease", wanted.namespace]
-    args += ["--monitoring", f"{MONITORING}/monitoring.yaml"]
+    args += ["--monitoring", f"{MONITORING}/monitoring.yaml", "--git", GIT]
     args += [part for name in wanted.watches for part in ("--namespace", name)]
     for flag, value in (
         ("prometheus", wanted.prometheus),
@@ -193,6 +197,7 @@ def _container(wanted: Installation) -> Object:
             {"name": "state", "mountPath": STATE},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  in the container
             {"name": "monitoring", "mountPath": MONITORING, "readOnly": True},
+            {"name": "git", "mountPath": GIT, "readOnly": True},
         ],
     }
 

@@ -7,13 +7,17 @@ called whenever the cluster changed; at rest it asks the API nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
+from sternway.domain.gitops import Origin, TakeBack
 from sternway.domain.platform import WorkloadRun, WorkloadState
+from sternway.domain.releases import Revert
 from sternway.errors import PlatformUnavailable
 from sternway.kubernetes.api import Api, Patch, Resource
 from sternway.kubernetes.backends import Backends
 from sternway.kubernetes.errors import Conflict
 from sternway.kubernetes.reading import Reader
+from sternway.platforms.kubernetes import manifests
 from sternway.platforms.kubernetes.endings import given_back, leftovers, restored
 from sternway.platforms.kubernetes.followers import KINDS
 from sternway.platforms.kubernetes.plan import backends_of, plan, refuse_strangers
@@ -98,6 +102,19 @@ class KubernetesPlatform:
         writes, said = restored(self._scene(service), bad, good)
         await self._write(writes)
         return said
+
+    def take_back(self, revert: Revert, origin: Origin, good: tuple[str, ...]) -> TakeBack:
+        """What a rollback takes back in the Git repository that the service comes from. good: commits of the good version."""
+        scene = self._scene(revert.service)
+        pods = (revert.bad, revert.restore)
+        return TakeBack(
+            revert=manifests.told(revert, scene.namespace),
+            origin=origin,
+            good=good,
+            names=manifests.names(scene, pods),
+            words=manifests.words(scene, pods),
+            fits=partial(manifests.fits, scene, revert.restore),
+        )
 
     async def release(self, service: str) -> bool:
         """Take the next step out of a service whose Guard is gone; True when nothing of ours is left."""
