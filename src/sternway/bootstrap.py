@@ -51,6 +51,7 @@ from sternway.ports import Snapshot
 from sternway.signals.alertmanager import Alertmanager
 from sternway.signals.attribution import Mesh
 from sternway.signals.envoy_access_log import EnvoyAccessLog
+from sternway.signals.naming import OwnNames
 from sternway.signals.past import Past, count_past
 from sternway.signals.prometheus import Prometheus
 from sternway.signals.together import Together
@@ -243,7 +244,7 @@ class Sternway:
     def _wire_mesh(self) -> None:
         self.signals = EnvoyAccessLog(
             clock=self.clock,
-            caller_of=lambda port: self.router.caller_of_port().get(port),
+            attribution=OwnNames(lambda port: self.router.caller_of_port().get(port)),
             wake=self.queue.wake,
             connected=lambda: self.router.connected,
             answered_itself=lambda *answer: self.router.answered_itself(*answer),  # noqa: PLW0108  the router comes after

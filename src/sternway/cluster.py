@@ -22,6 +22,7 @@ from sternway.control.trail import condense
 from sternway.domain.monitoring import Monitoring, told
 from sternway.domain.releases import Reply
 from sternway.domain.traffic import Can
+from sternway.domain.versions import Version
 from sternway.errors import Refused, SternwayError
 from sternway.history.repositories import Repositories
 from sternway.kubernetes.api import Api, Object, Resource
@@ -53,8 +54,12 @@ from sternway.operator.stores import Stores
 from sternway.operator.undoing import ClusterUndoing
 from sternway.operator.writers import Shown, Writer
 from sternway.platforms.kubernetes.platform import KubernetesPlatform
+from sternway.signals.access_log_server import OFF, AccessLogServer
 from sternway.signals.alertmanager import Alertmanager
 from sternway.signals.attribution import Mesh
+from sternway.signals.cluster_names import ClusterNames
+from sternway.signals.envoy_access_log import EnvoyAccessLog
+from sternway.signals.log_or_counts import LogOrCounts
 from sternway.signals.mesh_counts import MeshCounts
 from sternway.signals.prometheus import Prometheus
 from sternway.signals.together import Together
@@ -86,7 +91,8 @@ class Settings:
     """What `sternway operator` was told. namespaces: those that it looks after; empty: all. mesh: "" to find it out.
 
     monitoring: what its monitoring.yaml says; prometheus, alertmanager: other addresses than there. state: the folder that
-    the journal is kept in. git: the folder with what the Secret `sternway-git` holds.
+    the journal is kept in. git: the folder with what the Secret `sternway-git` holds. access_log: where the mesh's proxies are
+    listened to, HOST:PORT or "off".
     """
 
     state: Path
@@ -95,6 +101,7 @@ class Settings:
     prometheus: str = ""
     alertmanager: str = ""
     mesh: str = ""
+    access_log: str = OFF
     monitoring: Monitoring = field(default_factory=Monitoring)
 
 
@@ -144,15 +151,28 @@ class ClusterSternway:
         self._wire_control()
 
     def _wire_signals(self) -> None:
+        self.names = ClusterNames(
+            self.stores,
+            self.platform,
+            services_of=lambda pod: self.concerned.of(PODS, pod, ()),
+            plan=self.router.told,
+            wanted=self._wanted,
+        )
+        self.access_log = EnvoyAccessLog(self.clock, self.names, self.wake)
+        self.listening = AccessLogServer(self.settings.access_log, self.access_log.register)
         self.prometheus = Prometheus(clock=self.clock, where=lambda: self._monitoring().prometheus, wake=self.wake)
         self.alertmanager = Alertmanager(
             clock=self.clock,
             where=lambda: self._monitoring().alertmanager,
-            mesh=Mesh(services=lambda: self.desired.services(), edges=tuple, traffic=tuple),  # noqa: PLW0108  made anew
+            mesh=Mesh(
+                services=lambda: self.desired.services(),  # noqa: PLW0108  made anew
+                edges=self.access_log.edges,
+                traffic=self.access_log.traffic,
+            ),
             listens=lambda: self.settings.monitoring.webhook is not None,
             wake=self.wake,
         )
-        self.signals = Together(MeshCounts(self.prometheus), self.alertmanager)
+        self.signals = Together(LogOrCounts(self.access_log, MeshCounts(self.prometheus)), self.alertmanager)
 
     def _wire_control(self) -> None:
         """What a leader needs; made anew each time that this process becomes it."""
@@ -217,6 +237,7 @@ class ClusterSternway:
             self.telling.look(await self.reconciler.progress(service))
         self._people = asyncio.create_task(self.telling.run(), name="tell people")
         self._leads = True
+        await self.listening.start()
         for service in sorted(recorded | set(self.desired.services())):
             self.queue.wake(service)
 
@@ -226,6 +247,7 @@ class ClusterSternway:
         if not self._works:
             return
         self._works = False
+        await self.listening.stop()
         await self.queue.close()
         await self.views.close()
         await self.outbox.close()
@@ -267,6 +289,7 @@ class ClusterSternway:
             return await self._look(service, guard)
         finally:
             self.concerned.remember(service, namespace, self.desired.deployment(service))
+            self.names.forget(service)
             self.views.wake(service)
 
     async def _look(self, service: str, guard: Object) -> float | None:
@@ -293,6 +316,7 @@ class ClusterSternway:
     async def _leave(self, service: str, guard: Object) -> float | None:
         """The Guard goes: step by step everything of the user's is given back, and only then it is gone."""
         self.signals.ask(service, None)
+        self.access_log.forget(service)
         done = await self.platform.release(service)
         namespace, name = split_key(service)
         found = self.stores.get(SERVICES, name, namespace)
@@ -390,6 +414,7 @@ class ClusterSternway:
         self.origins.changed(resource, obj)
         named = self.stores.named_in(resource, obj)
         for service in named or self.concerned.of(resource, obj, self.desired.services()):
+            self.names.forget(service)
             self.queue.wake(service)
 
     def _carrying(self, service: str) -> tuple[str, ...]:
@@ -413,6 +438,10 @@ class ClusterSternway:
 
     async def _restore(self, service: str, bad: str, good: str) -> str:
         return await self.platform.restore(service, bad=bad, good=good)
+
+    def _wanted(self, service: str) -> Version | None:
+        wanted = self.desired.wanted(service)
+        return wanted.version if wanted is not None else None
 
     def _deployment(self, service: str) -> str | None:
         return self.desired.deployment(service)

@@ -22,7 +22,7 @@ from sternway.platforms.kubernetes.endings import given_back, leftovers, restore
 from sternway.platforms.kubernetes.followers import KINDS
 from sternway.platforms.kubernetes.plan import backends_of, plan, refuse_strangers
 from sternway.platforms.kubernetes.scene import Scene, read_scene
-from sternway.platforms.kubernetes.states import workload_states
+from sternway.platforms.kubernetes.states import workload_states, workloads_of_pods
 from sternway.platforms.kubernetes.writes import Apply, Edit, Keep, Remove, Write
 
 
@@ -93,6 +93,10 @@ class KubernetesPlatform:
     def backends(self, service: str) -> Backends | None:
         """Where a service's versions are reached now: for the routers."""
         return backends_of(self._scene(service))
+
+    def pods(self, service: str) -> dict[str, str]:
+        """Name of each pod of a service -> id of the workload that it runs: for who reads what proxies tell."""
+        return workloads_of_pods(self._scene(service))
 
     async def restore(self, service: str, *, bad: str, good: str) -> str:
         """After a rollback: give the user's Deployment and configuration back what they were. Says what was done.
