@@ -23,7 +23,7 @@ from sternway.domain.monitoring import Monitoring, told
 from sternway.domain.releases import Reply
 from sternway.domain.traffic import Can
 from sternway.errors import Refused, SternwayError
-from sternway.kubernetes.api import Api, Object, Resource
+from sternway.kubernetes.api import Api, Object, Resource, name_of, namespace_of
 from sternway.kubernetes.ours import SELECTOR, annotation, split_key
 from sternway.kubernetes.reading import behind
 from sternway.kubernetes.resources import (
@@ -34,6 +34,7 @@ from sternway.kubernetes.resources import (
     GUARDS,
     NAMESPACES,
     PODS,
+    POLICIES,
     RELEASES,
     REPLICA_SETS,
     SECRETS,
@@ -46,6 +47,7 @@ from sternway.notify.apprise import AppriseMessenger
 from sternway.operator.asking import asked_of
 from sternway.operator.concerned import Concerned
 from sternway.operator.desired import ClusterDesired
+from sternway.operator.policies import AGAIN_S, ClusterPolicies
 from sternway.operator.stores import Stores
 from sternway.operator.undoing import ClusterUndoing
 from sternway.operator.writers import Shown, Writer
@@ -62,6 +64,7 @@ from sternway.traffic.kubernetes.router import KubernetesRouter
 
 FOLLOWED = (
     GUARDS,
+    POLICIES,
     RELEASES,
     DEPLOYMENTS,
     STATEFUL_SETS,
@@ -83,7 +86,7 @@ class Settings:
     """What `sternway operator` was told. namespaces: those that it looks after; empty: all. mesh: "" to find it out.
 
     monitoring: what its monitoring.yaml says; prometheus, alertmanager: other addresses than there. state: the folder that
-    the journal is kept in.
+    the journal is kept in. own: Sternway's own namespace, whose Policies hold for all others.
     """
 
     state: Path
@@ -91,6 +94,7 @@ class Settings:
     prometheus: str = ""
     alertmanager: str = ""
     mesh: str = ""
+    own: str = ""
     monitoring: Monitoring = field(default_factory=Monitoring)
 
 
@@ -105,8 +109,14 @@ class ClusterSternway:
         self.api = api
         self.clock = clock or SystemClock()
         self.stores = Stores(
-            api, clock=self.clock, changed=self._changed, about=services_of, namespaces=settings.namespaces
+            api,
+            clock=self.clock,
+            changed=self._changed,
+            about=services_of,
+            namespaces=settings.namespaces,
+            beside={POLICIES: settings.own},
         )
+        self.policies = ClusterPolicies(reader=self.stores, own=settings.own)
         self.concerned = Concerned(self.stores)
         self.writer = Writer(api=api, reader=self.stores)
         self._meshes: dict[str, Dialect] = {}
@@ -125,7 +135,7 @@ class ClusterSternway:
             carrying=self._carrying,
             wake=self.wake,
         )
-        self.desired = ClusterDesired(reader=self.stores, scalers=(), mesh=self._mesh)
+        self.desired = ClusterDesired(reader=self.stores, scalers=(), mesh=self._mesh, rules=self.policies)
         self.router = KubernetesRouter(
             urgent or api,
             reader=self.stores,
@@ -153,6 +163,7 @@ class ClusterSternway:
         self.journal = SqlStore(self.settings.state / "journal.db", condense=condense)
         self.queue = WorkQueue(clock=self.clock, work=self._pass)
         self.views = WorkQueue(clock=self.clock, work=self._show)
+        self.rulings = WorkQueue(clock=self.clock, work=self._show_policy)
         self._sink = AlertmanagerSink()
         self.telling = Telling(
             clock=self.clock,
@@ -187,7 +198,7 @@ class ClusterSternway:
     async def start(self) -> None:
         """Follow the cluster until everything is known. Nothing is changed yet: see `lead`."""
         scalers = await self.platform.start()
-        self.desired = ClusterDesired(reader=self.stores, scalers=scalers, mesh=self._mesh)
+        self.desired = ClusterDesired(reader=self.stores, scalers=scalers, mesh=self._mesh, rules=self.policies)
         everywhere = () if self.settings.namespaces else (NAMESPACES,)
         await self.stores.start((*FOLLOWED, *scalers, *everywhere), routes=kinds())
         self.synced = True
@@ -206,6 +217,8 @@ class ClusterSternway:
         self._leads = True
         for service in sorted(recorded | set(self.desired.services())):
             self.queue.wake(service)
+        for policy in self.stores.all(POLICIES):
+            self.rulings.wake(f"{namespace_of(policy)}/{name_of(policy)}")
 
     async def stand_by(self) -> None:
         """Act no more. What is under way is taken up again by the next leader."""
@@ -215,6 +228,7 @@ class ClusterSternway:
         self._works = False
         await self.queue.close()
         await self.views.close()
+        await self.rulings.close()
         await self.outbox.close()
         if self._people is not None:
             self._people.cancel()
@@ -330,6 +344,15 @@ class ClusterSternway:
         await asyncio.sleep(WRITE_AT_MOST_EVERY_S)  # wakes meanwhile are one more write after it
         return None
 
+    async def _show_policy(self, key: str) -> float | None:
+        """Write what people see of a Policy."""
+        namespace, _, name = key.partition("/")
+        policy = self.stores.get(POLICIES, name, namespace)
+        if policy is None or not self._leads:
+            return None
+        await self.writer.policy(policy, self.policies.status(policy, self.desired.services(), self.clock.now()))
+        return self.clock.now() + AGAIN_S
+
     def troubles(self) -> dict[str, str]:
         """Everything that does not work now, by what it is about."""
         return {**self.stores.troubles(), **self.queue.troubles, **self.outbox.troubles}
@@ -371,6 +394,11 @@ class ClusterSternway:
     def _changed(self, resource: Resource, obj: Object) -> None:
         """An object of the cluster changed: look at the services that it is about."""
         if not self._leads or resource is RELEASES:
+            return
+        if resource is POLICIES:
+            self.rulings.wake(f"{namespace_of(obj)}/{name_of(obj)}")
+            for service in (one for one in self.desired.services() if self.policies.concerns(obj, one)):
+                self.queue.wake(service)
             return
         named = self.stores.named_in(resource, obj)
         for service in named or self.concerned.of(resource, obj, self.desired.services()):
