@@ -25,7 +25,7 @@ from sternway.domain.traffic import Can
 from sternway.domain.versions import Version
 from sternway.errors import Refused, SternwayError
 from sternway.history.repositories import Repositories
-from sternway.kubernetes.api import Api, Object, Resource
+from sternway.kubernetes.api import Api, Object, Resource, name_of, namespace_of
 from sternway.kubernetes.ours import SELECTOR, annotation, split_key
 from sternway.kubernetes.reading import behind
 from sternway.kubernetes.resources import (
@@ -36,6 +36,7 @@ from sternway.kubernetes.resources import (
     GUARDS,
     NAMESPACES,
     PODS,
+    POLICIES,
     RELEASES,
     REPLICA_SETS,
     SECRETS,
@@ -50,6 +51,7 @@ from sternway.operator.concerned import Concerned
 from sternway.operator.desired import ClusterDesired
 from sternway.operator.origin import KINDS as ORIGINS
 from sternway.operator.origins import Origins
+from sternway.operator.policies import AGAIN_S, ClusterPolicies
 from sternway.operator.stores import Stores
 from sternway.operator.undoing import ClusterUndoing
 from sternway.operator.writers import Shown, Writer
@@ -70,6 +72,7 @@ from sternway.traffic.kubernetes.router import KubernetesRouter
 
 FOLLOWED = (
     GUARDS,
+    POLICIES,
     RELEASES,
     DEPLOYMENTS,
     STATEFUL_SETS,
@@ -92,7 +95,7 @@ class Settings:
 
     monitoring: what its monitoring.yaml says; prometheus, alertmanager: other addresses than there. state: the folder that
     the journal is kept in. git: the folder with what the Secret `sternway-git` holds. access_log: where the mesh's proxies are
-    listened to, HOST:PORT or "off".
+    listened to, HOST:PORT or "off". own: Sternway's own namespace, whose Policies hold for all others.
     """
 
     state: Path
@@ -102,6 +105,7 @@ class Settings:
     alertmanager: str = ""
     mesh: str = ""
     access_log: str = OFF
+    own: str = ""
     monitoring: Monitoring = field(default_factory=Monitoring)
 
 
@@ -116,8 +120,14 @@ class ClusterSternway:
         self.api = api
         self.clock = clock or SystemClock()
         self.stores = Stores(
-            api, clock=self.clock, changed=self._changed, about=services_of, namespaces=settings.namespaces
+            api,
+            clock=self.clock,
+            changed=self._changed,
+            about=services_of,
+            namespaces=settings.namespaces,
+            beside={POLICIES: settings.own},
         )
+        self.policies = ClusterPolicies(reader=self.stores, own=settings.own)
         self.concerned = Concerned(self.stores)
         self.writer = Writer(api=api, reader=self.stores)
         self._meshes: dict[str, Dialect] = {}
@@ -136,7 +146,7 @@ class ClusterSternway:
             carrying=self._carrying,
             wake=self.wake,
         )
-        self.desired = ClusterDesired(reader=self.stores, scalers=(), mesh=self._mesh, meshes=self._meshes_here)
+        self.desired = self._make_desired(())
         self.origins = Origins(reader=self.stores, deployment=self._deployment, asked=self._asked, guard=self._guard)
         self.repositories = Repositories(state=settings.state / "git", access=settings.git, clock=self.clock)
         self.router = KubernetesRouter(
@@ -179,6 +189,7 @@ class ClusterSternway:
         self.journal = SqlStore(self.settings.state / "journal.db", condense=condense)
         self.queue = WorkQueue(clock=self.clock, work=self._pass)
         self.views = WorkQueue(clock=self.clock, work=self._show)
+        self.rulings = WorkQueue(clock=self.clock, work=self._show_policy)
         self._sink = AlertmanagerSink()
         self.telling = Telling(
             clock=self.clock,
@@ -220,10 +231,16 @@ class ClusterSternway:
     async def start(self) -> None:
         """Follow the cluster until everything is known. Nothing is changed yet: see `lead`."""
         scalers = await self.platform.start()
-        self.desired = ClusterDesired(reader=self.stores, scalers=scalers, mesh=self._mesh, meshes=self._meshes_here)
+        self.desired = self._make_desired(scalers)
         everywhere = () if self.settings.namespaces else (NAMESPACES,)
         await self.stores.start((*FOLLOWED, *scalers, *everywhere, *ORIGINS), routes=kinds())
         self.synced = True
+
+    def _make_desired(self, scalers: tuple[Resource, ...]) -> ClusterDesired:
+        """What is wanted, in a cluster that has these kinds of autoscalers."""
+        return ClusterDesired(
+            reader=self.stores, scalers=scalers, mesh=self._mesh, meshes=self._meshes_here, rules=self.policies
+        )
 
     async def lead(self) -> None:
         """From now on this process acts: what was recorded is put into force again, then every service is looked at."""
@@ -240,6 +257,8 @@ class ClusterSternway:
         await self.listening.start()
         for service in sorted(recorded | set(self.desired.services())):
             self.queue.wake(service)
+        for policy in self.stores.all(POLICIES):
+            self.rulings.wake(f"{namespace_of(policy)}/{name_of(policy)}")
 
     async def stand_by(self) -> None:
         """Act no more. What is under way is taken up again by the next leader."""
@@ -250,6 +269,7 @@ class ClusterSternway:
         await self.listening.stop()
         await self.queue.close()
         await self.views.close()
+        await self.rulings.close()
         await self.outbox.close()
         if self._people is not None:
             self._people.cancel()
@@ -369,6 +389,15 @@ class ClusterSternway:
         await asyncio.sleep(WRITE_AT_MOST_EVERY_S)  # wakes meanwhile are one more write after it
         return None
 
+    async def _show_policy(self, key: str) -> float | None:
+        """Write what people see of a Policy."""
+        namespace, _, name = key.partition("/")
+        policy = self.stores.get(POLICIES, name, namespace)
+        if policy is None or not self._leads:
+            return None
+        await self.writer.policy(policy, self.policies.status(policy, self.desired.services(), self.clock.now()))
+        return self.clock.now() + AGAIN_S
+
     def troubles(self) -> dict[str, str]:
         """Everything that does not work now, by what it is about."""
         return {**self.stores.troubles(), **self.queue.troubles, **self.outbox.troubles}
@@ -412,6 +441,11 @@ class ClusterSternway:
         if not self._leads or resource is RELEASES:
             return
         self.origins.changed(resource, obj)
+        if resource is POLICIES:
+            self.rulings.wake(f"{namespace_of(obj)}/{name_of(obj)}")
+            for service in (one for one in self.desired.services() if self.policies.concerns(obj, one)):
+                self.queue.wake(service)
+            return
         named = self.stores.named_in(resource, obj)
         for service in named or self.concerned.of(resource, obj, self.desired.services()):
             self.names.forget(service)

@@ -456,6 +456,22 @@ def retry(
     _command(ctx, "retry", service, reason, output)
 
 
+@app.command(epilog=_example("sternway approve orders", 'sternway approve orders --reason "seen at the preview"'))
+def approve(
+    ctx: typer.Context, service: ServiceArgument, reason: ReasonOption = "", output: OutputOption = Output.TEXT
+) -> None:
+    """Agree to the version that waits, where a Policy asks for a person's approval."""
+    _command(ctx, "approve", service, reason, output)
+
+
+@app.command(epilog=_example('sternway override orders --reason "the shop is down without it"'))
+def override(
+    ctx: typer.Context, service: ServiceArgument, reason: ReasonOption = "", output: OutputOption = Output.TEXT
+) -> None:
+    """Let one version pass a Policy's freeze, for a reason."""
+    _command(ctx, "override", service, reason, output)
+
+
 @app.command(
     short_help="Go back to a version that was proven good.",
     epilog=_example(

@@ -12,12 +12,15 @@ from typing import Any
 
 from sternway.cli import foreseeing
 from sternway.cli.session import Code, Output, console, show_error
+from sternway.clock import SystemClock
 from sternway.domain.monitoring import Monitoring, told
+from sternway.domain.policies import Rule
 from sternway.errors import InvalidInput, Problem
 from sternway.manifests.catalogue import Catalogue
 from sternway.manifests.explain import explain
 from sternway.manifests.load import load
 from sternway.paths import find
+from sternway.policy import bars
 from sternway.web.wire import error_json
 
 _SUFFIXES = (".yaml", ".yml")
@@ -33,7 +36,7 @@ def check(folder: Path, *, rps: float | None, prometheus: str | None, output: Ou
             print(json.dumps({"ok": False, "problems": error_json(invalid)["problems"]}, indent=2, ensure_ascii=False))
             return Code.PROBLEM
         return show_error(invalid)
-    lines = explain(catalogue)
+    lines = (*explain(catalogue), *_frozen_now(catalogue))
     foreseen = foreseeing.foresee(
         catalogue.wanted, rps=rps, seen=foreseeing.traffic_seen(folder) if find(folder) is not None else {}
     )
@@ -67,6 +70,16 @@ def check(folder: Path, *, rps: float | None, prometheus: str | None, output: Ou
         said = f"{one['service']}, metric {one['metric']}: {one['query']}\n  {one['found']}"
         out.print(said, style=None if one["ok"] else "red", soft_wrap=True, markup=False)
     return code
+
+
+def _frozen_now(catalogue: Catalogue) -> Iterator[str]:
+    """Say what a freeze keeps up at this moment."""
+    now_s = SystemClock().now()
+    for wanted in catalogue.wanted:
+        name = wanted.service.name
+        for bar in bars(catalogue.policies, name, wanted.guard, now_s):
+            if bar.rule is Rule.FREEZE:
+                yield f"now: {name} is {bar.sentence}"
 
 
 def _check_rules(catalogue: Catalogue) -> None:

@@ -69,7 +69,7 @@ def operator(
 ) -> Code:
     """Run until SIGTERM. told: other settings, by the names that `cluster.Settings` has."""
     said = monitoring_in(monitoring) if monitoring is not None else Monitoring()
-    settings = Settings(state=state, namespaces=tuple(namespaces), monitoring=said, git=git, **told)
+    settings = Settings(state=state, namespaces=tuple(namespaces), monitoring=said, git=git, own=lease, **told)
     return asyncio.run(_run(settings, listen=listen, lease=lease, context=context))
 
 

@@ -31,8 +31,9 @@ Rule = tuple[str, tuple[str, ...], list[str]]
 
 RULES: tuple[Rule, ...] = (
     (GROUP, ("guards", "meshpolicies"), [*_READ, "patch"]),
+    (GROUP, ("policies",), _READ),
     (GROUP, ("releases",), _KEEP),
-    (GROUP, ("guards/status", "releases/status"), ["get", "patch", "update"]),
+    (GROUP, ("guards/status", "policies/status", "releases/status"), ["get", "patch", "update"]),
     (GROUP, ("guards/finalizers",), ["update"]),  # to own what we make for a Guard
     ("apps", ("deployments", "controllerrevisions"), _KEEP),
     ("apps", ("deployments/scale",), ["get", "patch", "update"]),
@@ -60,7 +61,12 @@ RULES: tuple[Rule, ...] = (
 """All that Sternway may do where it looks after services. Nothing more: no node, no role, no webhook."""
 _EVERYWHERE: tuple[Rule, ...] = (("", ("namespaces",), _READ),)
 """Beside it, where all namespaces are looked after: which of them are in a mesh."""
-_LEASES: tuple[Rule, ...] = (("coordination.k8s.io", ("leases",), ["get", "list", "watch", "create", "update"]),)
+_OWN: tuple[Rule, ...] = (
+    ("coordination.k8s.io", ("leases",), ["get", "list", "watch", "create", "update"]),
+    (GROUP, ("policies",), _READ),
+    (GROUP, ("policies/status",), ["get", "patch", "update"]),
+)
+"""In its own namespace: who leads, and the Policies that hold for every other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +118,9 @@ class _Plain(yaml.SafeDumper):
 
 def _rights(wanted: Installation) -> tuple[Object, ...]:
     rules = [_rule(rule) for rule in RULES]
-    leases = [_rule(rule) for rule in _LEASES]
+    at_home = [_rule(rule) for rule in _OWN]
     subjects = [{"kind": "ServiceAccount", "name": NAME, "namespace": wanted.namespace}]
-    own = _bound("Role", f"{NAME}-leader", wanted.namespace, leases, subjects)
+    own = _bound("Role", f"{NAME}-leader", wanted.namespace, at_home, subjects)
     if not wanted.watches:
         return (*_bound("ClusterRole", NAME, "", [*rules, *map(_rule, _EVERYWHERE)], subjects), *own)
     return (*(one for name in wanted.watches for one in _bound("Role", NAME, name, rules, subjects)), *own)

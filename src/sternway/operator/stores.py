@@ -6,7 +6,7 @@ Implements the readers of `kubernetes.reading` and of the routers; a read costs 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sternway.clock import Clock
 from sternway.kubernetes.api import Api, Object, Resource
@@ -23,6 +23,7 @@ class Stores:
     """The shelves. changed: called with a kind and an object when it was added, changed or deleted.
 
     namespaces: those that are followed; empty: all. about: which services a route is about.
+    beside: a further namespace in which a kind is followed.
     """
 
     def __init__(
@@ -33,12 +34,14 @@ class Stores:
         changed: Callable[[Resource, Object], None],
         about: Callable[[Object], Iterable[str]],
         namespaces: Sequence[str] = (),
+        beside: Mapping[Resource, str] | None = None,
     ) -> None:
         self._api = api
         self._clock = clock
         self._changed = changed
         self._about = about
         self._namespaces = tuple(namespaces) or ("",)
+        self._beside = dict(beside or {})
         self._reflectors: dict[Resource, tuple[Reflector, ...]] = {}
         self._routes: frozenset[Resource] = frozenset()
         self._last: dict[tuple[Resource, Key], Object] = {}
@@ -99,7 +102,10 @@ class Stores:
         return {one.resource.plural: str(one.error) for one in everyone if one.error is not None}
 
     def _spaces(self, resource: Resource) -> tuple[str, ...]:
-        return self._namespaces if resource.namespaced else ("",)
+        if not resource.namespaced or not any(self._namespaces):
+            return ("",)
+        further = self._beside.get(resource)
+        return tuple(dict.fromkeys((*self._namespaces, *((further,) if further else ()))))
 
     def _reflector(self, resource: Resource, namespace: str) -> Reflector:
         indexes: dict[str, Index] = {OWNERS: owners, NAMESPACE: _namespace}
