@@ -96,6 +96,7 @@ class Settings:
     monitoring: what its monitoring.yaml says; prometheus, alertmanager: other addresses than there. state: the folder that
     the journal is kept in. git: the folder with what the Secret `sternway-git` holds. access_log: where the mesh's proxies are
     listened to, HOST:PORT or "off". own: Sternway's own namespace, whose Policies hold for all others.
+    linger_s: how long pods stay that nothing leads to any more, for proxies that do not know it yet.
     """
 
     state: Path
@@ -106,6 +107,7 @@ class Settings:
     mesh: str = ""
     access_log: str = OFF
     own: str = ""
+    linger_s: float = 10.0
     monitoring: Monitoring = field(default_factory=Monitoring)
 
 
@@ -145,6 +147,8 @@ class ClusterSternway:
             deployment=self._deployment,
             carrying=self._carrying,
             wake=self.wake,
+            clock=self.clock,
+            linger_s=settings.linger_s,
         )
         self.desired = self._make_desired(())
         self.origins = Origins(reader=self.stores, deployment=self._deployment, asked=self._asked, guard=self._guard)
@@ -322,10 +326,10 @@ class ClusterSternway:
             except SternwayError as failure:
                 failures.append(failure)
         look_at_s = await self.reconciler.reconcile(service)
-        await self.platform.tend(service)
+        again_s = await self.platform.tend(service)
         if failures:
             raise failures[0]
-        return look_at_s
+        return min((at_s for at_s in (look_at_s, again_s) if at_s is not None), default=None)
 
     async def _hold(self, guard: Object) -> None:
         """Have the API keep a Guard that is deleted until everything is given back."""

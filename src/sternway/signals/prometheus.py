@@ -215,7 +215,7 @@ class Counted:
         tallies = [side.tally(self._edge, start_s, our_s) for side in self._sides.values()] if start_s else []
         return [tally for tally in tallies if tally is not None], missing
 
-    def _missing(self, now: _Round) -> Missing:
+    def _missing(self, now: Instant) -> Missing:
         said = {role: side.missing(now.at_s) for role, side in self._sides.items()}
         if not any(said.values()):
             return None

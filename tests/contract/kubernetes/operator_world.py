@@ -162,7 +162,9 @@ class Cluster:
     @asynccontextmanager
     async def operated(self, address: str) -> AsyncIterator[ClusterSternway]:
         """Sternway runs and leads; at the end it is stopped as by SIGTERM."""
-        settings = Settings(state=self.state, namespaces=(self.world.namespace,), prometheus=address, mesh="istio")
+        settings = Settings(
+            state=self.state, namespaces=(self.world.namespace,), prometheus=address, mesh="istio", linger_s=0.2
+        )
         self.sternway = sternway = ClusterSternway(settings, self.world.api)
         try:
             await sternway.start()

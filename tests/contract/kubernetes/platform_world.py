@@ -13,6 +13,7 @@ from controllers import play
 from sternway.domain.platform import WorkloadRun, WorkloadState
 from sternway.domain.versions import Workload
 from sternway.errors import Temporary
+from sternway.clock import SystemClock
 from sternway.kubernetes.api import Object, Patch, Resource, name_of
 from sternway.kubernetes.ours import service_key
 from sternway.kubernetes.resources import (
@@ -80,6 +81,8 @@ class Shop:
             deployment=lambda _: "orders",
             carrying=lambda _: self.carrying,
             wake=self.woken.append,
+            clock=SystemClock(),
+            linger_s=0.0,
         )
 
     async def open(self, **more: Any) -> Workload:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
+from sternway.clock import Clock
 from sternway.domain.gitops import Origin, TakeBack
 from sternway.domain.platform import WorkloadRun, WorkloadState
 from sternway.domain.releases import Revert
@@ -21,6 +22,7 @@ from sternway.platforms.kubernetes import manifests
 from sternway.platforms.kubernetes.endings import given_back, leftovers, restored
 from sternway.platforms.kubernetes.followers import KINDS
 from sternway.platforms.kubernetes.plan import backends_of, plan, refuse_strangers
+from sternway.platforms.kubernetes.quiet import Quiet
 from sternway.platforms.kubernetes.scene import Scene, read_scene
 from sternway.platforms.kubernetes.states import workload_states, workloads_of_pods
 from sternway.platforms.kubernetes.writes import Apply, Edit, Keep, Remove, Write
@@ -30,7 +32,8 @@ class KubernetesPlatform:
     """The user's Deployment and its twin, for each service. `start` before anything else.
 
     reader: the stores. deployment: which Deployment is released for a service. carrying: the Services (`orders-stable`, …) that
-    users' requests of a service reach by the routes in force. wake: told when a service is worth a look.
+    users' requests of a service reach by the routes in force. wake: told when a service is worth a look. linger_s: how long
+    proxies may take to learn of a route that has changed; so long pods stay that nothing leads to.
     """
 
     def __init__(
@@ -41,12 +44,15 @@ class KubernetesPlatform:
         deployment: Callable[[str], str | None],
         carrying: Callable[[str], Collection[str]],
         wake: Callable[[str], None],
+        clock: Clock,
+        linger_s: float = 10.0,
     ) -> None:
         self._api = api
         self._reader = reader
         self._deployment = deployment
         self._carrying = carrying
         self._wake = wake
+        self._quiet = Quiet(clock, linger_s)
         self._kinds: tuple[Resource, ...] = ()
         self._runs: dict[str, tuple[WorkloadRun, ...]] = {}
         self._backends: dict[str, Backends | None] = {}
@@ -67,13 +73,17 @@ class KubernetesPlatform:
         self._runs[service] = tuple(runs)
         await self.tend(service)
 
-    async def tend(self, service: str) -> None:
-        """Take the next step towards what was asked for last. Raises SternwayError; what was not done is done next time."""
+    async def tend(self, service: str) -> float | None:
+        """Take the next step towards what was asked for last; says when to look again, where that is known.
+
+        Raises SternwayError; what was not done is done next time.
+        """
         runs = self._runs.get(service)
         if runs is None:
-            return
-        scene = self._scene(service)
-        planned = plan(scene, runs, self._carrying(service))
+            return None
+        scene, carrying = self._scene(service), self._carrying(service)
+        stirs_until_s = self._stirs_until(scene, carrying)
+        planned = plan(scene, runs, carrying, quiet=stirs_until_s is None)
         if self._backends.get(service) != planned.backends:
             self._backends[service] = planned.backends
             self._wake(service)
@@ -81,9 +91,10 @@ class KubernetesPlatform:
             await self._write(planned.writes)
         except Conflict:
             self._wake(service)  # somebody was quicker: what they did is looked at first
-            return
+            return None
         if planned.lacking:
             raise PlatformUnavailable(planned.lacking, hint="name another version, or bring a new one", retry_in_s=30.0)
+        return stirs_until_s if scene.user is not None and scene.user.replicas else None
 
     async def describe(self, service: str) -> tuple[WorkloadState, ...]:
         """See ports.Platform."""
@@ -125,12 +136,20 @@ class KubernetesPlatform:
         self._runs.pop(service, None)
         scene = self._scene(service)
         refuse_strangers(scene)
+        carrying = self._carrying(service)
         try:
-            await self._write(given_back(scene, self._carrying(service)))
+            await self._write(given_back(scene, carrying, quiet=self._stirs_until(scene, carrying) is None))
         except Conflict:
             self._wake(service)
             return False
-        return not leftovers(scene)
+        if leftovers(scene):
+            return False
+        self._quiet.forget(service)
+        return True
+
+    def _stirs_until(self, scene: Scene, carrying: Collection[str]) -> float | None:
+        selector = scene.service["spec"].get("selector") or {} if scene.service else {}
+        return self._quiet.until(scene.key, carrying, selector)
 
     def _scene(self, service: str) -> Scene:
         return read_scene(self._reader, service, self._deployment(service), self._kinds)
