@@ -47,6 +47,7 @@ from sternway.operator.asking import asked_of
 from sternway.operator.concerned import Concerned
 from sternway.operator.desired import ClusterDesired
 from sternway.operator.stores import Stores
+from sternway.operator.tending import Tending
 from sternway.operator.undoing import ClusterUndoing
 from sternway.operator.writers import Shown, Writer
 from sternway.platforms.kubernetes.platform import KubernetesPlatform
@@ -165,11 +166,12 @@ class ClusterSternway:
         )
         undoing = ClusterUndoing(api=self.api, guard=self._guard, restore=self._restore)
         self.outbox = Outbox(history=undoing, wake=self.wake)
-        actor = Actor(platform=self.platform, router=self.router, signals=self.signals, outbox=self.outbox)
+        self.workloads = Tending(self.platform, clock=self.clock, before=self._hold, after=self.views.wake)
+        actor = Actor(platform=self.workloads, router=self.router, signals=self.signals, outbox=self.outbox)
         observer = Observer(
             clock=self.clock,
             desired=self.desired,
-            platform=self.platform,
+            platform=self.workloads,
             router=self.router,
             signals=self.signals,
             commands=self.journal,
@@ -214,6 +216,7 @@ class ClusterSternway:
             return
         self._works = False
         await self.queue.close()
+        await self.workloads.close()
         await self.views.close()
         await self.outbox.close()
         if self._people is not None:
@@ -257,21 +260,23 @@ class ClusterSternway:
             self.views.wake(service)
 
     async def _look(self, service: str, guard: Object) -> float | None:
-        """A pass. What cannot be written on the Guard, or recorded of a command, keeps no rollback up: it is raised last."""
-        failures: list[SternwayError] = []
-        for before in (self._hold(guard), self._take_command(service, guard)):
-            try:
-                await before
-            except SternwayError as failure:
-                failures.append(failure)
+        """A pass. What cannot be recorded of a command keeps no rollback up: it is raised last."""
+        failure: SternwayError | None = None
+        try:
+            await self._take_command(service, guard)
+        except SternwayError as found:
+            failure = found
         look_at_s = await self.reconciler.reconcile(service)
-        await self.platform.tend(service)
-        if failures:
-            raise failures[0]
+        self.workloads.look(service)
+        if failure is not None:
+            raise failure
         return look_at_s
 
-    async def _hold(self, guard: Object) -> None:
+    async def _hold(self, service: str) -> None:
         """Have the API keep a Guard that is deleted until everything is given back."""
+        guard = self.desired.guard(service)
+        if guard is None or guard["metadata"].get("deletionTimestamp"):
+            return
         finalizers = guard["metadata"].get("finalizers") or []
         if FINALIZER not in finalizers:
             await self._set_finalizers(guard, [*finalizers, FINALIZER])
@@ -279,6 +284,7 @@ class ClusterSternway:
     async def _leave(self, service: str, guard: Object) -> float | None:
         """The Guard goes: step by step everything of the user's is given back, and only then it is gone."""
         self.signals.ask(service, None)
+        await self.workloads.forget(service)
         done = await self.platform.release(service)
         namespace, name = split_key(service)
         found = self.stores.get(SERVICES, name, namespace)
@@ -332,7 +338,8 @@ class ClusterSternway:
 
     def troubles(self) -> dict[str, str]:
         """Everything that does not work now, by what it is about."""
-        return {**self.stores.troubles(), **self.queue.troubles, **self.outbox.troubles}
+        workloads = {f"workloads {service}": text for service, text in self.workloads.troubles().items()}
+        return {**self.stores.troubles(), **self.queue.troubles, **workloads, **self.outbox.troubles}
 
     def _trouble(self, about: str, text: str) -> None:
         if text:
@@ -354,7 +361,8 @@ class ClusterSternway:
         """See control.status."""
         progress = await self.reconciler.progress(service)
         decision = self.reconciler.decision(service)
-        about = {service, f"marks {service}"} | ({f"revert {progress.release.name}"} if progress.release else set())
+        about = {service, f"workloads {service}", f"marks {service}"}
+        about |= {f"revert {progress.release.name}"} if progress.release else set()
         found = self.troubles()
         facts = Facts(
             service=service,

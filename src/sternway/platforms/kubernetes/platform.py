@@ -13,10 +13,13 @@ from sternway.errors import PlatformUnavailable
 from sternway.kubernetes.api import Api, Patch, Resource
 from sternway.kubernetes.backends import Backends
 from sternway.kubernetes.errors import Conflict
+from sternway.kubernetes.patience import served
 from sternway.kubernetes.reading import Reader
+from sternway.kubernetes.resources import CONTROLLER_REVISIONS
 from sternway.platforms.kubernetes.endings import given_back, leftovers, restored
 from sternway.platforms.kubernetes.followers import KINDS
 from sternway.platforms.kubernetes.plan import backends_of, plan, refuse_strangers
+from sternway.platforms.kubernetes.revisions import revision_name
 from sternway.platforms.kubernetes.scene import Scene, read_scene
 from sternway.platforms.kubernetes.states import workload_states
 from sternway.platforms.kubernetes.writes import Apply, Edit, Keep, Remove, Write
@@ -52,7 +55,7 @@ class KubernetesPlatform:
         found: list[Resource] = []
         for versions in KINDS:
             for resource in versions:
-                if await self._api.serves(resource):
+                if await served(self._api, resource):
                     found.append(resource)
                     break
         self._kinds = tuple(found)
@@ -64,7 +67,10 @@ class KubernetesPlatform:
         await self.tend(service)
 
     async def tend(self, service: str) -> None:
-        """Take the next step towards what was asked for last. Raises SternwayError; what was not done is done next time."""
+        """Take the next step towards what was asked for last. Raises SternwayError; what was not done is done next time.
+
+        A Conflict: somebody was quicker, and what they did is looked at first.
+        """
         runs = self._runs.get(service)
         if runs is None:
             return
@@ -73,11 +79,7 @@ class KubernetesPlatform:
         if self._backends.get(service) != planned.backends:
             self._backends[service] = planned.backends
             self._wake(service)
-        try:
-            await self._write(planned.writes)
-        except Conflict:
-            self._wake(service)  # somebody was quicker: what they did is looked at first
-            return
+        await self._write(planned.writes)
         if planned.lacking:
             raise PlatformUnavailable(planned.lacking, hint="name another version, or bring a new one", retry_in_s=30.0)
 
@@ -95,9 +97,20 @@ class KubernetesPlatform:
 
         bad, good: fingerprints (`Workload.pod`). Idempotent.
         """
-        writes, said = restored(self._scene(service), bad, good)
+        scene = self._scene(service)
+        for pod in (good, bad):
+            await self._seen(scene, pod)
+        writes, said = restored(scene, bad, good)
         await self._write(writes)
         return said
+
+    async def _seen(self, scene: Scene, pod: str) -> None:
+        """Raise PlatformUnavailable while what is kept of a version is there, and the watch has not told of it yet."""
+        if pod in scene.revisions:
+            return
+        name = revision_name(scene.deployment, pod)
+        if await self._api.get(CONTROLLER_REVISIONS, name, scene.namespace) is not None:
+            raise PlatformUnavailable(f"ControllerRevision {name} is there, and has not been told of yet")
 
     async def release(self, service: str) -> bool:
         """Take the next step out of a service whose Guard is gone; True when nothing of ours is left."""
