@@ -292,6 +292,7 @@ class ClusterSternway:
             await self.router.release(service)
         if not done:
             return self.clock.now() + LEAVING_AGAIN_S
+        await self.reconciler.reconcile(service)  # nothing is wanted any more: that is recorded, for a Guard that comes back
         finalizers = [one for one in guard["metadata"].get("finalizers") or [] if one != FINALIZER]
         await self._set_finalizers(guard, finalizers)
         self.concerned.forget(service)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import random
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 from cluster_world import World
 from operator_world import Cluster, cluster
-from weather import WEATHERS, Weather
+from weather import WEATHERS, Weather, changing
 
 from sternway.domain.releases import Phase
 from sternway.kubernetes.api import Object
@@ -120,6 +122,38 @@ async def test_the_story_ends_the_same_on_a_bad_day(shop: tuple[Cluster, str], w
         assert all(before != after for before, after in pairwise(seen)), seen
         await left(here)
     await told_once(here)
+
+
+SEEDS = range(int(os.environ.get("STERNWAY_FAULT_SEEDS", "2")))
+"""STERNWAY_FAULT_SEEDS=50 walks on for longer; a seed that fails is in the test's name."""
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_the_story_ends_the_same_in_changing_weather(shop: tuple[Cluster, str], seed: int) -> None:
+    """Any trouble may come at any time, and Sternway is started anew again and again: the same end."""
+    here, address = shop
+    door, chance = fake_of(here).door(), random.Random(seed)
+    told = asyncio.create_task(changing(door, chance))
+    working = asyncio.create_task(restarting(here, address, door, chance))
+    try:
+        await story(here)
+        await remembered(here)
+        assert all(before != after for before, after in pairwise(splits(here)))
+        await left(here)
+    finally:
+        for task in (told, working):
+            task.cancel()
+        await asyncio.gather(told, working, return_exceptions=True)
+    await told_once(here)
+
+
+async def restarting(here: Cluster, address: str, door: FakeKubernetes, chance: random.Random) -> None:
+    """Run Sternway, and start it anew every few seconds, until cancelled."""
+    while True:
+        async with here.operated(address, api=door):
+            lasts_s = chance.uniform(2, 8)
+            print(f"{lasts_s:.1f} s, then a restart")
+            await asyncio.sleep(lasts_s)
 
 
 async def exposed(here: Cluster) -> None:

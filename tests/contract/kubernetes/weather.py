@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -81,3 +82,14 @@ WEATHERS = {
     "410 Gone": Weather(again=_forget),
     "watches tell late": Weather(lag_s=1.0),
 }
+
+
+async def changing(door: FakeKubernetes, chance: random.Random) -> None:
+    """One trouble after another, with fair moments between, until cancelled. Prints what it does."""
+    while True:
+        name = chance.choice(list(WEATHERS))
+        lasts_s = chance.uniform(0.2, 1.5)
+        print(f"{lasts_s:.1f} s: {name}")
+        async with WEATHERS[name].over(door):
+            await asyncio.sleep(lasts_s)
+        await asyncio.sleep(chance.uniform(0.0, 0.5))
