@@ -53,6 +53,7 @@ from sternway.operator.origin import KINDS as ORIGINS
 from sternway.operator.origins import Origins
 from sternway.operator.policies import AGAIN_S, ClusterPolicies
 from sternway.operator.stores import Stores
+from sternway.operator.tending import Tending
 from sternway.operator.undoing import ClusterUndoing
 from sternway.operator.writers import Shown, Writer
 from sternway.platforms.kubernetes.platform import KubernetesPlatform
@@ -213,11 +214,14 @@ class ClusterSternway:
             repositories=self.repositories,
         )
         self.outbox = Outbox(history=undoing, wake=self.wake)
-        actor = Actor(platform=self.platform, router=self.router, signals=self.signals, outbox=self.outbox)
+        self.workloads = Tending(
+            self.platform, clock=self.clock, before=self._hold, after=self.views.wake, again=self.platform.again_s
+        )
+        actor = Actor(platform=self.workloads, router=self.router, signals=self.signals, outbox=self.outbox)
         observer = Observer(
             clock=self.clock,
             desired=self.desired,
-            platform=self.platform,
+            platform=self.workloads,
             router=self.router,
             signals=self.signals,
             commands=self.journal,
@@ -272,6 +276,7 @@ class ClusterSternway:
         self._works = False
         await self.listening.stop()
         await self.queue.close()
+        await self.workloads.close()
         await self.views.close()
         await self.rulings.close()
         await self.outbox.close()
@@ -317,22 +322,24 @@ class ClusterSternway:
             self.views.wake(service)
 
     async def _look(self, service: str, guard: Object) -> float | None:
-        """A pass. What cannot be written on the Guard, or recorded of a command, keeps no rollback up: it is raised last."""
+        """A pass. What cannot be recorded of a command keeps no rollback up: it is raised last."""
         self.origins.look(service)
-        failures: list[SternwayError] = []
-        for before in (self._hold(guard), self._take_command(service, guard)):
-            try:
-                await before
-            except SternwayError as failure:
-                failures.append(failure)
+        failure: SternwayError | None = None
+        try:
+            await self._take_command(service, guard)
+        except SternwayError as found:
+            failure = found
         look_at_s = await self.reconciler.reconcile(service)
-        again_s = await self.platform.tend(service)
-        if failures:
-            raise failures[0]
-        return min((at_s for at_s in (look_at_s, again_s) if at_s is not None), default=None)
+        self.workloads.look(service)
+        if failure is not None:
+            raise failure
+        return look_at_s
 
-    async def _hold(self, guard: Object) -> None:
+    async def _hold(self, service: str) -> None:
         """Have the API keep a Guard that is deleted until everything is given back."""
+        guard = self.desired.guard(service)
+        if guard is None or guard["metadata"].get("deletionTimestamp"):
+            return
         finalizers = guard["metadata"].get("finalizers") or []
         if FINALIZER not in finalizers:
             await self._set_finalizers(guard, [*finalizers, FINALIZER])
@@ -341,6 +348,7 @@ class ClusterSternway:
         """The Guard goes: step by step everything of the user's is given back, and only then it is gone."""
         self.signals.ask(service, None)
         self.access_log.forget(service)
+        await self.workloads.forget(service)
         done = await self.platform.release(service)
         namespace, name = split_key(service)
         found = self.stores.get(SERVICES, name, namespace)
@@ -348,6 +356,9 @@ class ClusterSternway:
             await self.router.release(service)
         if not done:
             return self.clock.now() + LEAVING_AGAIN_S
+        await self.reconciler.reconcile(
+            service
+        )  # nothing is wanted any more: that is recorded, for a Guard that comes back
         finalizers = [one for one in guard["metadata"].get("finalizers") or [] if one != FINALIZER]
         await self._set_finalizers(guard, finalizers)
         self.concerned.forget(service)
@@ -404,7 +415,8 @@ class ClusterSternway:
 
     def troubles(self) -> dict[str, str]:
         """Everything that does not work now, by what it is about."""
-        return {**self.stores.troubles(), **self.queue.troubles, **self.outbox.troubles}
+        workloads = {f"workloads {service}": text for service, text in self.workloads.troubles().items()}
+        return {**self.stores.troubles(), **self.queue.troubles, **workloads, **self.outbox.troubles}
 
     def _trouble(self, about: str, text: str) -> None:
         if text:
@@ -426,7 +438,8 @@ class ClusterSternway:
         """See control.status."""
         progress = await self.reconciler.progress(service)
         decision = self.reconciler.decision(service)
-        about = {service, f"marks {service}"} | ({f"revert {progress.release.name}"} if progress.release else set())
+        about = {service, f"workloads {service}", f"marks {service}"}
+        about |= {f"revert {progress.release.name}"} if progress.release else set()
         found = self.troubles()
         facts = Facts(
             service=service,

@@ -11,6 +11,7 @@ import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -65,7 +66,7 @@ def operator(
     context: str,
     monitoring: Path | None,
     git: Path | None,
-    **told: str,
+    **told: Any,
 ) -> Code:
     """Run until SIGTERM. told: other settings, by the names that `cluster.Settings` has."""
     said = monitoring_in(monitoring) if monitoring is not None else Monitoring()

@@ -78,9 +78,9 @@ class ClusterDesired:
         return tuple(sorted(keys))
 
     def wanted(self, service: str) -> Wanted | None:
-        """See ports.Desired."""
-        known = self._look(service)
-        return known.wanted if known else None
+        """See ports.Desired. While its Guard goes, nothing is wanted of a service any more."""
+        known, guard = self._look(service), self.guard(service)
+        return known.wanted if known and guard and not guard["metadata"].get("deletionTimestamp") else None
 
     def problems(self, service: str) -> tuple[Problem, ...]:
         """Why the service's Guard is not followed as it stands."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sternway.clock import Clock
 from sternway.kubernetes.api import Api, Object, Resource
+from sternway.kubernetes.patience import served
 from sternway.kubernetes.reflector import Reflector, Selection, lean
 from sternway.kubernetes.resources import PODS, REPLICA_SETS, SECRETS
 from sternway.kubernetes.shelf import Index, Key, owners
@@ -50,9 +51,9 @@ class Stores:
     async def start(self, resources: Sequence[Resource], *, routes: Sequence[Resource] = ()) -> None:
         """Follow these kinds, those of them that the API serves, and return when all is known. routes: for `about`."""
         wanted = tuple(dict.fromkeys((*resources, *routes)))
-        served = await asyncio.gather(*(self._api.serves(one) for one in wanted))
+        there = await asyncio.gather(*(served(self._api, one) for one in wanted))
         self._routes = frozenset(routes)
-        for resource in (one for one, there in zip(wanted, served, strict=True) if there):
+        for resource in (one for one, found in zip(wanted, there, strict=True) if found):
             self._reflectors[resource] = tuple(self._reflector(resource, space) for space in self._spaces(resource))
         everyone = [one for reflectors in self._reflectors.values() for one in reflectors]
         self._tasks = [asyncio.create_task(one.run(), name=f"follow {one.resource.plural}") for one in everyone]
