@@ -10,10 +10,10 @@ from typing import Any
 from cluster_world import WAIT_S, World
 from controllers import play
 
+from sternway.clock import SystemClock
 from sternway.domain.platform import WorkloadRun, WorkloadState
 from sternway.domain.versions import Workload
 from sternway.errors import Temporary
-from sternway.clock import SystemClock
 from sternway.kubernetes.api import Object, Patch, Resource, name_of
 from sternway.kubernetes.ours import service_key
 from sternway.kubernetes.resources import (
