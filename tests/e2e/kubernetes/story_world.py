@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from cluster_world import World
+from cluster_world import World, install_published
 from controllers import play
 from docs_walk import Walk, walk
 from mesh_envoy import DataPlane, IstioCounters
@@ -265,6 +265,7 @@ async def story(world: World, mesh: Mesh, folder: Path) -> AsyncIterator[Story]:
         world = World(api=FakeKubernetes(kinds=mesh.kinds, namespaces=(world.namespace,)), namespace=world.namespace)
     else:
         await install(world)
+        await install_published(world, mesh.kinds)
     given = walk(mesh.page)
     (folder / "pods").mkdir()
     kubelet = Kubelet(
@@ -346,9 +347,7 @@ async def _first_answer(here: Story, client: Client) -> None:
         except aiohttp.ClientError:
             return False
 
-    async with asyncio.timeout(60):
-        while not await answered():
-            await asyncio.sleep(0.05)
+    await here.wait(answered, "an answer to the first user")
 
 
 async def _let_go(here: Story) -> None:
