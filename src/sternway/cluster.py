@@ -20,7 +20,7 @@ from sternway.control.status import Facts, ServiceStatus, service_status, troubl
 from sternway.control.telling import Telling
 from sternway.control.trail import condense
 from sternway.domain.monitoring import Monitoring, told
-from sternway.domain.releases import Reply
+from sternway.domain.releases import Progress, Reply
 from sternway.domain.traffic import Can
 from sternway.errors import Refused, SternwayError
 from sternway.kubernetes.api import Api, Object, Resource
@@ -234,6 +234,11 @@ class ClusterSternway:
         await self.alertmanager.close()
         await self.stores.close()
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process acts."""
+        return self._leads
+
     def wake(self, service: str) -> None:
         """Look at a service soon, if this process leads."""
         if self._leads:
@@ -292,7 +297,9 @@ class ClusterSternway:
             await self.router.release(service)
         if not done:
             return self.clock.now() + LEAVING_AGAIN_S
-        await self.reconciler.reconcile(service)  # nothing is wanted any more: that is recorded, for a Guard that comes back
+        await self.reconciler.reconcile(
+            service
+        )  # nothing is wanted any more: that is recorded, for a Guard that comes back
         finalizers = [one for one in guard["metadata"].get("finalizers") or [] if one != FINALIZER]
         await self._set_finalizers(guard, finalizers)
         self.concerned.forget(service)
@@ -362,9 +369,6 @@ class ClusterSternway:
         """See control.status."""
         progress = await self.reconciler.progress(service)
         decision = self.reconciler.decision(service)
-        about = {service, f"workloads {service}", f"marks {service}"}
-        about |= {f"revert {progress.release.name}"} if progress.release else set()
-        found = self.troubles()
         facts = Facts(
             service=service,
             progress=progress,
@@ -373,9 +377,16 @@ class ClusterSternway:
             traffic=await self.router.observe(service),
             now_s=self.clock.now(),
             reason=decision.reason if decision else "",
-            troubles=troubles({name: text for name, text in found.items() if name in about}),
+            troubles=troubles(self.troubles_of(progress)),
         )
         return service_status(facts)
+
+    def troubles_of(self, progress: Progress) -> dict[str, str]:
+        """Those of `troubles` that are about one service."""
+        service = progress.service
+        about = {service, f"workloads {service}", f"marks {service}"}
+        about |= {f"revert {progress.release.name}"} if progress.release else set()
+        return {name: text for name, text in self.troubles().items() if name in about}
 
     def _changed(self, resource: Resource, obj: Object) -> None:
         """An object of the cluster changed: look at the services that it is about."""

@@ -19,6 +19,7 @@ MONITORING = "/etc/sternway"
 """Where the Secret `sternway-monitoring` is seen, if there is one: monitoring.yaml, and the files that it names."""
 USER = 65532
 _LABELS = {"app.kubernetes.io/name": NAME}
+_SCRAPED = {"prometheus.io/scrape": "true", "prometheus.io/port": str(PORT), "prometheus.io/path": "/metrics"}
 _READ = ["get", "list", "watch"]
 _KEEP = [*_READ, "create", "patch", "update", "delete"]
 
@@ -137,7 +138,7 @@ def _volume(wanted: Installation) -> Object:
 
 def _deployment(wanted: Installation) -> Object:
     pod = {
-        "metadata": {"labels": _LABELS},
+        "metadata": {"labels": _LABELS, "annotations": _SCRAPED},
         "spec": {
             "serviceAccountName": NAME,
             "terminationGracePeriodSeconds": 30,
@@ -203,7 +204,7 @@ def _disruption(wanted: Installation) -> Object:
 
 
 def _network(wanted: Installation) -> Object:
-    """In: the one port. Out: anything, as the API server, Prometheus and Git stand anywhere."""
+    """In: the one port, for the kubelet's probes and for Prometheus, wherever it stands. Out: anything, as the API server, Prometheus and Git stand anywhere."""
     spec = {
         "podSelector": {"matchLabels": _LABELS},
         "policyTypes": ["Ingress", "Egress"],

@@ -64,7 +64,9 @@ async def story(here: Cluster) -> None:
     await here.settled("orders:1")
     here.users.bad.clear()
     await here.image("orders:3")
-    await here.until(lambda s: (s.get("stable") or {}).get("image") == "registry/orders:3" and s["phase"] == "idle", 100)
+    await here.until(
+        lambda s: (s.get("stable") or {}).get("image") == "registry/orders:3" and s["phase"] == "idle", 100
+    )
     await here.settled("orders:3")
 
 
@@ -92,7 +94,11 @@ async def told_once(here: Cluster) -> None:
         lines = await journal.entries(service=here.key, kind="pass")
     finally:
         await journal.close()
-    phases = [(line.progress.release.name, line.progress.release.phase) for line in lines if line.progress and line.progress.release]
+    phases = [
+        (line.progress.release.name, line.progress.release.phase)
+        for line in lines
+        if line.progress and line.progress.release
+    ]
     begun = [one for one, before in zip(phases, [None, *phases], strict=False) if before is None or before[0] != one[0]]
     assert [name for name, _ in begun] == [f"{here.key}-1", f"{here.key}-2"]
     ended = [one for one in dict.fromkeys(phases) if one[1].over]
@@ -152,7 +158,7 @@ async def restarting(here: Cluster, address: str, door: FakeKubernetes, chance: 
     while True:
         async with here.operated(address, api=door):
             lasts_s = chance.uniform(2, 8)
-            print(f"{lasts_s:.1f} s, then a restart")
+            print(f"{lasts_s:.1f} s, then a restart")  # noqa: T201  what a walk did, for who has to find out
             await asyncio.sleep(lasts_s)
 
 
@@ -178,7 +184,9 @@ async def test_a_request_that_hangs_keeps_no_rollback_up(shop: tuple[Cluster, st
         await exposed(here)
         again = asyncio.Event()
         door.faults.append(Fault(verb="write", until=again, times=None))
-        scaled = {"spec": {"replicas": 1}}  # there is something to write: somebody scales the twin down, and the Guard changes
+        scaled = {
+            "spec": {"replicas": 1}
+        }  # there is something to write: somebody scales the twin down, and the Guard changes
         loose = {"metadata": {"finalizers": None}}
         store = fake_of(here).store
         store.patch(DEPLOYMENTS, "orders-stable", scaled, namespace="ours", manager="somebody")
@@ -241,7 +249,9 @@ async def test_a_guard_that_comes_back_is_followed_again(shop: tuple[Cluster, st
                 await asyncio.sleep(0.1)
         await here.image("orders:2")
         again = {key: guard[key] for key in ("apiVersion", "kind", "spec")}
-        await here.world.api.create(GUARDS, {**again, "metadata": {"name": "orders", "namespace": here.world.namespace}})
+        await here.world.api.create(
+            GUARDS, {**again, "metadata": {"name": "orders", "namespace": here.world.namespace}}
+        )
         await ready(here)
         await here.settled("orders:2")
 

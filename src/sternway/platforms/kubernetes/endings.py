@@ -42,7 +42,10 @@ def restored(scene: Scene, bad: str, good: str) -> tuple[tuple[Write, ...], str]
         return (), f"{where} is gone"
     unknown = next((pod for pod in (good, bad) if pod not in scene.revisions), None)
     if unknown:
-        return (), f"left as it is: no ControllerRevision {revisions.revision_name(scene.deployment, unknown)} says what it was"
+        return (
+            (),
+            f"left as it is: no ControllerRevision {revisions.revision_name(scene.deployment, unknown)} says what it was",
+        )
     restoring = _Restoring()
     _restore_template(scene, scene.user, scene.revisions[bad], scene.revisions[good], restoring)
     _restore_config(scene, scene.revisions[bad], scene.revisions[good], restoring)
