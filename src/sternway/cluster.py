@@ -201,7 +201,7 @@ class ClusterSternway:
         self._works = True
         await self.journal.open()
         recorded = set(await self.journal.services())
-        await asyncio.gather(*(self._converge(service) for service in sorted(recorded)))
+        await asyncio.gather(*(self._converge(service) for service in sorted(recorded) if self._governed(service)))
         for service in sorted(recorded):
             self.telling.look(await self.reconciler.progress(service))
         self._people = asyncio.create_task(self.telling.run(), name="tell people")
@@ -244,7 +244,15 @@ class ClusterSternway:
         if self._leads:
             self.queue.wake(service)
 
+    def _governed(self, service: str) -> bool:
+        """Whether there is a Guard that stays; without one nothing of a service is touched, but to give it back."""
+        guard = self.desired.guard(service)
+        return guard is not None and not guard["metadata"].get("deletionTimestamp")
+
     async def _converge(self, service: str) -> None:
+        last = await self.journal.latest(service)
+        if last is not None and last.observation is not None and last.observation.wanted is not None:
+            self.desired.remember(last.observation.wanted)
         with contextlib.suppress(SternwayError):  # the first pass tries again and reports what is wrong
             await self.reconciler.converge(service)
 
