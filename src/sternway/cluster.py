@@ -47,6 +47,7 @@ from sternway.notify.apprise import AppriseMessenger
 from sternway.operator.asking import asked_of
 from sternway.operator.concerned import Concerned
 from sternway.operator.desired import ClusterDesired
+from sternway.operator.in_git import InGit
 from sternway.operator.origin import KINDS as ORIGINS
 from sternway.operator.origins import Origins
 from sternway.operator.stores import Stores
@@ -169,14 +170,8 @@ class ClusterSternway:
             messenger=AppriseMessenger(),
             tell=self._trouble,
         )
-        undoing = ClusterUndoing(
-            api=self.api,
-            guard=self._guard,
-            restore=self._restore,
-            origins=self.origins,
-            ask=self.platform.take_back,
-            repositories=self.repositories,
-        )
+        git = InGit(origins=self.origins, ask=self.platform.take_back, repositories=self.repositories)
+        undoing = ClusterUndoing(api=self.api, guard=self._guard, restore=self._restore, git=git)
         self.outbox = Outbox(history=undoing, wake=self.wake)
         actor = Actor(platform=self.platform, router=self.router, signals=self.signals, outbox=self.outbox)
         observer = Observer(

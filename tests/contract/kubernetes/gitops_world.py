@@ -140,14 +140,18 @@ class Shop(Cluster):
 
     async def rolled_back(self, number: int = 1) -> dict[str, object]:
         """Wait until a release was taken back and is over; its Release then."""
-        name = f"orders-{number}"
-        async with asyncio.timeout(100):
-            while True:
-                found = next((one for one in await self.releases() if name_of(one) == name), None)
-                status = (found or {}).get("status") or {}
-                if status.get("phase") == "rolled-back" and self.shares().get("orders-stable") == 1.0:
-                    return dict(status)
-                await asyncio.sleep(0.1)
+        name, status = f"orders-{number}", {}
+        try:
+            async with asyncio.timeout(100):
+                while status.get("phase") != "rolled-back" or self.shares().get("orders-stable") != 1.0:
+                    await asyncio.sleep(0.1)
+                    found = next((one for one in await self.releases() if name_of(one) == name), None)
+                    status = (found or {}).get("status") or {}
+        except TimeoutError:
+            assert self.sternway is not None
+            said = f"{status} {self.shares()} {await self.sternway_status()} {self.sternway.troubles()}"
+            raise AssertionError(said) from None
+        return dict(status)
 
 
 @asynccontextmanager
