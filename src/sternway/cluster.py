@@ -329,8 +329,10 @@ class ClusterSternway:
         guard = self.desired.guard(service)
         if guard is None or not self._leads:
             return None
+        status = await self.status(service)
         shown = Shown(
-            status=await self.status(service),
+            status=status,
+            revision=self.origins.brought(service, status.release.to_commit) if status.release else "",
             problems=self.desired.problems(service),
             mesh=self._mesh(service)[0],
             twin=await self._twin_serves(service),

@@ -223,8 +223,25 @@ def test_commits_are_remembered_by_the_version_that_was_in_force() -> None:
         origins.changed(*shelf.objects[0])
     assert origins.commits("orders.shop", "good") == ("b" * 40, SHA)
     assert origins.commits("orders.shop", "bad") == ("d" * 40,)
+    assert origins.brought("orders.shop", "bad") == "d" * 40
     guard["metadata"]["annotations"][REVISIONS] = origins.spelled("orders.shop", ["good", "unknown"])
     again = Origins(reader=shelf, deployment=lambda _: "orders", asked=lambda _: "", guard=lambda _: guard)
     assert again.commits("orders.shop", "good") == ("b" * 40,)
     guard["metadata"]["annotations"][REVISIONS] = "a person's words"
     assert again.commits("orders.shop", "good") == ()
+
+
+def test_the_commit_that_brought_a_version_is_told_apart_from_the_one_before() -> None:
+    """The cluster shows the new version while the tool still tells of the last sync."""
+    shelf = Shelf(application(), (DEPLOYMENTS, TRACKED))
+    pod = ["good"]
+    origins = Origins(reader=shelf, deployment=lambda _: "orders", asked=lambda _: pod[0], guard=lambda _: None)
+    origins.look("orders.shop")
+    pod[0] = "bad"
+    origins.look("orders.shop")
+    assert origins.brought("orders.shop", "bad") == SHA  # all that is known yet
+    shelf.objects[0][1]["status"]["sync"]["revision"] = "b" * 40
+    origins.changed(*shelf.objects[0])
+    assert origins.brought("orders.shop", "bad") == "b" * 40
+    assert origins.brought("orders.shop", "good") == SHA
+    assert origins.brought("orders.shop", "none") == ""
