@@ -14,6 +14,7 @@ from sternway.domain.gitops import TakeBack
 from sternway.domain.monitoring import Endpoint
 from sternway.domain.notices import Message, StandingAlert
 from sternway.domain.platform import WorkloadRun, WorkloadState
+from sternway.domain.policies import Policy
 from sternway.domain.releases import Command, Decision, Mark, Observation, Progress, Revert, Reverted, Wanted
 from sternway.domain.tallies import Question, Reading
 from sternway.domain.traffic import Can, TrafficPlan
@@ -78,6 +79,10 @@ class Desired(Protocol):
 
     def wanted(self, service: str) -> Wanted | None:
         """What is asked for a service."""
+        ...
+
+    def policies(self, service: str) -> tuple[Policy, ...]:
+        """The platform's rules that are about a service."""
         ...
 
     def bad(self, service: str) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ def guard_status(
         mesh=mesh or None,
         message=_short(shown.reason if shown else ""),
         last_command=answer,
-        conditions=_conditions(said, about.before, about.generation, now_s),
+        conditions=conditions(said, about.before, about.generation, now_s),
     )
     return _plain(status)
 
@@ -119,7 +119,7 @@ def release_object(
         revision=revision or known.get("revision"),
         reverted=view.revert_commit,
         undone=_short(view.revert_message) or None,
-        conditions=_conditions(said, known, None, changed_s),
+        conditions=conditions(said, known, None, changed_s),
     )
     labels = {"sternway.dev/guard": about.name}
     owner = {"apiVersion": "sternway.dev/v1alpha1", "kind": "Guard", "name": about.name, "uid": about.uid}
@@ -186,7 +186,7 @@ def _degraded(shown: ServiceStatus | None, release: ReleaseView | None) -> Said:
     return Said(type="Degraded", holds=False, reason="AsWanted")
 
 
-def _conditions(
+def conditions(
     said: Sequence[Said], before: Mapping[str, object], generation: int | None, now_s: float
 ) -> tuple[Condition, ...]:
     """A condition keeps its time while its status stays the same."""
