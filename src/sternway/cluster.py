@@ -49,6 +49,7 @@ from sternway.notify.apprise import AppriseMessenger
 from sternway.operator.asking import asked_of
 from sternway.operator.concerned import Concerned
 from sternway.operator.desired import ClusterDesired
+from sternway.operator.in_git import InGit
 from sternway.operator.origin import KINDS as ORIGINS
 from sternway.operator.origins import Origins
 from sternway.operator.policies import AGAIN_S, ClusterPolicies
@@ -205,14 +206,8 @@ class ClusterSternway:
             messenger=AppriseMessenger(),
             tell=self._trouble,
         )
-        undoing = ClusterUndoing(
-            api=self.api,
-            guard=self._guard,
-            restore=self._restore,
-            origins=self.origins,
-            ask=self.platform.take_back,
-            repositories=self.repositories,
-        )
+        git = InGit(origins=self.origins, ask=self.platform.take_back, repositories=self.repositories)
+        undoing = ClusterUndoing(api=self.api, guard=self._guard, restore=self._restore, git=git)
         self.outbox = Outbox(history=undoing, wake=self.wake)
         self.workloads = Tending(
             self.platform, clock=self.clock, before=self._hold, after=self.views.wake, again=self.platform.again_s
@@ -406,8 +401,10 @@ class ClusterSternway:
         guard = self.desired.guard(service)
         if guard is None or not self._leads:
             return None
+        status = await self.status(service)
         shown = Shown(
-            status=await self.status(service),
+            status=status,
+            revision=self.origins.brought(service, status.release.to_commit) if status.release else "",
             problems=self.desired.problems(service),
             mesh=self._mesh(service)[0],
             twin=await self._twin_serves(service),

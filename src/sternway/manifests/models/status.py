@@ -139,8 +139,12 @@ class ReleaseStatus(Conditions):
     """When traffic was taken away first."""
     ended_at: Time | None = None
     """When it was over."""
+    revision: str | None = None
+    """The Git commit with which Argo CD or Flux brought it, where that was seen."""
     reverted: str | None = None
     """The commit that took it back in Git."""
+    undone: str | None = None
+    """What was given back after it was taken back, in the cluster and in Git, or why not."""
 
 
 class Release(Written):
