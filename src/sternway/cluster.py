@@ -32,6 +32,7 @@ from sternway.kubernetes.resources import (
     DAEMON_SETS,
     DEPLOYMENTS,
     GUARDS,
+    JOBS,
     NAMESPACES,
     PODS,
     RELEASES,
@@ -49,6 +50,7 @@ from sternway.operator.desired import ClusterDesired
 from sternway.operator.stores import Stores
 from sternway.operator.undoing import ClusterUndoing
 from sternway.operator.writers import Shown, Writer
+from sternway.platforms.kubernetes.gates import KubernetesGates
 from sternway.platforms.kubernetes.platform import KubernetesPlatform
 from sternway.signals.alertmanager import Alertmanager
 from sternway.signals.attribution import Mesh
@@ -68,6 +70,7 @@ FOLLOWED = (
     DAEMON_SETS,
     REPLICA_SETS,
     PODS,
+    JOBS,
     SERVICES,
     CONFIG_MAPS,
     SECRETS,
@@ -165,7 +168,8 @@ class ClusterSternway:
         )
         undoing = ClusterUndoing(api=self.api, guard=self._guard, restore=self._restore)
         self.outbox = Outbox(history=undoing, wake=self.wake)
-        actor = Actor(platform=self.platform, router=self.router, signals=self.signals, outbox=self.outbox)
+        gates = KubernetesGates(api=self.api, reader=self.stores, owner=self._owner)
+        actor = Actor(platform=self.platform, router=self.router, signals=self.signals, outbox=self.outbox, gates=gates)
         observer = Observer(
             clock=self.clock,
             desired=self.desired,
@@ -174,6 +178,7 @@ class ClusterSternway:
             signals=self.signals,
             commands=self.journal,
             outbox=self.outbox,
+            gates=gates,
         )
         self.reconciler = Reconciler(
             observer=observer,

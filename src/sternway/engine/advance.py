@@ -18,6 +18,7 @@ from sternway.engine.exposure import (
     second_look_requests,
     standing_by,
 )
+from sternway.engine.gates import failed, waits
 from sternway.engine.lifecycle import PROMOTED_BY, enter, needless, promoted, retarget, settled, take_back
 from sternway.engine.transitions import Trigger
 
@@ -55,6 +56,9 @@ def _condemn(progress: Progress, release: Release, seen: Observation, reason: st
 
 def _harm(progress: Progress, release: Release, seen: Observation) -> str | None:
     """A sentence when the candidate is to be condemned now."""
+    gate = failed(release, Then.ROLLBACK)
+    if gate:
+        return gate
     state = _state(release, seen)
     if state is not None and state.failure and ready(seen, release.stable) and not _shared(release):
         return f"{release.candidate.id} cannot run: {state.failure}"
@@ -108,7 +112,7 @@ def _forward(progress: Progress, release: Release, seen: Observation) -> Progres
     if moved is None:
         return replace(progress, release=_weigh(progress, release)) if release.phase is Phase.EXPOSED else progress
     trigger, reason = moved
-    release = enter(release, trigger, now_s, reason)
+    release = waits(progress, release, trigger, now_s) or enter(release, trigger, now_s, reason)
     return replace(progress, release=_weigh(progress, release))
 
 
@@ -312,7 +316,8 @@ def _impatient(progress: Progress, release: Release, seen: Observation, blind_s:
         return progress  # something was seen, a person said stop, or there is nothing to send traffic to
     if release.phase is Phase.BAKING:
         return promoted(progress, replace(release, reason=reason), seen.now_s)
-    return replace(progress, release=_weigh(progress, enter(release, Trigger.SWITCH, seen.now_s, reason)))
+    release = waits(progress, release, Trigger.SWITCH, seen.now_s) or enter(release, Trigger.SWITCH, seen.now_s, reason)
+    return replace(progress, release=_weigh(progress, release))
 
 
 def _wait_for_a_person(progress: Progress, release: Release, seen: Observation) -> Progress:
