@@ -10,6 +10,7 @@ from sternway.control.outbox import Outbox
 from sternway.domain.platform import WorkloadState
 from sternway.domain.releases import Command, Observation, Progress
 from sternway.errors import StoreUnavailable
+from sternway.policy import bars
 from sternway.ports import CommandQueue, Desired, Gates, Platform, SignalSource, TrafficRouter
 
 
@@ -51,6 +52,7 @@ class Observer:
         commands = await self._new_commands(service, progress)
         waiting = progress.release is not None and progress.release.gates_running
         gates = await self._gates.outcomes(service) if waiting else ()
+        now_s = self._clock.now()
         return Observation(
             wanted=wanted,
             workloads=workloads,
@@ -63,7 +65,8 @@ class Observer:
             recovered=recovered,
             resumed=resumed,
             gates=gates,
-            now_s=self._clock.now(),
+            bars=bars(self._desired.policies(service), service, wanted.guard if wanted else None, now_s),
+            now_s=now_s,
         )
 
     async def workloads(self, service: str) -> tuple[WorkloadState, ...]:

@@ -52,7 +52,7 @@ def overruled(release: Release, why: str) -> Release:
     )
 
 
-def waits(progress: Progress, release: Release, trigger: Trigger, now_s: float) -> Release | None:
+def gated(progress: Progress, release: Release, trigger: Trigger, now_s: float) -> Release | None:
     """The release with the gates running that must pass before this move; None when nothing is in its way."""
     passed = {one.gate for one in release.gates if one.passed}
     before = [gate for gate in _on_the_way(progress, release, trigger) if gate.name not in passed]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 from cluster_world import World
 from platform_world import Mirror
 
+from sternway.clock import SystemClock
 from sternway.domain.gates import GateRun
 from sternway.domain.guards import Gate
 from sternway.domain.mesh import MeshPolicy
@@ -36,7 +38,7 @@ class Shop:
 
     def made(self) -> KubernetesGates:
         """As a new process would have them."""
-        return KubernetesGates(api=self.world.api, reader=self.mirror, owner=lambda _: None)
+        return KubernetesGates(api=self.world.api, reader=self.mirror, clock=SystemClock(), owner=lambda _: None)
 
     def gate_run(self, number: int = 17, tag: str = "2", **changes: object) -> GateRun:
         """The gate `smoke` of a release."""
@@ -57,6 +59,7 @@ class Shop:
         """A pass, as the store sees the cluster after it."""
         await self.mirror.refresh()
         await self.gates.run(self.key, runs)
+        await self.gates.converge(self.key)
         await self.mirror.refresh()
 
     async def jobs(self) -> list[Object]:
@@ -77,15 +80,18 @@ class Shop:
 
 
 @pytest.fixture
-def shop(world: World) -> Shop:
+async def shop(world: World) -> AsyncIterator[Shop]:
     """Give a service's gates."""
-    return Shop(world)
+    found = Shop(world)
+    yield found
+    await found.gates.close()
 
 
 async def test_a_gate_is_a_job_that_knows_the_release(shop: Shop) -> None:
     """It is made once, with a deadline, tried once, and with all of the release in its environment."""
     await shop.run(shop.gate_run())
     await shop.run(shop.gate_run())
+    await shop.gates.close()
     shop.gates = shop.made()
     await shop.run(shop.gate_run())
     (job,) = await shop.jobs()
@@ -135,6 +141,7 @@ async def test_the_answer_to_another_release_is_none(shop: Shop) -> None:
     """A journal that was lost counts from one again: a Job of that name that was made for another version is made anew."""
     await shop.run(shop.gate_run(1, "2"))
     await shop.end("orders-1-smoke", "Complete")
+    await shop.gates.close()
     shop.gates = shop.made()
     await shop.run(shop.gate_run(1, "3"))
     assert await shop.gates.outcomes(shop.key) == ()

@@ -12,6 +12,8 @@ import json
 import math
 from collections.abc import Callable, Sequence
 
+from sternway.clock import Clock
+from sternway.control.queue import WorkQueue
 from sternway.domain.gates import GateOutcome, GateRun
 from sternway.errors import Refused
 from sternway.kubernetes.api import Api, Object, name_of
@@ -23,29 +25,50 @@ from sternway.kubernetes.template import digest
 
 MADE_FOR = f"{PREFIX}gate-of"
 KEEP_S = 86_400
+AGAIN_S = 1.0
 
 
 class KubernetesGates:
-    """See the module. reader: the stores. owner: the owner reference of a service's Guard."""
+    """See the module. reader: the stores. owner: the owner reference of a service's Guard.
 
-    def __init__(self, *, api: Api, reader: Reader, owner: Callable[[str], Object | None]) -> None:
+    A request that hangs keeps no pass up: what is wanted is done in a task of the service's own.
+    """
+
+    def __init__(self, *, api: Api, reader: Reader, clock: Clock, owner: Callable[[str], Object | None]) -> None:
         self._api = api
         self._reader = reader
         self._owner = owner
         self._runs: dict[str, dict[str, GateRun]] = {}
         self._refused: dict[str, GateOutcome] = {}
+        self._clock = clock
+        self._queue = WorkQueue(clock=clock, work=self.converge)
 
     async def run(self, service: str, runs: Sequence[GateRun]) -> None:
-        """See ports.Gates."""
-        wanted = self._runs[service] = {job_name(run): run for run in runs}
+        """See ports.Gates. Returns at once; `troubles` says what is in the way."""
+        self._runs[service] = {job_name(run): run for run in runs}
+        self._queue.wake(service)
+
+    def troubles(self) -> dict[str, str]:
+        """What is in the way, by service."""
+        return self._queue.troubles
+
+    async def close(self) -> None:
+        """Do nothing more; Jobs that run go on."""
+        await self._queue.close()
+
+    async def converge(self, service: str) -> float | None:
+        """Take the next step towards what was asked for last; when to look again."""
+        wanted = self._runs.get(service, {})
         standing = {name_of(job): job for job in self._jobs(service)}
         for name, job in standing.items():
             stale = name in wanted and annotation(job, MADE_FOR) != _mark(wanted[name])
             if not job["metadata"].get("deletionTimestamp") and (stale or (name not in wanted and not _ended(job))):
                 await self._api.delete(JOBS, name, split_key(service)[0], uid=str(job["metadata"]["uid"]))
+        waits = False
         for name, run in wanted.items():
             if name not in standing and _mark(run) not in self._refused:
-                await self._make(service, name, run)
+                waits |= not await self._make(service, name, run)
+        return self._clock.now() + AGAIN_S if waits else None
 
     async def outcomes(self, service: str) -> tuple[GateOutcome, ...]:
         """See ports.Gates."""
@@ -60,7 +83,8 @@ class KubernetesGates:
                 found += [outcome] if outcome is not None else []
         return tuple(found)
 
-    async def _make(self, service: str, name: str, run: GateRun) -> None:
+    async def _make(self, service: str, name: str, run: GateRun) -> bool:
+        """Make a Job; False when one of its name is still there."""
         namespace, _ = split_key(service)
         try:
             await self._api.create(JOBS, job_of(run, self._owner(service)))
@@ -69,9 +93,11 @@ class KubernetesGates:
             if other is not None and not _gate(other):
                 said = f"Job {name} in namespace {namespace} is not Sternway's, and gate {run.gate.name} needs its name"
                 raise Refused(said, hint="delete it, or rename the gate") from None
+            return False
         except Invalid as exc:
             why = f"the cluster does not take its Job: {exc}"
             self._refused[_mark(run)] = GateOutcome(release=run.release, gate=run.gate.name, passed=False, why=why)
+        return True
 
     def _jobs(self, service: str) -> list[Object]:
         namespace, name = split_key(service)
