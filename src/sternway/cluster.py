@@ -20,7 +20,7 @@ from sternway.control.status import Facts, ServiceStatus, service_status, troubl
 from sternway.control.telling import Telling
 from sternway.control.trail import condense
 from sternway.domain.monitoring import Monitoring, told
-from sternway.domain.releases import Reply
+from sternway.domain.releases import Progress, Reply
 from sternway.domain.traffic import Can
 from sternway.domain.versions import Version
 from sternway.errors import Refused, SternwayError
@@ -268,7 +268,7 @@ class ClusterSternway:
         self._works = True
         await self.journal.open()
         recorded = set(await self.journal.services())
-        await asyncio.gather(*(self._converge(service) for service in sorted(recorded)))
+        await asyncio.gather(*(self._converge(service) for service in sorted(recorded) if self._governed(service)))
         for service in sorted(recorded):
             self.telling.look(await self.reconciler.progress(service))
         self._people = asyncio.create_task(self.telling.run(), name="tell people")
@@ -307,12 +307,25 @@ class ClusterSternway:
         await self.alertmanager.close()
         await self.stores.close()
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process acts."""
+        return self._leads
+
     def wake(self, service: str) -> None:
         """Look at a service soon, if this process leads."""
         if self._leads:
             self.queue.wake(service)
 
+    def _governed(self, service: str) -> bool:
+        """Whether there is a Guard that stays; without one nothing of a service is touched, but to give it back."""
+        guard = self.desired.guard(service)
+        return guard is not None and not guard["metadata"].get("deletionTimestamp")
+
     async def _converge(self, service: str) -> None:
+        last = await self.journal.latest(service)
+        if last is not None and last.observation is not None and last.observation.wanted is not None:
+            self.desired.remember(last.observation.wanted)
         with contextlib.suppress(SternwayError):  # the first pass tries again and reports what is wrong
             await self.reconciler.converge(service)
 
@@ -451,9 +464,6 @@ class ClusterSternway:
         """See control.status."""
         progress = await self.reconciler.progress(service)
         decision = self.reconciler.decision(service)
-        about = {service, f"workloads {service}", f"gates {service}", f"marks {service}"}
-        about |= {f"revert {progress.release.name}"} if progress.release else set()
-        found = self.troubles()
         facts = Facts(
             service=service,
             progress=progress,
@@ -462,9 +472,16 @@ class ClusterSternway:
             traffic=await self.router.observe(service),
             now_s=self.clock.now(),
             reason=decision.reason if decision else "",
-            troubles=troubles({name: text for name, text in found.items() if name in about}),
+            troubles=troubles(self.troubles_of(progress)),
         )
         return service_status(facts)
+
+    def troubles_of(self, progress: Progress) -> dict[str, str]:
+        """Those of `troubles` that are about one service."""
+        service = progress.service
+        about = {service, f"workloads {service}", f"gates {service}", f"marks {service}"}
+        about |= {f"revert {progress.release.name}"} if progress.release else set()
+        return {name: text for name, text in self.troubles().items() if name in about}
 
     def _changed(self, resource: Resource, obj: Object) -> None:
         """An object of the cluster changed: look at the services that it is about."""

@@ -138,7 +138,7 @@ def _count(release: Release, seen: Observation) -> Release:
     blind_s = seen.now_s - release.blind_from_s if release.blind_from_s is not None and sighted_again else 0.0
     return replace(
         release,
-        step_requests=release.step_requests + answered,
+        step_requests=release.step_requests + max(answered, served),  # where no errors are counted, answers are
         requests=release.requests + served,
         hurt=release.hurt + hurt,
         rescued=release.rescued + (failed - hurt if answered == served else 0),  # nobody waits for a copy's answer

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from sternway.clock import Clock
 from sternway.kubernetes.api import Api, Object, Resource
@@ -19,6 +20,16 @@ from sternway.kubernetes.shelf import Index, Key, owners
 OWNERS, NAMES, NAMESPACE, ADDRESS = "owner", "about", "namespace", "address"
 _OURS_BY_FIELDS = (PODS, REPLICA_SETS)
 """Kinds of which nobody asks who owns which field: there are many of them, and that is most of their size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """How a kind is followed: lists and watches begun since the start; how long the API has said nothing of it."""
+
+    plural: str
+    lists: int
+    watches: int
+    silent_s: float
 
 
 class Stores:
@@ -97,6 +108,18 @@ class Stores:
     def named_in(self, resource: Resource, obj: Object) -> frozenset[str]:
         """The services that a route is about."""
         return frozenset(self._about(obj)) if resource in self._routes else frozenset()
+
+    def followed(self) -> tuple[Followed, ...]:
+        """How each kind is followed."""
+        return tuple(
+            Followed(
+                plural=resource.plural,
+                lists=sum(one.lists for one in reflectors),
+                watches=sum(one.watches for one in reflectors),
+                silent_s=max(one.age_s() for one in reflectors),
+            )
+            for resource, reflectors in self._reflectors.items()
+        )
 
     def troubles(self) -> dict[str, str]:
         """Which kinds cannot be followed now, and why."""

@@ -235,13 +235,14 @@ class EnvoyAccessLog:
 def _sent(entry: Any, proxy: str) -> Sent:
     common = entry.common_properties
     address = common.upstream_remote_address.socket_address
+    tunnelled: str = common.upstream_remote_address.envoy_internal_address.endpoint_id
     return Sent(
         proxy,
         common.downstream_local_address.socket_address.port_value,
         entry.request.authority,
         common.route_name,
         common.upstream_cluster,
-        f"{address.address}:{address.port_value}" if address.port_value else None,
+        f"{address.address}:{address.port_value}" if address.port_value else tunnelled or None,
     )
 
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
-import yaml
-from cluster_world import WAIT_S, World
+from cluster_world import WAIT_S, World, install_published
 from operator_world import GUARD, Cluster, install, prometheus
 
 from sternway.cluster import ClusterSternway, Settings
 from sternway.control.status import ServiceStatus
-from sternway.kubernetes.api import Object, Patch, name_of
+from sternway.kubernetes.api import name_of
 from sternway.kubernetes.resources import (
     APPLICATIONS,
-    CUSTOM_RESOURCE_DEFINITIONS,
     GIT_REPOSITORIES,
     GUARDS,
     KUSTOMIZATIONS,
@@ -158,7 +154,7 @@ async def shop(world: World, folder: Path, tool: str) -> AsyncIterator[tuple[Sho
         world = World(api=api, namespace=world.namespace)
     else:
         await install(world)
-        await _install_published(world)
+        await install_published(world, NEEDED)
     with GitServer(folder / "git") as server:
         found = Shop(world, folder, server, PLAYED[tool])
         async with prometheus(found.users) as address:
@@ -171,25 +167,3 @@ async def shop(world: World, folder: Path, tool: str) -> AsyncIterator[tuple[Sho
                 await asyncio.gather(*tasks, return_exceptions=True)
                 let_go = {"metadata": {"finalizers": None}}  # nobody is there any more who would give things back
                 await world.api.patch(GUARDS, "orders", let_go, namespace=world.namespace)
-
-
-async def _install_published(world: World) -> None:
-    """Install the published definitions of what is needed, from STERNWAY_TEST_CRDS, and wait until they are served."""
-    wanted = {f"{one.plural}.{one.group}": one for one in NEEDED if not await world.api.serves(one)}
-    folder = os.environ.get("STERNWAY_TEST_CRDS")
-    if wanted and not folder:
-        if os.environ.get("CI"):
-            pytest.fail("CI has no Argo CD or Flux: set STERNWAY_TEST_CRDS")
-        pytest.skip(f"the cluster does not serve {', '.join(wanted)}")
-    for one in _definitions(Path(folder or ""), wanted) if wanted else ():
-        await world.api.patch(CUSTOM_RESOURCE_DEFINITIONS, name_of(one), one, how=Patch.APPLY, force=True)
-    async with asyncio.timeout(3 * WAIT_S):
-        for kind in wanted.values():
-            while not await world.api.serves(kind):
-                await asyncio.sleep(0.2)
-
-
-def _definitions(folder: Path, wanted: Collection[str]) -> list[Object]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    found = [one for path in sorted(folder.rglob("*.yaml")) for one in yaml.load_all(path.read_text(), Loader=loader)]
-    return [one for one in found if one and one["kind"] == "CustomResourceDefinition" and name_of(one) in wanted]
