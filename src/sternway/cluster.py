@@ -34,6 +34,7 @@ from sternway.kubernetes.resources import (
     DAEMON_SETS,
     DEPLOYMENTS,
     GUARDS,
+    JOBS,
     NAMESPACES,
     PODS,
     POLICIES,
@@ -57,6 +58,7 @@ from sternway.operator.stores import Stores
 from sternway.operator.tending import Tending
 from sternway.operator.undoing import ClusterUndoing
 from sternway.operator.writers import Shown, Writer
+from sternway.platforms.kubernetes.gates import KubernetesGates
 from sternway.platforms.kubernetes.platform import KubernetesPlatform
 from sternway.signals.access_log_server import OFF, AccessLogServer
 from sternway.signals.alertmanager import Alertmanager
@@ -81,6 +83,7 @@ FOLLOWED = (
     DAEMON_SETS,
     REPLICA_SETS,
     PODS,
+    JOBS,
     SERVICES,
     CONFIG_MAPS,
     SECRETS,
@@ -212,7 +215,14 @@ class ClusterSternway:
         self.workloads = Tending(
             self.platform, clock=self.clock, before=self._hold, after=self.views.wake, again=self.platform.again_s
         )
-        actor = Actor(platform=self.workloads, router=self.router, signals=self.signals, outbox=self.outbox)
+        self.gates = KubernetesGates(api=self.api, reader=self.stores, clock=self.clock, owner=self._owner)
+        actor = Actor(
+            platform=self.workloads,
+            router=self.router,
+            signals=self.signals,
+            outbox=self.outbox,
+            gates=self.gates,
+        )
         observer = Observer(
             clock=self.clock,
             desired=self.desired,
@@ -221,6 +231,7 @@ class ClusterSternway:
             signals=self.signals,
             commands=self.journal,
             outbox=self.outbox,
+            gates=self.gates,
         )
         self.reconciler = Reconciler(
             observer=observer,
@@ -272,6 +283,7 @@ class ClusterSternway:
         await self.listening.stop()
         await self.queue.close()
         await self.workloads.close()
+        await self.gates.close()
         await self.views.close()
         await self.rulings.close()
         await self.outbox.close()
@@ -426,7 +438,8 @@ class ClusterSternway:
     def troubles(self) -> dict[str, str]:
         """Everything that does not work now, by what it is about."""
         workloads = {f"workloads {service}": text for service, text in self.workloads.troubles().items()}
-        return {**self.stores.troubles(), **self.queue.troubles, **workloads, **self.outbox.troubles}
+        gates = {f"gates {service}": text for service, text in self.gates.troubles().items()}
+        return {**self.stores.troubles(), **self.queue.troubles, **workloads, **gates, **self.outbox.troubles}
 
     def _trouble(self, about: str, text: str) -> None:
         if text:
@@ -463,7 +476,7 @@ class ClusterSternway:
     def troubles_of(self, progress: Progress) -> dict[str, str]:
         """Those of `troubles` that are about one service."""
         service = progress.service
-        about = {service, f"workloads {service}", f"marks {service}"}
+        about = {service, f"workloads {service}", f"gates {service}", f"marks {service}"}
         about |= {f"revert {progress.release.name}"} if progress.release else set()
         return {name: text for name, text in self.troubles().items() if name in about}
 

@@ -196,6 +196,34 @@ class JudgeSettings:
     alerts: tuple[AlertRule, ...] = ()
 
 
+GATE_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """Something of the user's that must succeed before a release goes on: exactly one of a Job and a command.
+
+    before_step: it runs before this step of the strategy (1: before any user reaches the candidate); None: before all
+        traffic goes to it. job: the pod template of a Job, as JSON; backoff_limit: how often it is tried again. command: a
+        command line on one machine. then: what its failure does, ROLLBACK or HOLD.
+    """
+
+    name: str
+    before_step: int | None = 1
+    job: str = ""
+    backoff_limit: int = 0
+    command: str = ""
+    timeout_s: float = GATE_TIMEOUT_S
+    then: Then = Then.ROLLBACK
+
+    @property
+    def point(self) -> str:
+        """When it runs, in words."""
+        if self.before_step is None:
+            return "before all traffic"
+        return "before any user" if self.before_step == 1 else f"before step {self.before_step}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
     """How the releases of one service are exposed, judged and rolled back.
@@ -225,6 +253,7 @@ class Guard:
     blind_s: float = 600.0
     blind_then: Then = Then.HOLD
     progress_deadline_s: float = 120.0
+    gates: tuple[Gate, ...] = ()
     implicit: bool = False
 
     @property

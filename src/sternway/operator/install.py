@@ -41,6 +41,7 @@ RULES: tuple[Rule, ...] = (
     ("apps", ("replicasets", "statefulsets", "daemonsets"), _READ),
     ("", ("pods",), _READ),
     ("", ("services", "configmaps", "secrets"), _KEEP),
+    ("batch", ("jobs",), ["get", "list", "watch", "create", "delete"]),  # the gates of Guards
     ("", ("events",), ["create", "patch"]),
     ("discovery.k8s.io", ("endpointslices",), _READ),
     ("autoscaling", ("horizontalpodautoscalers",), _KEEP),

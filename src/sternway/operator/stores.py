@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from sternway.clock import Clock
 from sternway.kubernetes.api import Api, Object, Resource
+from sternway.kubernetes.ours import GATE
 from sternway.kubernetes.patience import served
 from sternway.kubernetes.reflector import Reflector, Selection, lean
-from sternway.kubernetes.resources import PODS, REPLICA_SETS, SECRETS
+from sternway.kubernetes.resources import JOBS, PODS, REPLICA_SETS, SECRETS
 from sternway.kubernetes.shelf import Index, Key, owners
 
 OWNERS, NAMES, NAMESPACE, ADDRESS = "owner", "about", "namespace", "address"
@@ -151,7 +152,7 @@ class Stores:
             self._api,
             resource,
             clock=self._clock,
-            where=Selection(namespace=namespace, fields=_FIELDS.get(resource, "")),
+            where=Selection(namespace=namespace, fields=_FIELDS.get(resource, ""), labels=_LABELS.get(resource, "")),
             indexes=indexes,
             trim=lean if resource in _OURS_BY_FIELDS else _as_it_is,
             on_change=told,
@@ -161,6 +162,9 @@ class Stores:
 
 _FIELDS = {SECRETS: "type!=helm.sh/release.v1"}
 """Helm keeps every revision of a chart as a Secret: large, many, and nothing that a pod uses."""
+
+_LABELS = {JOBS: GATE}
+"""Of Jobs our own alone."""
 
 
 def _namespace(obj: Object) -> Iterable[str]:
