@@ -177,7 +177,7 @@ class ClusterSternway:
             plan=self.router.told,
             wanted=self._wanted,
         )
-        self.access_log = EnvoyAccessLog(self.clock, self.names, self.wake)
+        self.access_log = EnvoyAccessLog(self.clock, self.names, self.wake, heard=self._heard)
         self.listening = AccessLogServer(self.settings.access_log, self.access_log.register)
         self.prometheus = Prometheus(clock=self.clock, where=lambda: self._monitoring().prometheus, wake=self.wake)
         self.alertmanager = Alertmanager(
@@ -419,6 +419,7 @@ class ClusterSternway:
             revision=self.origins.brought(service, status.release.to_commit) if status.release else "",
             problems=self.desired.problems(service),
             mesh=self._mesh(service)[0],
+            evidence=self._evidence(service),
             twin=await self._twin_serves(service),
             answer=self._answers.get(service),
         )
@@ -516,6 +517,18 @@ class ClusterSternway:
 
     async def _restore(self, service: str, bad: str, good: str) -> str:
         return await self.platform.restore(service, bad=bad, good=good)
+
+    def _heard(self, service: str) -> None:
+        """The log of a service is there, or lost: what a release goes by has changed, and people see it."""
+        self.wake(service)
+        if self._leads:
+            self.views.wake(service)
+
+    def _evidence(self, service: str) -> str:
+        if self.access_log.spoken_of(service):
+            return "access log"
+        wanted = self.desired.wanted(service)
+        return "metrics" if wanted is not None and wanted.guard.judge.metrics else "none"
 
     def _wanted(self, service: str) -> Version | None:
         wanted = self.desired.wanted(service)

@@ -31,6 +31,7 @@ class Shown:
     status: ServiceStatus | None
     problems: tuple[Problem, ...] = ()
     mesh: str = ""
+    evidence: str = ""
     twin: bool = True
     answer: CommandStatus | None = None
     revision: str = ""
@@ -54,7 +55,14 @@ class Writer:
             await self._event(about, release, now_s)
             await self._prune(about, resource_name(release.name))
         found = guard_status(
-            about, shown.status, shown.problems, mesh=shown.mesh, twin=shown.twin, answer=shown.answer, now_s=now_s
+            about,
+            shown.status,
+            shown.problems,
+            mesh=shown.mesh,
+            evidence=shown.evidence,
+            twin=shown.twin,
+            answer=shown.answer,
+            now_s=now_s,
         )
         if found != dict(about.before):
             patch = [{"op": "add", "path": "/status", "value": found}]

@@ -85,6 +85,8 @@ class GuardStatus(Conditions):
     """The latest Release."""
     mesh: str | None = None
     """Through what traffic is shared."""
+    evidence: str | None = None
+    """By what a release is judged now: `access log` (the mesh's proxies send it), `metrics`, or `none` of both."""
     message: str | None = None
     """What happens now, in a sentence."""
     last_command: CommandStatus | None = None
