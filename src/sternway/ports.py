@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from sternway.domain.gitops import TakeBack
 from sternway.domain.monitoring import Endpoint
 from sternway.domain.notices import Message, StandingAlert
 from sternway.domain.platform import WorkloadRun, WorkloadState
@@ -102,6 +103,14 @@ class Undoing(Protocol):
 
     async def mark(self, marks: Sequence[Mark]) -> None:
         """Write to the ledger. Idempotent."""
+        ...
+
+
+class Repositories(Protocol):
+    """Git repositories that others bring into a cluster."""
+
+    async def take_back(self, asked: TakeBack) -> Reverted:
+        """Push a revert, as `History.revert` does. Raises Refused or InvalidInput where it is a person's turn."""
         ...
 
 

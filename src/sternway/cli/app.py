@@ -534,8 +534,18 @@ def operator(  # noqa: PLR0917  typer's way to write options
         Path | None,
         typer.Option("--monitoring", metavar="FILE", help="A monitoring.yaml: credentials, webhook, who is told."),
     ] = None,
+    git: Annotated[
+        Path | None,
+        typer.Option("--git", metavar="FOLDER", help="Credentials for Git: what the Secret sternway-git holds."),
+    ] = None,
     mesh: Annotated[str, typer.Option("--mesh", help="Which mesh carries the traffic.", show_default="found")] = "",
     listen: Annotated[str, typer.Option("--listen", metavar="HOST:PORT", help="For probes.")] = "127.0.0.1:8080",
+    access_log: Annotated[
+        str,
+        typer.Option(
+            "--access-log", metavar="HOST:PORT", help="Where the mesh's proxies send their access log, or off."
+        ),
+    ] = "127.0.0.1:15010",
     state: Annotated[
         Path | None, typer.Option("--state", help="Where the journal is kept.", show_default="~/.local/state/sternway")
     ] = None,
@@ -557,9 +567,11 @@ def operator(  # noqa: PLR0917  typer's way to write options
         lease=lease,
         context=context,
         monitoring=monitoring,
+        git=git,
         prometheus=prometheus,
         alertmanager=alertmanager,
         mesh=mesh,
+        access_log=access_log,
     )
     raise typer.Exit(code)
 

@@ -13,6 +13,7 @@ from typing import Any
 from sternway.cli import foreseeing
 from sternway.cli.session import Code, Output, console, show_error
 from sternway.clock import SystemClock
+from sternway.domain.monitoring import Monitoring, told
 from sternway.domain.policies import Rule
 from sternway.errors import InvalidInput, Problem
 from sternway.manifests.catalogue import Catalogue
@@ -98,7 +99,6 @@ def _try(catalogue: Catalogue, prometheus: str | None) -> list[dict[str, Any]]:
     if not any(wanted.guard.judge.metrics for wanted in catalogue.wanted) or not (known or prometheus):
         return []
     from sternway.bootstrap import tried_metrics  # noqa: PLC0415  the whole platform
-    from sternway.domain.monitoring import told  # noqa: PLC0415  see the package
 
     endpoint = told(known, prometheus)
     if endpoint is None:
@@ -127,6 +127,17 @@ def files_of(folder: Path) -> dict[str, str]:
         message = "holds no *.yaml or *.yml"
         raise InvalidInput((Problem(file=str(folder), message=message, fix="name the folder with the manifests"),))
     return files
+
+
+def monitoring_in(file: Path) -> Monitoring:
+    """What a monitoring.yaml says; nothing where there is none. Raises InvalidInput."""
+    if not file.exists():
+        return Monitoring()
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InvalidInput((Problem(file=str(file), message=f"cannot be read: {exc}"),)) from exc
+    return load({"monitoring.yaml": text}, origin=str(file.parent.absolute())).monitoring
 
 
 def _manifests(folder: Path) -> Iterator[Path]:

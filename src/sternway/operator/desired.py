@@ -51,6 +51,7 @@ class ClusterDesired:
     """Reads what is wanted of a service when it is asked.
 
     scalers: the kinds of autoscalers that this cluster has. mesh: a service's traffic router, by its name, and what it can do.
+    meshes: the names of all that a Guard may choose.
     rules: the cluster's Policies.
     """
 
@@ -60,11 +61,13 @@ class ClusterDesired:
         reader: Reader,
         scalers: tuple[Resource, ...],
         mesh: Callable[[str], tuple[str, frozenset[Can]]],
+        meshes: Callable[[], tuple[str, ...]] = tuple,
         rules: ClusterPolicies | None = None,
     ) -> None:
         self._reader = reader
         self._scalers = scalers
         self._mesh = mesh
+        self._meshes = meshes
         self._rules = rules
         self._known: dict[str, _Known] = {}
 
@@ -75,9 +78,9 @@ class ClusterDesired:
         return tuple(sorted(keys))
 
     def wanted(self, service: str) -> Wanted | None:
-        """See ports.Desired."""
-        known = self._look(service)
-        return known.wanted if known else None
+        """See ports.Desired. While its Guard goes, nothing is wanted of a service any more."""
+        known, guard = self._look(service), self.guard(service)
+        return known.wanted if known and guard and not guard["metadata"].get("deletionTimestamp") else None
 
     def problems(self, service: str) -> tuple[Problem, ...]:
         """Why the service's Guard is not followed as it stands."""
@@ -170,6 +173,7 @@ class ClusterDesired:
             scaled=scaled,
             router=router,
             can=can,
+            meshes=self._meshes(),
         )
 
     def _refused(self, service: str, known: _Known) -> tuple[Problem, ...]:
@@ -199,7 +203,7 @@ class ClusterDesired:
 
 def _token(found: Found) -> tuple[object, ...]:
     """What the answer rests on: the same token, the same answer."""
-    seen: list[object] = [_seen(found.guard), _seen(found.service), found.router, found.can]
+    seen: list[object] = [_seen(found.guard), _seen(found.service), found.router, found.can, found.meshes]
     if found.service is None:
         return (*seen, tuple(sorted(found.services)))
     for one in behind(found.service, (*found.deployments, *found.others)):

@@ -14,9 +14,13 @@ from sternway.manifests.custom_resources import GROUP, definitions
 
 NAME = "sternway"
 PORT = 8080
+ACCESS_LOG = 15010
+"""The port for the access log of the mesh's proxies."""
 STATE = "/var/lib/sternway"
 MONITORING = "/etc/sternway"
 """Where the Secret `sternway-monitoring` is seen, if there is one: monitoring.yaml, and the files that it names."""
+GIT = "/etc/sternway-git"
+"""Where the Secret `sternway-git` is seen, if there is one: with what a rollback is pushed to Git."""
 USER = 65532
 _LABELS = {"app.kubernetes.io/name": NAME}
 _READ = ["get", "list", "watch"]
@@ -52,6 +56,7 @@ RULES: tuple[Rule, ...] = (
     ("argoproj.io", ("applications",), _READ),
     ("kustomize.toolkit.fluxcd.io", ("kustomizations",), _READ),
     ("source.toolkit.fluxcd.io", ("gitrepositories",), _READ),
+    ("helm.toolkit.fluxcd.io", ("helmreleases",), _READ),
 )
 """All that Sternway may do where it looks after services. Nothing more: no node, no role, no webhook."""
 _EVERYWHERE: tuple[Rule, ...] = (("", ("namespaces",), _READ),)
@@ -90,7 +95,7 @@ def installation(wanted: Installation) -> tuple[Object, ...]:
         _object("v1", "ServiceAccount", NAME, own),
         *_rights(wanted),
         _volume(wanted),
-        _object("v1", "Service", NAME, own, spec={"selector": _LABELS, "ports": [_port()]}),
+        _object("v1", "Service", NAME, own, spec={"selector": _LABELS, "ports": _ports()}),
         _deployment(wanted),
         _disruption(wanted),
         _network(wanted),
@@ -159,6 +164,7 @@ def _deployment(wanted: Installation) -> Object:
                 {"name": "state", "persistentVolumeClaim": {"claimName": NAME}},
                 {"name": "tmp", "emptyDir": {}},
                 {"name": "monitoring", "secret": {"secretName": f"{NAME}-monitoring", "optional": True}},
+                {"name": "git", "secret": {"secretName": f"{NAME}-git", "optional": True}},
             ],
         },
     }
@@ -173,7 +179,7 @@ def _deployment(wanted: Installation) -> Object:
 
 def _container(wanted: Installation) -> Object:
     args = ["operator", "--listen", f"0.0.0.0:{PORT}", "--state", STATE, "--lease", wanted.namespace]
-    args += ["--monitoring", f"{MONITORING}/monitoring.yaml"]
+    args += ["--access-log", f"0.0.0.0:{ACCESS_LOG}", "--monitoring", f"{MONITORING}/monitoring.yaml", "--git", GIT]
     args += [part for name in wanted.watches for part in ("--namespace", name)]
     for flag, value in (
         ("prometheus", wanted.prometheus),
@@ -185,7 +191,10 @@ def _container(wanted: Installation) -> Object:
         "name": NAME,
         "image": wanted.image,
         "args": args,
-        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "ports": [
+            {"name": "http", "containerPort": PORT, "protocol": "TCP"},
+            {"name": "grpc-als", "containerPort": ACCESS_LOG, "protocol": "TCP"},
+        ],
         "livenessProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 10, "failureThreshold": 6},
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 5},
         "startupProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 2, "failureThreshold": 60},
@@ -199,6 +208,7 @@ def _container(wanted: Installation) -> Object:
             {"name": "state", "mountPath": STATE},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  in the container
             {"name": "monitoring", "mountPath": MONITORING, "readOnly": True},
+            {"name": "git", "mountPath": GIT, "readOnly": True},
         ],
     }
 
@@ -209,18 +219,22 @@ def _disruption(wanted: Installation) -> Object:
 
 
 def _network(wanted: Installation) -> Object:
-    """In: the one port. Out: anything, as the API server, Prometheus and Git stand anywhere."""
+    """In: the two ports. Out: anything, as the API server, Prometheus and Git stand anywhere."""
     spec = {
         "podSelector": {"matchLabels": _LABELS},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [{"ports": [{"port": PORT, "protocol": "TCP"}]}],
+        "ingress": [{"ports": [{"port": port, "protocol": "TCP"} for port in (PORT, ACCESS_LOG)]}],
         "egress": [{}],
     }
     return _object("networking.k8s.io/v1", "NetworkPolicy", NAME, wanted.namespace, spec=spec)
 
 
-def _port() -> Object:
-    return {"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}
+def _ports() -> list[Object]:
+    """Istio knows by the name `grpc-…` that HTTP/2 is spoken there."""
+    return [
+        {"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"},
+        {"name": "grpc-als", "port": ACCESS_LOG, "targetPort": "grpc-als", "protocol": "TCP"},
+    ]
 
 
 def _object(

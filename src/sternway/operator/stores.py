@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sternway.clock import Clock
 from sternway.kubernetes.api import Api, Object, Resource
+from sternway.kubernetes.patience import served
 from sternway.kubernetes.reflector import Reflector, Selection, lean
 from sternway.kubernetes.resources import PODS, REPLICA_SETS, SECRETS
 from sternway.kubernetes.shelf import Index, Key, owners
 
-OWNERS, NAMES, NAMESPACE = "owner", "about", "namespace"
+OWNERS, NAMES, NAMESPACE, ADDRESS = "owner", "about", "namespace", "address"
 _OURS_BY_FIELDS = (PODS, REPLICA_SETS)
 """Kinds of which nobody asks who owns which field: there are many of them, and that is most of their size."""
 
@@ -50,9 +51,9 @@ class Stores:
     async def start(self, resources: Sequence[Resource], *, routes: Sequence[Resource] = ()) -> None:
         """Follow these kinds, those of them that the API serves, and return when all is known. routes: for `about`."""
         wanted = tuple(dict.fromkeys((*resources, *routes)))
-        served = await asyncio.gather(*(self._api.serves(one) for one in wanted))
+        there = await asyncio.gather(*(served(self._api, one) for one in wanted))
         self._routes = frozenset(routes)
-        for resource in (one for one, there in zip(wanted, served, strict=True) if there):
+        for resource in (one for one, found in zip(wanted, there, strict=True) if found):
             self._reflectors[resource] = tuple(self._reflector(resource, space) for space in self._spaces(resource))
         everyone = [one for reflectors in self._reflectors.values() for one in reflectors]
         self._tasks = [asyncio.create_task(one.run(), name=f"follow {one.resource.plural}") for one in everyone]
@@ -88,6 +89,10 @@ class Stores:
         """The objects of a kind of routes that are about a service."""
         return tuple(obj for one in self._reflectors.get(resource, ()) for obj in one.shelf.find(NAMES, service))
 
+    def at(self, address: str) -> Sequence[Object]:
+        """The pods that have an address of their own."""
+        return tuple(obj for one in self._reflectors.get(PODS, ()) for obj in one.shelf.find(ADDRESS, address))
+
     def named_in(self, resource: Resource, obj: Object) -> frozenset[str]:
         """The services that a route is about."""
         return frozenset(self._about(obj)) if resource in self._routes else frozenset()
@@ -107,6 +112,8 @@ class Stores:
         indexes: dict[str, Index] = {OWNERS: owners, NAMESPACE: _namespace}
         if resource in self._routes:
             indexes[NAMES] = self._about
+        if resource == PODS:
+            indexes[ADDRESS] = _addresses
 
         def told(key: Key) -> None:
             known = reflector.shelf.get(*key)
@@ -135,6 +142,16 @@ _FIELDS = {SECRETS: "type!=helm.sh/release.v1"}
 
 def _namespace(obj: Object) -> Iterable[str]:
     return (str(obj["metadata"].get("namespace", "")),)
+
+
+def _addresses(pod: Object) -> Iterable[str]:
+    """The IPs of a pod, while they are its own: not those of its machine, nor those that it has given back."""
+    status = pod.get("status") or {}
+    if (pod.get("spec") or {}).get("hostNetwork") or status.get("phase") in ("Succeeded", "Failed"):
+        return ()
+    return {str(one["ip"]) for one in status.get("podIPs") or ()} | (
+        {str(status["podIP"])} if status.get("podIP") else set()
+    )
 
 
 def _as_it_is(obj: Object) -> Object:
