@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from sternway.domain.gitops import TakeBack
 from sternway.domain.monitoring import Endpoint
 from sternway.domain.notices import Message, StandingAlert
 from sternway.domain.platform import WorkloadRun, WorkloadState
+from sternway.domain.policies import Policy
 from sternway.domain.releases import Command, Decision, Mark, Observation, Progress, Revert, Reverted, Wanted
 from sternway.domain.tallies import Question, Reading
 from sternway.domain.traffic import Can, TrafficPlan
@@ -79,6 +81,10 @@ class Desired(Protocol):
         """What is asked for a service."""
         ...
 
+    def policies(self, service: str) -> tuple[Policy, ...]:
+        """The platform's rules that are about a service."""
+        ...
+
     def bad(self, service: str) -> tuple[str, ...]:
         """Ids of the versions whose last word in the ledger is bad."""
         ...
@@ -97,6 +103,14 @@ class Undoing(Protocol):
 
     async def mark(self, marks: Sequence[Mark]) -> None:
         """Write to the ledger. Idempotent."""
+        ...
+
+
+class Repositories(Protocol):
+    """Git repositories that others bring into a cluster."""
+
+    async def take_back(self, asked: TakeBack) -> Reverted:
+        """Push a revert, as `History.revert` does. Raises Refused or InvalidInput where it is a person's turn."""
         ...
 
 

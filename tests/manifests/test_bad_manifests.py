@@ -326,6 +326,12 @@ WHOLE_CASES = [
         "34: spec.fallback.deployment: the fallback Deployment stok is not there (did you mean `stock`?)",
     ),
     case(
+        "mesh-of-a-cluster",
+        together(WEB, guard("mesh: istio")),
+        "20: spec.mesh: `mesh: istio` chooses among the meshes of a cluster; on one machine there is Sternway's own "
+        "(take `mesh` out)",
+    ),
+    case(
         "fallback-is-itself",
         together(WEB, guard("fallback: {deployment: web}")),
         "20: spec.fallback.deployment: the fallback of web is the Deployment that is released "

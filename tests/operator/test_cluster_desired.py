@@ -246,6 +246,18 @@ def test_what_the_mesh_cannot_do_is_refused(objects: Objects) -> None:
     assert said.startswith("Guard shop/orders: spec: the traffic router istio cannot do mirror")
 
 
+def test_a_mesh_that_is_not_there_is_refused(objects: Objects) -> None:
+    """Those that this cluster has are named; one of them is taken."""
+    here = ClusterDesired(
+        reader=objects, scalers=(), mesh=lambda _: ("istio", ALL), meshes=lambda: ("gateway-api", "istio", "service")
+    )
+    objects.put(GUARDS, "orders", spec={"service": "orders", "mesh": "istoi"})
+    (said,) = here.problems(KEY)
+    assert str(said) == ("Guard shop/orders: spec.mesh: this cluster has no mesh istoi (did you mean `istio`?)")
+    objects.put(GUARDS, "orders", spec={"service": "orders", "mesh": "gateway-api"})
+    assert here.problems(KEY) == ()
+
+
 def test_of_two_guards_the_oldest_is_followed(objects: Objects) -> None:
     """The other one is named."""
     objects.put(GUARDS, "orders", metadata={"creationTimestamp": "2026-01-01T00:00:00Z"}, spec={"service": "orders"})

@@ -15,6 +15,7 @@ from sternway.control.reconcile import Reconciler
 from sternway.domain.guards import Canary, CanaryStep, Guard, JudgeSettings
 from sternway.domain.mesh import MeshPolicy
 from sternway.domain.metrics import AlertRule, Limits, Metric, OnAlert, Ratio, Sample
+from sternway.domain.policies import Policy
 from sternway.domain.releases import Phase, Progress, Release, Reply, Revert, Verb, Wanted
 from sternway.domain.tallies import ClusterKey, Question, Reading, Tally, Unit
 from sternway.domain.traffic import TrafficPlan
@@ -97,6 +98,11 @@ class Git:
 
     history: FakeHistory
     now: Wanted | None = None
+    rules: tuple[Policy, ...] = ()
+
+    def policies(self, service: str) -> tuple[Policy, ...]:
+        """See GitFollower."""
+        return self.rules
 
     def wanted(self, service: str) -> Wanted | None:
         """See GitFollower."""
@@ -233,9 +239,9 @@ class World:
         msg = f"never {phase}: {(await self.release()).phase}: {(await self.release()).reason}"
         raise AssertionError(msg)
 
-    async def say(self, verb: Verb, to: str | None = None) -> Reply:
+    async def say(self, verb: Verb, to: str | None = None, reason: str = "") -> Reply:
         """A person speaks; the answer."""
-        await self.store.add("orders", verb.value, "ada", self.clock.now(), to, "")
+        await self.store.add("orders", verb.value, "ada", self.clock.now(), to, reason)
         await self.look()
         return self.replies[-1]
 

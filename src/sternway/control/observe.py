@@ -9,6 +9,7 @@ from sternway.control.outbox import Outbox
 from sternway.domain.platform import WorkloadState
 from sternway.domain.releases import Command, Observation, Progress
 from sternway.errors import StoreUnavailable
+from sternway.policy import bars
 from sternway.ports import CommandQueue, Desired, Platform, SignalSource, TrafficRouter
 
 
@@ -46,6 +47,7 @@ class Observer:
         self._met.add(service)
         traffic = await self._router.observe(service)
         commands = await self._new_commands(service, progress)
+        now_s = self._clock.now()
         return Observation(
             wanted=wanted,
             workloads=workloads,
@@ -57,7 +59,8 @@ class Observer:
             ledger_bad=self._desired.bad(service),
             recovered=recovered,
             resumed=resumed,
-            now_s=self._clock.now(),
+            bars=bars(self._desired.policies(service), service, wanted.guard if wanted else None, now_s),
+            now_s=now_s,
         )
 
     async def workloads(self, service: str) -> tuple[WorkloadState, ...]:

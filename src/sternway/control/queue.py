@@ -41,6 +41,15 @@ class WorkQueue:
         """How many services were woken and are not looked at yet."""
         return sum(event.is_set() for event in self._events.values())
 
+    async def drop(self, service: str) -> None:
+        """Cut off a pass under way, and forget the service until it is woken again."""
+        task = self._tasks.pop(service, None)
+        self._events.pop(service, None)
+        self.troubles.pop(service, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
     async def close(self) -> None:
         """Stop after the passes under way have been cancelled."""
         self._closed = True

@@ -33,6 +33,8 @@ CAPPED_AT_PERCENT, CAPPED_WITHOUT_KEY_PERCENT = 50.0, 10.0
 
 Without a cluster key nine placebo arms as large as the candidate must fit beside it.
 """
+LEARN_MOST_PERCENT = 33.0
+"""A step with a budget of users hurt never takes more than this share."""
 
 
 WARM_UP_S = 60.0

@@ -25,8 +25,8 @@ TAKEN_BACK_BY = ("aborted by", "rolled back by")
 _REACHES_USERS = (Phase.EXPOSED, Phase.BAKING)
 
 
-def begin(progress: Progress, wanted: Wanted, now_s: float) -> Progress:
-    """Start a release of what Git asks for."""
+def begin(progress: Progress, wanted: Wanted, now_s: float, *, passed: str = "") -> Progress:
+    """Start a release of what Git asks for. passed: who let it pass a policy, to follow the reason."""
     stable = progress.stable
     assert stable is not None
     number = progress.releases + 1
@@ -49,7 +49,7 @@ def begin(progress: Progress, wanted: Wanted, now_s: float) -> Progress:
             control=wanted.guard.keeps_control,
         ),
         stable_ms=progress.stable_ms,
-        reason=f"commit {wanted.commit[:9]} asks for {wanted.version.id}",
+        reason=f"commit {wanted.commit[:9]} asks for {wanted.version.id}{passed}",
         committed_s=wanted.committed_s,
     )
     return replace(progress, release=release, releases=number, note="")

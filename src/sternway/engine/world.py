@@ -185,6 +185,7 @@ def _look_at(progress: Progress, seen: Observation) -> float:
     times += [retired.until_s for retired in progress.retired]
     if release and release.phase is Phase.WITHDRAWN:
         times.append(looks_again_s(release, seen.now_s))
+    times += [bar.until_s for bar in seen.bars if bar.until_s is not None]
     if release and release.phase is Phase.ASKING:
         times.append(release.entered_s + release.guard.ask_timeout_s)
     # What is due already was done in this pass, or waits for something else: it must not keep the loop spinning.
@@ -199,8 +200,8 @@ def _tick_s(release: Release, seen: Observation) -> float:
 
 def _reason(progress: Progress) -> str:
     release = _under_way(progress)
-    if progress.note and release is None:
-        return progress.note
+    if release is None and (progress.note or progress.waits):
+        return progress.note or progress.waits
     if release is None:
         return f"{progress.stable.id} serves" if progress.stable else ""
     if release.blind_since_s is not None and release.phase in _CARRIES:
@@ -209,4 +210,4 @@ def _reason(progress: Progress) -> str:
         return "blind: no access log arrives; the split holds"
     if release.judgement and release.judgement.hold and release.phase in (*_CARRIES, Phase.WITHDRAWN):
         return f"{release.reason}; held: {release.judgement.hold}"
-    return release.reason
+    return f"{release.reason}; waits: {release.waits}" if release.waits else release.reason

@@ -25,6 +25,8 @@ APPLIED = "sternway.dev/applied"
 """Annotation of our objects: a digest of what we applied, so that a field that went is seen."""
 LEDGER = "sternway.dev/ledger"
 """Annotation of a Guard: its ledger, as JSON."""
+REVISIONS = "sternway.dev/revisions"
+"""Annotation of a Guard: at which Git commit each version of the ledger was in force, as JSON."""
 
 _LONGEST = 63
 

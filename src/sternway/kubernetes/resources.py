@@ -36,3 +36,12 @@ GUARDS = Resource(group=OURS, version="v1alpha1", plural="guards", kind="Guard")
 RELEASES = Resource(group=OURS, version="v1alpha1", plural="releases", kind="Release")
 POLICIES = Resource(group=OURS, version="v1alpha1", plural="policies", kind="Policy")
 MESH_POLICIES = Resource(group=OURS, version="v1alpha1", plural="meshpolicies", kind="MeshPolicy")
+
+APPLICATIONS = Resource(group="argoproj.io", version="v1alpha1", plural="applications", kind="Application")
+KUSTOMIZATIONS = Resource(
+    group="kustomize.toolkit.fluxcd.io", version="v1", plural="kustomizations", kind="Kustomization"
+)
+GIT_REPOSITORIES = Resource(
+    group="source.toolkit.fluxcd.io", version="v1", plural="gitrepositories", kind="GitRepository"
+)
+HELM_RELEASES = Resource(group="helm.toolkit.fluxcd.io", version="v2", plural="helmreleases", kind="HelmRelease")

@@ -136,7 +136,7 @@ def _wanted(world: World, pair: Pair) -> Wanted:
     port, target = addresses(pair, world.report)
     policy, documents = _policy(world, pair.name)
     built = _build(world, (pair.document, pair.deployment), target, service=pair.name)
-    guard = world.guards[pair.name][1].to_domain() if pair.name in world.guards else None
+    guard = _guard(world, *world.guards[pair.name]) if pair.name in world.guards else None
     standing = _fallback(world, pair, guard) if guard and guard.fallback else None
     return Wanted(
         service=Service(name=pair.name, port=port, namespace=pair.namespace),
@@ -150,6 +150,14 @@ def _wanted(world: World, pair: Pair) -> Wanted:
         else None,
         fallback_replicas=standing[1] if standing else 0,
     )
+
+
+def _guard(world: World, document: Document, manifest: Guard) -> guards.Guard:
+    """What a Guard says; what is for clusters alone is refused."""
+    if manifest.spec.mesh:
+        said = f"`mesh: {manifest.spec.mesh}` chooses among the meshes of a cluster; on one machine there is Sternway's own"
+        world.report.wrong(document, ("spec", "mesh"), said, "take `mesh` out")
+    return manifest.to_domain()
 
 
 def _policy(world: World, service: str) -> tuple[Policy, tuple[DocumentName, ...]]:

@@ -8,6 +8,7 @@ from sternway.domain.releases import Wanted
 from sternway.manifests.catalogue import Catalogue
 from sternway.manifests.models.base import duration
 from sternway.manifests.models.guard import spell_quantile
+from sternway.manifests.ruling import ruled
 
 _THEN = {
     Then.ROLLBACK: "it is rolled back",
@@ -28,6 +29,7 @@ def explain(catalogue: Catalogue) -> tuple[str, ...]:
     lines: list[str] = []
     for wanted in catalogue.wanted:
         lines += _service(wanted, places.get(wanted.service.name))
+        lines += [f"  {line}" for line in ruled(catalogue.policies, wanted.service.name)]
     return tuple(lines)
 
 

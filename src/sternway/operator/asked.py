@@ -33,6 +33,7 @@ class Found:
     """Everything in the cluster that a Guard may be about.
 
     deployments: of the namespace; others: its StatefulSets and DaemonSets. router, can: the service's mesh, and what it can do.
+    meshes: the names of those that this cluster has.
     """
 
     guard: Object
@@ -45,6 +46,7 @@ class Found:
     scaled: Callable[[str], bool]
     router: str = ""
     can: frozenset[Can] = frozenset()
+    meshes: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +152,9 @@ def _nothing_behind(found: Found, spec: model.GuardSpec, service: Object) -> Pro
 def _beyond(found: Found, spec: model.GuardSpec, deployment: str) -> list[Problem]:
     """What a Guard may say that is not done in a cluster."""
     problems = []
+    if spec.mesh and spec.mesh not in found.meshes:
+        said = f"this cluster has no mesh {spec.mesh}"
+        problems.append(_problem(found, "spec.mesh", said, suggest(spec.mesh, found.meshes)))
     if spec.fallback is not None:
         said = "a fallback of one's own is not used in a cluster: the proven version always stands by"
         problems.append(_problem(found, "spec.fallback", said, f"take it out; `{deployment}-stable` stands by"))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sternway.domain.mesh import MeshPolicy
+from sternway.domain.policies import Policy
 from sternway.domain.releases import Mark, Wanted
 from sternway.domain.traffic import Can
 from sternway.domain.versions import Version
@@ -30,6 +31,8 @@ from sternway.kubernetes.resources import (
 from sternway.kubernetes.template import ConfigName, references, workload_of
 from sternway.operator.asked import Asked, Found, asked, place_of
 from sternway.operator.ledger import bad_versions, read_ledger
+from sternway.operator.policies import ClusterPolicies
+from sternway.policy import breaches
 
 _KINDS = {"ConfigMap": CONFIG_MAPS, "Secret": SECRETS}
 
@@ -48,14 +51,24 @@ class ClusterDesired:
     """Reads what is wanted of a service when it is asked.
 
     scalers: the kinds of autoscalers that this cluster has. mesh: a service's traffic router, by its name, and what it can do.
+    meshes: the names of all that a Guard may choose.
+    rules: the cluster's Policies.
     """
 
     def __init__(
-        self, *, reader: Reader, scalers: tuple[Resource, ...], mesh: Callable[[str], tuple[str, frozenset[Can]]]
+        self,
+        *,
+        reader: Reader,
+        scalers: tuple[Resource, ...],
+        mesh: Callable[[str], tuple[str, frozenset[Can]]],
+        meshes: Callable[[], tuple[str, ...]] = tuple,
+        rules: ClusterPolicies | None = None,
     ) -> None:
         self._reader = reader
         self._scalers = scalers
         self._mesh = mesh
+        self._meshes = meshes
+        self._rules = rules
         self._known: dict[str, _Known] = {}
 
     def services(self, namespace: str = "") -> tuple[str, ...]:
@@ -65,14 +78,18 @@ class ClusterDesired:
         return tuple(sorted(keys))
 
     def wanted(self, service: str) -> Wanted | None:
-        """See ports.Desired."""
-        known = self._look(service)
-        return known.wanted if known else None
+        """See ports.Desired. While its Guard goes, nothing is wanted of a service any more."""
+        known, guard = self._look(service), self.guard(service)
+        return known.wanted if known and guard and not guard["metadata"].get("deletionTimestamp") else None
 
     def problems(self, service: str) -> tuple[Problem, ...]:
         """Why the service's Guard is not followed as it stands."""
         known = self._look(service)
-        return known.asked.problems if known else ()
+        return (*known.asked.problems, *self._refused(service, known)) if known else ()
+
+    def policies(self, service: str) -> tuple[Policy, ...]:
+        """See ports.Desired."""
+        return self._rules.of(service) if self._rules is not None else ()
 
     def deployment(self, service: str) -> str | None:
         """The Deployment that is released; remembered while it is gone, and known by its twin after a start."""
@@ -156,7 +173,16 @@ class ClusterDesired:
             scaled=scaled,
             router=router,
             can=can,
+            meshes=self._meshes(),
         )
+
+    def _refused(self, service: str, known: _Known) -> tuple[Problem, ...]:
+        """What Policies refuse in the Guard. What runs is governed all the same; no release begins (see sternway.policy)."""
+        guard = self.guard(service)
+        if known.wanted is None or guard is None:
+            return ()
+        found = [breach for policy in self.policies(service) for breach in breaches(policy, known.wanted.guard)]
+        return tuple(Problem(file=place_of(guard), field=one.field, message=one.message, fix=one.fix) for one in found)
 
     def _guards(self, service: str) -> list[Object]:
         namespace, name = split_key(service)
@@ -177,7 +203,7 @@ class ClusterDesired:
 
 def _token(found: Found) -> tuple[object, ...]:
     """What the answer rests on: the same token, the same answer."""
-    seen: list[object] = [_seen(found.guard), _seen(found.service), found.router, found.can]
+    seen: list[object] = [_seen(found.guard), _seen(found.service), found.router, found.can, found.meshes]
     if found.service is None:
         return (*seen, tuple(sorted(found.services)))
     for one in behind(found.service, (*found.deployments, *found.others)):

@@ -6,15 +6,16 @@ Implements the readers of `kubernetes.reading` and of the routers; a read costs 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sternway.clock import Clock
 from sternway.kubernetes.api import Api, Object, Resource
+from sternway.kubernetes.patience import served
 from sternway.kubernetes.reflector import Reflector, Selection, lean
 from sternway.kubernetes.resources import PODS, REPLICA_SETS, SECRETS
 from sternway.kubernetes.shelf import Index, Key, owners
 
-OWNERS, NAMES, NAMESPACE = "owner", "about", "namespace"
+OWNERS, NAMES, NAMESPACE, ADDRESS = "owner", "about", "namespace", "address"
 _OURS_BY_FIELDS = (PODS, REPLICA_SETS)
 """Kinds of which nobody asks who owns which field: there are many of them, and that is most of their size."""
 
@@ -23,6 +24,7 @@ class Stores:
     """The shelves. changed: called with a kind and an object when it was added, changed or deleted.
 
     namespaces: those that are followed; empty: all. about: which services a route is about.
+    beside: a further namespace in which a kind is followed.
     """
 
     def __init__(
@@ -33,12 +35,14 @@ class Stores:
         changed: Callable[[Resource, Object], None],
         about: Callable[[Object], Iterable[str]],
         namespaces: Sequence[str] = (),
+        beside: Mapping[Resource, str] | None = None,
     ) -> None:
         self._api = api
         self._clock = clock
         self._changed = changed
         self._about = about
         self._namespaces = tuple(namespaces) or ("",)
+        self._beside = dict(beside or {})
         self._reflectors: dict[Resource, tuple[Reflector, ...]] = {}
         self._routes: frozenset[Resource] = frozenset()
         self._last: dict[tuple[Resource, Key], Object] = {}
@@ -47,9 +51,9 @@ class Stores:
     async def start(self, resources: Sequence[Resource], *, routes: Sequence[Resource] = ()) -> None:
         """Follow these kinds, those of them that the API serves, and return when all is known. routes: for `about`."""
         wanted = tuple(dict.fromkeys((*resources, *routes)))
-        served = await asyncio.gather(*(self._api.serves(one) for one in wanted))
+        there = await asyncio.gather(*(served(self._api, one) for one in wanted))
         self._routes = frozenset(routes)
-        for resource in (one for one, there in zip(wanted, served, strict=True) if there):
+        for resource in (one for one, found in zip(wanted, there, strict=True) if found):
             self._reflectors[resource] = tuple(self._reflector(resource, space) for space in self._spaces(resource))
         everyone = [one for reflectors in self._reflectors.values() for one in reflectors]
         self._tasks = [asyncio.create_task(one.run(), name=f"follow {one.resource.plural}") for one in everyone]
@@ -85,6 +89,10 @@ class Stores:
         """The objects of a kind of routes that are about a service."""
         return tuple(obj for one in self._reflectors.get(resource, ()) for obj in one.shelf.find(NAMES, service))
 
+    def at(self, address: str) -> Sequence[Object]:
+        """The pods that have an address of their own."""
+        return tuple(obj for one in self._reflectors.get(PODS, ()) for obj in one.shelf.find(ADDRESS, address))
+
     def named_in(self, resource: Resource, obj: Object) -> frozenset[str]:
         """The services that a route is about."""
         return frozenset(self._about(obj)) if resource in self._routes else frozenset()
@@ -95,12 +103,17 @@ class Stores:
         return {one.resource.plural: str(one.error) for one in everyone if one.error is not None}
 
     def _spaces(self, resource: Resource) -> tuple[str, ...]:
-        return self._namespaces if resource.namespaced else ("",)
+        if not resource.namespaced or not any(self._namespaces):
+            return ("",)
+        further = self._beside.get(resource)
+        return tuple(dict.fromkeys((*self._namespaces, *((further,) if further else ()))))
 
     def _reflector(self, resource: Resource, namespace: str) -> Reflector:
         indexes: dict[str, Index] = {OWNERS: owners, NAMESPACE: _namespace}
         if resource in self._routes:
             indexes[NAMES] = self._about
+        if resource == PODS:
+            indexes[ADDRESS] = _addresses
 
         def told(key: Key) -> None:
             known = reflector.shelf.get(*key)
@@ -129,6 +142,16 @@ _FIELDS = {SECRETS: "type!=helm.sh/release.v1"}
 
 def _namespace(obj: Object) -> Iterable[str]:
     return (str(obj["metadata"].get("namespace", "")),)
+
+
+def _addresses(pod: Object) -> Iterable[str]:
+    """The IPs of a pod, while they are its own: not those of its machine, nor those that it has given back."""
+    status = pod.get("status") or {}
+    if (pod.get("spec") or {}).get("hostNetwork") or status.get("phase") in ("Succeeded", "Failed"):
+        return ()
+    return {str(one["ip"]) for one in status.get("podIPs") or ()} | (
+        {str(status["podIP"])} if status.get("podIP") else set()
+    )
 
 
 def _as_it_is(obj: Object) -> Object:

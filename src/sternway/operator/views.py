@@ -79,7 +79,7 @@ def guard_status(
         mesh=mesh or None,
         message=_short(shown.reason if shown else ""),
         last_command=answer,
-        conditions=_conditions(said, about.before, about.generation, now_s),
+        conditions=conditions(said, about.before, about.generation, now_s),
     )
     return _plain(status)
 
@@ -112,7 +112,7 @@ def release_object(about: About, view: ReleaseView, images: Mapping[str, str], b
         detected_at=when(view.detected_s),
         ended_at=when(view.ended_s),
         reverted=view.revert_commit,
-        conditions=_conditions(said, known, None, changed_s),
+        conditions=conditions(said, known, None, changed_s),
     )
     labels = {"sternway.dev/guard": about.name}
     owner = {"apiVersion": "sternway.dev/v1alpha1", "kind": "Guard", "name": about.name, "uid": about.uid}
@@ -179,7 +179,7 @@ def _degraded(shown: ServiceStatus | None, release: ReleaseView | None) -> Said:
     return Said(type="Degraded", holds=False, reason="AsWanted")
 
 
-def _conditions(
+def conditions(
     said: Sequence[Said], before: Mapping[str, object], generation: int | None, now_s: float
 ) -> tuple[Condition, ...]:
     """A condition keeps its time while its status stays the same."""

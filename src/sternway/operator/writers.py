@@ -15,7 +15,7 @@ from sternway.errors import Problem
 from sternway.kubernetes.api import Api, Object, Patch, name_of, namespace_of
 from sternway.kubernetes.errors import Conflict
 from sternway.kubernetes.reading import Reader
-from sternway.kubernetes.resources import EVENTS, GUARDS, RELEASES
+from sternway.kubernetes.resources import EVENTS, GUARDS, POLICIES, RELEASES
 from sternway.manifests.models.status import CommandStatus
 from sternway.operator.views import About, guard_status, release_object, resource_name, when
 
@@ -59,6 +59,13 @@ class Writer:
             await self._api.patch(
                 GUARDS, about.name, patch, namespace=about.namespace, how=Patch.JSON, subresource="status"
             )
+
+    async def policy(self, policy: Object, found: Object) -> None:
+        """Write the status of a Policy, if it differs."""
+        if found != (policy.get("status") or {}):
+            patch = [{"op": "add", "path": "/status", "value": found}]
+            name, namespace = name_of(policy), namespace_of(policy)
+            await self._api.patch(POLICIES, name, patch, namespace=namespace, how=Patch.JSON, subresource="status")
 
     async def _release(self, about: About, view: ReleaseView, images: Mapping[str, str]) -> None:
         before = self._reader.get(RELEASES, resource_name(view.name), about.namespace)

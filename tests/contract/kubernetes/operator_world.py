@@ -17,7 +17,7 @@ from cluster_world import World
 from controllers import play
 
 from sternway.cluster import ClusterSternway, Settings
-from sternway.kubernetes.api import Object, Patch
+from sternway.kubernetes.api import Api, Object, Patch
 from sternway.kubernetes.resources import CUSTOM_RESOURCE_DEFINITIONS, DEPLOYMENTS, GUARDS, RELEASES, SERVICES
 from sternway.manifests.custom_resources import definitions
 from sternway.testing.kubernetes import FakeKubernetes
@@ -160,10 +160,14 @@ class Cluster:
             await asyncio.sleep(0.1)
 
     @asynccontextmanager
-    async def operated(self, address: str) -> AsyncIterator[ClusterSternway]:
-        """Sternway runs and leads; at the end it is stopped as by SIGTERM."""
-        settings = Settings(state=self.state, namespaces=(self.world.namespace,), prometheus=address, mesh="istio")
-        self.sternway = sternway = ClusterSternway(settings, self.world.api)
+    async def operated(
+        self, address: str, *, api: Api | None = None, urgent: Api | None = None
+    ) -> AsyncIterator[ClusterSternway]:
+        """Sternway runs and leads; at the end it is stopped as by SIGTERM. api: its own way to the cluster."""
+        settings = Settings(
+            state=self.state, namespaces=(self.world.namespace,), prometheus=address, mesh="istio", linger_s=0.2
+        )
+        self.sternway = sternway = ClusterSternway(settings, api or self.world.api, urgent=urgent)
         try:
             await sternway.start()
             await sternway.lead()

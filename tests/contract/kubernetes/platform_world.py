@@ -10,6 +10,7 @@ from typing import Any
 from cluster_world import WAIT_S, World
 from controllers import play
 
+from sternway.clock import SystemClock
 from sternway.domain.platform import WorkloadRun, WorkloadState
 from sternway.domain.versions import Workload
 from sternway.errors import Temporary
@@ -80,6 +81,8 @@ class Shop:
             deployment=lambda _: "orders",
             carrying=lambda _: self.carrying,
             wake=self.woken.append,
+            clock=SystemClock(),
+            linger_s=0.0,
         )
 
     async def open(self, **more: Any) -> Workload:

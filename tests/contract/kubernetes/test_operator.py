@@ -126,3 +126,15 @@ async def test_a_rollback_is_kept_up_by_nothing_on_the_guard(tmp_path: Path) -> 
             while here.shares()["orders-stable"] < 1.0 or await here.image_of() != "orders:1":
                 await asyncio.sleep(0.1)
         fake.faults.clear()
+
+
+async def test_a_guard_says_which_mesh_shares_its_traffic_out(tmp_path: Path) -> None:
+    """Its word counts for more than the operator's; a mesh that is not here is a problem, and changes nothing."""
+    world = World(api=FakeKubernetes(namespaces=("ours",)), namespace="ours")
+    async with cluster(world, tmp_path / "state") as (here, address), here.operated(address):
+        await here.until(lambda s: s.get("mesh") == "istio")
+        for said, mesh in (("service", "service"), ("contour", "istio")):
+            await here.world.api.patch(GUARDS, "orders", {"spec": {"mesh": said}}, namespace="ours", manager="kubectl")
+            status = await here.until(lambda s, mesh=mesh: s.get("mesh") == mesh)  # type: ignore[misc]
+        message = status["conditions"][0]["message"]
+        assert "this cluster has no mesh contour (there is: ingress-nginx, istio, service)" in message

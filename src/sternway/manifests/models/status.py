@@ -91,6 +91,20 @@ class GuardStatus(Conditions):
     """The answer to the last command (`kubectl sternway …`)."""
 
 
+class PolicyStatus(Conditions):
+    """What the policy does now.
+
+    Conditions: `Ready` (it is valid and in force), `Frozen` (nothing new is released now).
+    """
+
+    governs: int | None = None
+    """How many services that have a Guard it is about."""
+    frozen: bool | None = None
+    """Whether nothing new of them is released now."""
+    frozen_until: Time | None = None
+    """When the freeze ends; not there where it has no end within a year."""
+
+
 class ReleaseSpec(Written):
     """Which version shall replace which. Written by the operator; nothing is changed by editing it."""
 

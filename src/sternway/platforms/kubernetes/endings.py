@@ -42,7 +42,10 @@ def restored(scene: Scene, bad: str, good: str) -> tuple[tuple[Write, ...], str]
         return (), f"{where} is gone"
     unknown = next((pod for pod in (good, bad) if pod not in scene.revisions), None)
     if unknown:
-        return (), f"left as it is: no ControllerRevision {scene.deployment}-{unknown} says what it was"
+        return (
+            (),
+            f"left as it is: no ControllerRevision {revisions.revision_name(scene.deployment, unknown)} says what it was",
+        )
     restoring = _Restoring()
     _restore_template(scene, scene.user, scene.revisions[bad], scene.revisions[good], restoring)
     _restore_config(scene, scene.revisions[bad], scene.revisions[good], restoring)
@@ -88,10 +91,11 @@ def _restore_config(scene: Scene, bad: Object, good: Object, restoring: _Restori
             restoring.done.append(f"{kind} {name}")
 
 
-def given_back(scene: Scene, carrying: Collection[str]) -> tuple[Write, ...]:
+def given_back(scene: Scene, carrying: Collection[str], *, quiet: bool) -> tuple[Write, ...]:
     """The next writes that take Sternway out of a service; nothing when it is out, or waits for pods or routes.
 
-    The user's Deployment first, then the user's Service, and the twin only when nothing reaches it.
+    The user's Deployment first, then the user's Service, and the twin only when nothing reaches it, and every proxy has had
+    the time to learn that (`quiet`).
     """
     user, service = scene.user, scene.service
     if user is not None:
@@ -106,7 +110,7 @@ def given_back(scene: Scene, carrying: Collection[str]) -> tuple[Write, ...]:
         change = {"metadata": {"annotations": {SELECTOR: None}}, "spec": {"selector": merge_patch(now, own)}}
         return (edit(SERVICES, service, change),)
     ours = {named(scene.name, "stable"), named(scene.name, "candidate")}
-    return () if ours & set(carrying) else leftovers(scene)
+    return () if ours & set(carrying) or not quiet else leftovers(scene)
 
 
 def leftovers(scene: Scene) -> tuple[Write, ...]:

@@ -4,7 +4,7 @@
     the user's own        runs the candidate; at rest it has no pods, and its wished replicas are remembered
 
 In the order of the writes: keep the version; the twin and our Services; the user's Service; the user's Deployment last, and
-only taken down when nothing reaches it. Level-based: each step waits until the cluster shows the one before.
+only taken down when nothing reaches it, and has not for a while. Level-based: each step waits until the cluster shows the one before.
 """
 
 from __future__ import annotations
@@ -37,8 +37,11 @@ class Plan:
     lacking: str = ""
 
 
-def plan(scene: Scene, runs: Sequence[WorkloadRun], carrying: Collection[str]) -> Plan:
-    """Say what to write. runs: the stable version first. carrying: the Services that users' requests reach now."""
+def plan(scene: Scene, runs: Sequence[WorkloadRun], carrying: Collection[str], *, quiet: bool) -> Plan:
+    """Say what to write. runs: the stable version first. carrying: the Services that users' requests reach by the routes.
+
+    quiet: whether every proxy has had the time to learn of those routes: pods that nothing leads to go only then.
+    """
     if scene.user is None or scene.service is None or not runs:
         return Plan(backends=backends_of(scene))
     refuse_strangers(scene)
@@ -56,7 +59,7 @@ def plan(scene: Scene, runs: Sequence[WorkloadRun], carrying: Collection[str]) -
         writes += _twin(scene, target, template, runs)
     free = named(scene.name, "candidate") not in carrying and named(scene.name, "stable") in carrying
     writes += _services(scene, runs, free=free)
-    writes += _user(scene, runs, free=free)
+    writes += _user(scene, runs, free=free and quiet)
     writes += _followers(scene)
     if settled(scene):
         writes += _pruned(scene, runs)

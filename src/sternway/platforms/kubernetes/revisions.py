@@ -28,13 +28,18 @@ def revision_of(scene: Scene) -> Object:
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",
         "metadata": {
-            "name": f"{scene.user.name[: _LONGEST - 13]}-{scene.pod}",
+            "name": revision_name(scene.user.name, scene.pod),
             "namespace": scene.namespace,
             "labels": {SERVICE: scene.name, POD: scene.pod, ROLE: "version"},
         },
         "data": {"template": canonical(scene.user.template), "config": copies},
         "revision": number,
     }
+
+
+def revision_name(deployment: str, pod: str) -> str:
+    """Under which name a version is kept."""
+    return f"{deployment[: _LONGEST - 13]}-{pod}"
 
 
 def copies_of(scene: Scene) -> tuple[Object, ...]:

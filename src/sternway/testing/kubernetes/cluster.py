@@ -30,7 +30,7 @@ OURS = (GUARDS, RELEASES, POLICIES, MESH_POLICIES)
 class FakeKubernetes:
     """Implements `Api`. kinds: custom resources that are installed, beside our own.
 
-    `store`: the same without waiting, faults and record, for what others do to the cluster.
+    `store`: the same without waiting, faults and record, for what others do to the cluster; of another one: its objects.
     """
 
     def __init__(
@@ -40,16 +40,23 @@ class FakeKubernetes:
         ours: Iterable[Resource] = OURS,
         namespaces: Iterable[str] = ("default", "shop"),
         clock: Clock | None = None,
+        store: Store | None = None,
     ) -> None:
-        self.store = Store(kinds=(*kinds, *ours), namespaces=namespaces, clock=clock)
+        self.store = store or Store(kinds=(*kinds, *ours), namespaces=namespaces, clock=clock)
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
+        self.lag_s = 0.0
+        """So much later watches tell what happened."""
         self._ended = 0
         self._end_error: Callable[[], Exception] | None = None
         self._bells: set[asyncio.Event] = set()
         self.store.listeners.append(self._ring)
 
     # For tests --------------------------------------------------------------------------------------------------------
+
+    def door(self) -> FakeKubernetes:
+        """Another way to the same cluster, with faults and a record of its own."""
+        return FakeKubernetes(store=self.store)
 
     def count(self, *, verb: str = "", resource: Resource | None = None) -> int:
         """How many requests there were, of a verb, for a kind."""
@@ -129,6 +136,7 @@ class FakeKubernetes:
                         yield told
                 if ended == self._ended:
                     await bell.wait()
+                    await asyncio.sleep(self.lag_s)
         finally:
             self._bells.discard(bell)
         if self._end_error is not None:
@@ -198,6 +206,8 @@ class FakeKubernetes:
         fault.met += 1
         if fault.until is not None:
             await fault.until.wait()
+        if fault.delay_s:
+            await asyncio.sleep(fault.delay_s)
         if fault.error is None:
             return effect()
         if fault.after:

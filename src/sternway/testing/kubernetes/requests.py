@@ -20,12 +20,16 @@ class Request:
     subresource: str = ""
 
 
+WRITES = ("create", "update", "patch", "delete")
+
+
 @dataclass(slots=True, kw_only=True)
 class Fault:
-    """What goes wrong with requests that match; fields left out match any.
+    """What goes wrong with requests that match; fields left out match any. verb `write`: any that changes something.
 
     error: what is raised: `lambda: Unreachable("429", retry_in_s=2)`. after: the request has its effect first, only the
-    answer is lost. until: the request hangs until then. times: how often; None: until the fault is taken away.
+    answer is lost. until: the request hangs until then. delay_s: it takes so long. every: only each n-th that matches.
+    times: how often; None: until the fault is taken away.
     """
 
     verb: str = ""
@@ -36,16 +40,21 @@ class Fault:
     error: Callable[[], Exception] | None = None
     after: bool = False
     until: asyncio.Event | None = None
+    delay_s: float = 0.0
+    every: int = 1
     times: int | None = 1
     met: int = field(default=0, init=False)
+    matched: int = field(default=0, init=False)
 
     def takes(self, request: Request) -> bool:
-        """Whether the request is to meet this fault."""
-        return (
+        """Whether the request is to meet this fault; counts those that could."""
+        fits = (
             (self.times is None or self.met < self.times)
-            and self.verb in {"", request.verb}
+            and (self.verb in {"", request.verb} or (self.verb == "write" and request.verb in WRITES))
             and self.resource in {None, request.resource}
             and self.namespace in {"", request.namespace}
             and self.name in {"", request.name}
             and self.subresource in {None, request.subresource}
         )
+        self.matched += fits
+        return fits and self.matched % self.every == 0
