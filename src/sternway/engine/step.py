@@ -21,6 +21,7 @@ from sternway.domain.tallies import Reading, Tally, Unit
 from sternway.engine.advance import advance
 from sternway.engine.commands import obey
 from sternway.engine.follow import follow
+from sternway.engine.gates import learned
 from sternway.engine.world import decide
 
 _EXPOSED = (Phase.MIRRORING, Phase.EXPOSED, Phase.BAKING)
@@ -55,6 +56,8 @@ def learn(progress: Progress, seen: Observation) -> Progress:
     if release and seen.resumed and not release.phase.over:
         # Time that nobody watched does not count: no deadline has run out in it, no bake has passed.
         release = replace(release, entered_s=seen.now_s, step_s=seen.now_s, looked_s=seen.now_s)
+    if release and release.gates_running:
+        release = learned(release, seen)
     return replace(
         progress,
         release=release,
