@@ -92,6 +92,10 @@ class DataPlane:
                 await self._push(wanted)
             await asyncio.sleep(0.05)
 
+    async def is_told(self) -> bool:
+        """Whether Envoy has all that the objects say."""
+        return await self._look() == self.told
+
     async def _look(self) -> Config:
         seen = Seen(
             namespace=self.namespace,

@@ -189,7 +189,7 @@ class Story:
         found = (await self.world.api.list(RELEASES, namespace=self.world.namespace)).items
         return sorted(found, key=lambda one: int(name_of(one).rpartition("-")[2]))
 
-    async def until(self, holds: Callable[[Object], bool], what: str, within_s: float = 60.0) -> None:
+    async def until(self, holds: Callable[[Object], bool], what: str, within_s: float = 120.0) -> None:
         """Wait for the Guard's status."""
 
         async def done() -> bool:
@@ -197,7 +197,7 @@ class Story:
 
         await self.wait(done, what, within_s)
 
-    async def wait(self, holds: Callable[[], Awaitable[bool]], what: str, within_s: float = 60.0) -> None:
+    async def wait(self, holds: Callable[[], Awaitable[bool]], what: str, within_s: float = 120.0) -> None:
         """Wait for anything. The cluster must go on meanwhile."""
         try:
             async with asyncio.timeout(within_s):
@@ -235,6 +235,11 @@ class Story:
     def bad(self, since_s: float = 0.0) -> list[tuple[float, int, str]]:
         """The bad answers of those requests that were sent since then."""
         return [one for one in self.load.answers if one[0] >= since_s and one[1] == 500]
+
+    async def steered(self) -> float:
+        """Wait until Envoy steers by the routes as they are; gives when that was."""
+        await self.wait(self.plane.is_told, "what the routes say, at Envoy")
+        return asyncio.get_running_loop().time()
 
     async def answered(self, count: int) -> None:
         """Wait until users have had so many answers more."""

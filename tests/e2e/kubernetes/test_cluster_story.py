@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -54,28 +53,28 @@ async def test_from_adoption_over_a_rollback_and_a_promotion_to_the_end_no_reque
 
         await shop.set_image("orders:1.1.0")
         await shop.until(lambda s: s.get("phase") == "exposed", "exposure")
-        await shop.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", "rollback", 90)
-        back_s = asyncio.get_running_loop().time()
+        await shop.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", "rollback")
+        back_s = await shop.steered()
         await shop.rests("orders:1.0.0")
         await shop.answered(100)
         assert shop.bad()
-        assert not shop.bad(since_s=back_s + 1)
+        assert not shop.bad(since_s=back_s)
         assert not shop.lost()
         assert (await shop.releases())[-1]["status"]["phase"] == "rolled-back"
 
         await shop.set_image(MENDED)
-        await shop.until(lambda s: s.get("release") == "orders-2" and s.get("phase") == "idle", "promotion", 90)
+        await shop.until(lambda s: s.get("release") == "orders-2" and s.get("phase") == "idle", "promotion")
         await shop.rests(MENDED)
         await shop.answered(100)
         assert (await shop.releases())[-1]["status"]["phase"] == "promoted"
-        assert not shop.bad(since_s=back_s + 1)
+        assert not shop.bad(since_s=back_s)
         assert not shop.lost()
 
         await shop.guard_goes()
         await shop.answered(100)
         assert await shop.image() == MENDED
         assert await shop.replicas() == 2
-        assert not shop.bad(since_s=back_s + 1)
+        assert not shop.bad(since_s=back_s)
         assert not shop.lost()
 
 
@@ -90,14 +89,14 @@ async def test_a_bad_commit_is_reverted_in_git_and_users_are_rid_of_it_before(wo
 
         bad = await shop.commit("orders:1.1.0")
         await shop.until(lambda s: s.get("phase") == "exposed", "exposure")
-        await shop.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", "rollback", 90)
-        back_s = asyncio.get_running_loop().time()
+        await shop.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", "rollback")
+        back_s = await shop.steered()
         await shop.rests("orders:1.0.0")
         head = server.head("shop")
         assert f"Sternway-Reverts: {bad}" in server.message("shop", head)
         await shop.answered(100)
         assert shop.bad()
-        assert not shop.bad(since_s=back_s + 1)
+        assert not shop.bad(since_s=back_s)
         assert not shop.lost()
         assert len(await shop.releases()) == 1
 
@@ -110,13 +109,13 @@ async def test_by_the_access_log_a_bad_version_is_taken_back_without_any_metric(
         await shop.rests("orders:1.0.0")
 
         await shop.set_image("orders:1.1.0")
-        await shop.until(lambda s: s.get("release") == "orders-1" and s.get("phase") == "idle", "rollback", 90)
-        back_s = asyncio.get_running_loop().time()
+        await shop.until(lambda s: s.get("release") == "orders-1" and s.get("phase") == "idle", "rollback")
+        back_s = await shop.steered()
         await shop.rests("orders:1.0.0")
         await shop.answered(100)
         assert shop.bad()
-        assert not shop.bad(since_s=back_s + 1)
+        assert not shop.bad(since_s=back_s)
         assert not shop.lost()
         release = (await shop.releases())[-1]["status"]
         assert release["phase"] == "rolled-back"
-        assert release["hurt"] == len(shop.bad())
+        assert 0 < release["hurt"] <= len(shop.bad())
