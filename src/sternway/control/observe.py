@@ -39,7 +39,7 @@ class Observer:
         """Everything that the pass may know."""
         wanted = self._desired.wanted(service)
         recovered = None
-        if progress.stable is None and wanted is not None and wanted.version.id in self._desired.bad(service):
+        if progress.stable is None and wanted is not None:
             recovered = await self._desired.last_good(service)
         workloads = await self.workloads(service)
         resumed = service not in self._met

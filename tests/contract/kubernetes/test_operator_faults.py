@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
@@ -273,6 +274,24 @@ async def test_a_guard_that_cannot_be_followed_after_a_restart_changes_nothing(s
         fake_of(here).store.patch(GUARDS, "orders", mended, namespace="ours", manager="somebody")
         await ready(here)
         assert await here.image_of("orders-stable") == "orders:1"
+
+
+async def test_a_split_whose_record_is_lost_comes_back_to_safety(shop: tuple[Cluster, str]) -> None:
+    """The volume is lost while orders:2 has users: the twin's version is known to be good, and orders:2 is judged anew."""
+    here, address = shop
+    async with here.operated(address):
+        await exposed(here)
+        async with asyncio.timeout(60):
+            while not here.shares()["orders"]:
+                await asyncio.sleep(0.05)
+    shutil.rmtree(here.state)
+    known = len(splits(here))
+    async with here.operated(address):
+        await here.until(lambda s: (s.get("stable") or {}).get("image") == "registry/orders:1" and s["phase"] != "idle")
+        here.users.bad["orders"] = 0.5
+        await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
+        await here.settled("orders:1")
+    assert dict(splits(here)[known]).get("orders-candidate", 0) == 0
 
 
 def _quicker() -> Exception:
