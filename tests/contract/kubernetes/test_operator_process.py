@@ -97,8 +97,11 @@ async def test_it_leads_answers_its_probes_and_stops_when_it_is_told(real: World
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("lost", [False, True], ids=["volume kept", "volume lost"])
-@pytest.mark.parametrize("phase", ["exposed", "taken away"])
+@pytest.mark.parametrize(
+    ("phase", "lost"),
+    [("exposed", True), ("taken away", False)],
+    ids=["exposed, volume lost", "taken away, volume kept"],
+)
 async def test_who_stands_by_finishes_what_a_killed_leader_began(
     real: World, tmp_path: Path, phase: str, *, lost: bool, record_property: Callable[[str, object], None]
 ) -> None:
