@@ -24,7 +24,7 @@ from sternway.kubernetes.api import Resource
 from sternway.kubernetes.resources import GUARDS, LEASES, SECRETS
 from sternway.operator.install import Installation, installation
 
-pytestmark = pytest.mark.kubernetes
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
 
 
 def free_port() -> int:
@@ -61,6 +61,14 @@ async def answers(port: int, path: str) -> int:
         return 0
 
 
+async def leads(port: int) -> bool:
+    """What a process exports of itself."""
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as found:
+        lines = (await found.text()).splitlines()
+    assert any(line.startswith('sternway_kubernetes_requests_total{code="200"') for line in lines), lines
+    return "sternway_kubernetes_leader 1.0" in lines
+
+
 async def until_ready(port: int) -> None:
     """Wait for the readiness probe."""
     async with asyncio.timeout(60):
@@ -78,6 +86,7 @@ async def test_it_leads_answers_its_probes_and_stops_when_it_is_told(real: World
             await here.until(lambda s: "stable" in s and s["conditions"][0]["status"] == "True")
             async with operator(here, address, second) as other:
                 await until_ready(second)
+                assert [await leads(port) for port in (first, second)] == [True, False]
                 lease = await real.api.get(LEASES, "sternway", real.namespace)
                 assert lease is not None
                 held = lease["spec"]["holderIdentity"]
@@ -96,7 +105,6 @@ async def test_it_leads_answers_its_probes_and_stops_when_it_is_told(real: World
                 assert await asyncio.wait_for(other.wait(), 60) == 0
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("phase", "lost"),
     [("exposed", True), ("taken away", False)],
