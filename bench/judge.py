@@ -24,6 +24,7 @@ from sternway.domain.guards import JudgeSettings
 from sternway.domain.tallies import ClusterKey, Question, Reading
 from sternway.judgement import begin, judge, question
 from sternway.signals.envoy_access_log import EnvoyAccessLog
+from sternway.signals.naming import OwnNames
 from sternway.store import SqlStore
 
 STABLE_MS = ((0.5, 10.0), (0.9, 30.0), (0.99, 80.0))
@@ -78,7 +79,7 @@ def _access_log(times: int) -> list[Result]:
         ("with a key", Question(stable="v1", candidate="v2", cluster_key=ClusterKey(header="x-user"))),
         ("nine arms", Question(stable="v1", candidate="v2", arms=9, arm_share=1 / 9)),
     ):
-        log = EnvoyAccessLog(SystemClock(), lambda _: "", lambda _: None)
+        log = EnvoyAccessLog(SystemClock(), OwnNames(lambda _: ""), lambda _: None)
         log.ask("orders", asked)
         for entries in (1, 20):
             seconds = _time(partial(_take, log, _message(entries)), times)

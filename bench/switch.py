@@ -25,6 +25,7 @@ from sternway.domain.tallies import Question
 from sternway.domain.traffic import Endpoint, ShieldPlan, Split, TrafficPlan
 from sternway.domain.versions import Service, Version, Workload
 from sternway.signals.envoy_access_log import EnvoyAccessLog
+from sternway.signals.naming import OwnNames
 from sternway.traffic.envoy import EnvoyRouter
 
 RATE_PER_S = 500.0
@@ -81,7 +82,7 @@ async def _switches(count: int) -> tuple[list[float], list[float], Visit]:
 @contextlib.asynccontextmanager
 async def _mesh() -> AsyncIterator[tuple[EnvoyRouter, EnvoyAccessLog]]:
     with TemporaryDirectory(prefix="swb") as name:
-        signals = EnvoyAccessLog(SystemClock(), lambda _: "", lambda _: None)
+        signals = EnvoyAccessLog(SystemClock(), OwnNames(lambda _: ""), lambda _: None)
         router = EnvoyRouter(state_dir=Path(name) / "s", run_dir=Path(name) / "r", servicers=(signals.register,))
         await router.start()
         try:

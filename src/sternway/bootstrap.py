@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -22,11 +22,12 @@ from sternway.control.status import MonitoringView
 from sternway.control.telling import Telling
 from sternway.control.trail import condense
 from sternway.domain.images import Images
-from sternway.domain.metrics import fill
+from sternway.domain.metrics import MetricQuestion, fill
 from sternway.domain.monitoring import Endpoint, Monitoring, Own, Webhook, told, told_own
 from sternway.domain.releases import Progress
 from sternway.domain.traffic import Endpoint as Replica
 from sternway.domain.versions import SecretKey
+from sternway.endpoint import HttpSource
 from sternway.engine import wording
 from sternway.engine.asking import STABLE, arguments, deployment_of, templates_of
 from sternway.errors import (
@@ -45,11 +46,13 @@ from sternway.manifests.sources import secret_value
 from sternway.notify.alertmanager import AlertmanagerSink
 from sternway.notify.apprise import AppriseMessenger
 from sternway.paths import Paths
-from sternway.platforms.local import Around, LocalPlatform, OwnMonitoring, check_rules, find
+from sternway.platforms.local import Around, LocalGates, LocalPlatform, OwnMonitoring, check_rules, find
 from sternway.ports import Snapshot
 from sternway.signals.alertmanager import Alertmanager
 from sternway.signals.attribution import Mesh
 from sternway.signals.envoy_access_log import EnvoyAccessLog
+from sternway.signals.naming import OwnNames
+from sternway.signals.past import Past, count_past
 from sternway.signals.prometheus import Prometheus
 from sternway.signals.together import Together
 from sternway.signals.trying import Query, Tried, try_queries
@@ -151,6 +154,18 @@ async def tried_metrics(catalogue: Catalogue, endpoint: Endpoint) -> tuple[Tried
     return await try_queries(endpoint, queries)
 
 
+@contextlib.asynccontextmanager
+async def counting_the_past(
+    endpoint: Endpoint,
+) -> AsyncIterator[Callable[[MetricQuestion, float, float], Awaitable[Past]]]:
+    """Give what counts both versions of a release between two instants, in s since 1970; see `signals.past`."""
+    source = HttpSource("Prometheus", lambda: endpoint)
+    try:
+        yield lambda question, start_s, end_s: count_past(source, question, start_s=start_s, end_s=end_s)
+    finally:
+        await source.close()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
     """An address of monitoring.yaml, by its file or its URL. found: what it is, or what is wrong with it; no secret."""
@@ -229,7 +244,7 @@ class Sternway:
     def _wire_mesh(self) -> None:
         self.signals = EnvoyAccessLog(
             clock=self.clock,
-            caller_of=lambda port: self.router.caller_of_port().get(port),
+            attribution=OwnNames(lambda port: self.router.caller_of_port().get(port)),
             wake=self.queue.wake,
             connected=lambda: self.router.connected,
             answered_itself=lambda *answer: self.router.answered_itself(*answer),  # noqa: PLW0108  the router comes after
@@ -294,7 +309,19 @@ class Sternway:
             wake=self.queue.wake,
             admit=rule_problems,
         )
-        actor = Actor(platform=self.platform, router=self.router, signals=self.observed, outbox=self.outbox)
+        self.gates = LocalGates(
+            folder=programs_folder(self.settings),
+            logs=self.paths.state / "logs",
+            url=self.router.preview_address,
+            wake=self.queue.wake,
+        )
+        actor = Actor(
+            platform=self.platform,
+            router=self.router,
+            signals=self.observed,
+            outbox=self.outbox,
+            gates=self.gates,
+        )
         self.commands = Commands(queue=self.journal, clock=self.clock, wake=self.queue.wake, known=self._known)
         observer = Observer(
             clock=self.clock,
@@ -304,6 +331,7 @@ class Sternway:
             signals=self.observed,
             commands=self.journal,
             outbox=self.outbox,
+            gates=self.gates,
         )
         self.reconciler = Reconciler(
             observer=observer,
@@ -372,6 +400,7 @@ class Sternway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.queue.close()
         await self.outbox.close()
+        await self.gates.close()
         await self.telling.close()
         await self._sink.close()
         await self.prometheus.close()

@@ -22,18 +22,22 @@ from sternway.control.trail import condense
 from sternway.domain.monitoring import Monitoring, told
 from sternway.domain.releases import Progress, Reply
 from sternway.domain.traffic import Can
+from sternway.domain.versions import Version
 from sternway.errors import Refused, SternwayError
-from sternway.kubernetes.api import Api, Object, Resource
+from sternway.history.repositories import Repositories
+from sternway.kubernetes.api import Api, Object, Resource, name_of, namespace_of
 from sternway.kubernetes.ours import SELECTOR, annotation, split_key
-from sternway.kubernetes.reading import behind
+from sternway.kubernetes.reading import Remembered, behind, own_selector, selected
 from sternway.kubernetes.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     DAEMON_SETS,
     DEPLOYMENTS,
     GUARDS,
+    JOBS,
     NAMESPACES,
     PODS,
+    POLICIES,
     RELEASES,
     REPLICA_SETS,
     SECRETS,
@@ -46,13 +50,22 @@ from sternway.notify.apprise import AppriseMessenger
 from sternway.operator.asking import asked_of
 from sternway.operator.concerned import Concerned
 from sternway.operator.desired import ClusterDesired
+from sternway.operator.in_git import InGit
+from sternway.operator.origin import KINDS as ORIGINS
+from sternway.operator.origins import Origins
+from sternway.operator.policies import AGAIN_S, ClusterPolicies
 from sternway.operator.stores import Stores
 from sternway.operator.tending import Tending
 from sternway.operator.undoing import ClusterUndoing
 from sternway.operator.writers import Shown, Writer
+from sternway.platforms.kubernetes.gates import KubernetesGates
 from sternway.platforms.kubernetes.platform import KubernetesPlatform
+from sternway.signals.access_log_server import OFF, AccessLogServer
 from sternway.signals.alertmanager import Alertmanager
 from sternway.signals.attribution import Mesh
+from sternway.signals.cluster_names import ClusterNames
+from sternway.signals.envoy_access_log import EnvoyAccessLog
+from sternway.signals.log_or_counts import LogOrCounts
 from sternway.signals.mesh_counts import MeshCounts
 from sternway.signals.prometheus import Prometheus
 from sternway.signals.together import Together
@@ -63,12 +76,14 @@ from sternway.traffic.kubernetes.router import KubernetesRouter
 
 FOLLOWED = (
     GUARDS,
+    POLICIES,
     RELEASES,
     DEPLOYMENTS,
     STATEFUL_SETS,
     DAEMON_SETS,
     REPLICA_SETS,
     PODS,
+    JOBS,
     SERVICES,
     CONFIG_MAPS,
     SECRETS,
@@ -84,14 +99,20 @@ class Settings:
     """What `sternway operator` was told. namespaces: those that it looks after; empty: all. mesh: "" to find it out.
 
     monitoring: what its monitoring.yaml says; prometheus, alertmanager: other addresses than there. state: the folder that
-    the journal is kept in.
+    the journal is kept in. git: the folder with what the Secret `sternway-git` holds. access_log: where the mesh's proxies are
+    listened to, HOST:PORT or "off". own: Sternway's own namespace, whose Policies hold for all others.
+    linger_s: how long pods stay that nothing leads to any more, for proxies that do not know it yet.
     """
 
     state: Path
+    git: Path | None = None
     namespaces: tuple[str, ...] = ()
     prometheus: str = ""
     alertmanager: str = ""
     mesh: str = ""
+    access_log: str = OFF
+    own: str = ""
+    linger_s: float = 10.0
     monitoring: Monitoring = field(default_factory=Monitoring)
 
 
@@ -106,11 +127,18 @@ class ClusterSternway:
         self.api = api
         self.clock = clock or SystemClock()
         self.stores = Stores(
-            api, clock=self.clock, changed=self._changed, about=services_of, namespaces=settings.namespaces
+            api,
+            clock=self.clock,
+            changed=self._changed,
+            about=services_of,
+            namespaces=settings.namespaces,
+            beside={POLICIES: settings.own},
         )
+        self.policies = ClusterPolicies(reader=self.stores, own=settings.own)
         self.concerned = Concerned(self.stores)
         self.writer = Writer(api=api, reader=self.stores)
         self._meshes: dict[str, Dialect] = {}
+        self._detected: Remembered[Dialect] = Remembered(self.stores)
         self._answers: dict[str, CommandStatus] = {}
         self._waiting: dict[int, tuple[str, str]] = {}
         self._leads = False
@@ -125,8 +153,12 @@ class ClusterSternway:
             deployment=self._deployment,
             carrying=self._carrying,
             wake=self.wake,
+            clock=self.clock,
+            linger_s=settings.linger_s,
         )
-        self.desired = ClusterDesired(reader=self.stores, scalers=(), mesh=self._mesh)
+        self.desired = self._make_desired(())
+        self.origins = Origins(reader=self.stores, deployment=self._deployment, asked=self._asked, guard=self._guard)
+        self.repositories = Repositories(state=settings.state / "git", access=settings.git, clock=self.clock)
         self.router = KubernetesRouter(
             urgent or api,
             reader=self.stores,
@@ -139,21 +171,35 @@ class ClusterSternway:
         self._wire_control()
 
     def _wire_signals(self) -> None:
+        self.names = ClusterNames(
+            self.stores,
+            self.platform,
+            services_of=lambda pod: self.concerned.of(PODS, pod, lambda _: ()),
+            plan=self.router.told,
+            wanted=self._wanted,
+        )
+        self.access_log = EnvoyAccessLog(self.clock, self.names, self.wake, heard=self._heard)
+        self.listening = AccessLogServer(self.settings.access_log, self.access_log.register)
         self.prometheus = Prometheus(clock=self.clock, where=lambda: self._monitoring().prometheus, wake=self.wake)
         self.alertmanager = Alertmanager(
             clock=self.clock,
             where=lambda: self._monitoring().alertmanager,
-            mesh=Mesh(services=lambda: self.desired.services(), edges=tuple, traffic=tuple),  # noqa: PLW0108  made anew
+            mesh=Mesh(
+                services=lambda: self.desired.services(),  # noqa: PLW0108  made anew
+                edges=self.access_log.edges,
+                traffic=self.access_log.traffic,
+            ),
             listens=lambda: self.settings.monitoring.webhook is not None,
             wake=self.wake,
         )
-        self.signals = Together(MeshCounts(self.prometheus), self.alertmanager)
+        self.signals = Together(LogOrCounts(self.access_log, MeshCounts(self.prometheus)), self.alertmanager)
 
     def _wire_control(self) -> None:
         """What a leader needs; made anew each time that this process becomes it."""
         self.journal = SqlStore(self.settings.state / "journal.db", condense=condense)
         self.queue = WorkQueue(clock=self.clock, work=self._pass)
         self.views = WorkQueue(clock=self.clock, work=self._show)
+        self.rulings = WorkQueue(clock=self.clock, work=self._show_policy)
         self._sink = AlertmanagerSink()
         self.telling = Telling(
             clock=self.clock,
@@ -164,10 +210,20 @@ class ClusterSternway:
             messenger=AppriseMessenger(),
             tell=self._trouble,
         )
-        undoing = ClusterUndoing(api=self.api, guard=self._guard, restore=self._restore)
+        git = InGit(origins=self.origins, ask=self.platform.take_back, repositories=self.repositories)
+        undoing = ClusterUndoing(api=self.api, guard=self._guard, restore=self._restore, git=git)
         self.outbox = Outbox(history=undoing, wake=self.wake)
-        self.workloads = Tending(self.platform, clock=self.clock, before=self._hold, after=self.views.wake)
-        actor = Actor(platform=self.workloads, router=self.router, signals=self.signals, outbox=self.outbox)
+        self.workloads = Tending(
+            self.platform, clock=self.clock, before=self._hold, after=self.views.wake, again=self.platform.again_s
+        )
+        self.gates = KubernetesGates(api=self.api, reader=self.stores, clock=self.clock, owner=self._owner)
+        actor = Actor(
+            platform=self.workloads,
+            router=self.router,
+            signals=self.signals,
+            outbox=self.outbox,
+            gates=self.gates,
+        )
         observer = Observer(
             clock=self.clock,
             desired=self.desired,
@@ -176,6 +232,7 @@ class ClusterSternway:
             signals=self.signals,
             commands=self.journal,
             outbox=self.outbox,
+            gates=self.gates,
         )
         self.reconciler = Reconciler(
             observer=observer,
@@ -189,10 +246,16 @@ class ClusterSternway:
     async def start(self) -> None:
         """Follow the cluster until everything is known. Nothing is changed yet: see `lead`."""
         scalers = await self.platform.start()
-        self.desired = ClusterDesired(reader=self.stores, scalers=scalers, mesh=self._mesh)
+        self.desired = self._make_desired(scalers)
         everywhere = () if self.settings.namespaces else (NAMESPACES,)
-        await self.stores.start((*FOLLOWED, *scalers, *everywhere), routes=kinds())
+        await self.stores.start((*FOLLOWED, *scalers, *everywhere, *ORIGINS), routes=kinds())
         self.synced = True
+
+    def _make_desired(self, scalers: tuple[Resource, ...]) -> ClusterDesired:
+        """What is wanted, in a cluster that has these kinds of autoscalers."""
+        return ClusterDesired(
+            reader=self.stores, scalers=scalers, mesh=self._mesh, meshes=self._meshes_here, rules=self.policies
+        )
 
     async def lead(self) -> None:
         """From now on this process acts: what was recorded is put into force again, then every service is looked at."""
@@ -206,8 +269,11 @@ class ClusterSternway:
             self.telling.look(await self.reconciler.progress(service))
         self._people = asyncio.create_task(self.telling.run(), name="tell people")
         self._leads = True
+        await self.listening.start()
         for service in sorted(recorded | set(self.desired.services())):
             self.queue.wake(service)
+        for policy in self.stores.all(POLICIES):
+            self.rulings.wake(f"{namespace_of(policy)}/{name_of(policy)}")
 
     async def stand_by(self) -> None:
         """Act no more. What is under way is taken up again by the next leader."""
@@ -215,9 +281,12 @@ class ClusterSternway:
         if not self._works:
             return
         self._works = False
+        await self.listening.stop()
         await self.queue.close()
         await self.workloads.close()
+        await self.gates.close()
         await self.views.close()
+        await self.rulings.close()
         await self.outbox.close()
         if self._people is not None:
             self._people.cancel()
@@ -270,10 +339,12 @@ class ClusterSternway:
             return await self._look(service, guard)
         finally:
             self.concerned.remember(service, namespace, self.desired.deployment(service))
+            self.names.forget(service)
             self.views.wake(service)
 
     async def _look(self, service: str, guard: Object) -> float | None:
         """A pass. What cannot be recorded of a command keeps no rollback up: it is raised last."""
+        self.origins.look(service)
         failure: SternwayError | None = None
         try:
             await self._take_command(service, guard)
@@ -297,6 +368,7 @@ class ClusterSternway:
     async def _leave(self, service: str, guard: Object) -> float | None:
         """The Guard goes: step by step everything of the user's is given back, and only then it is gone."""
         self.signals.ask(service, None)
+        self.access_log.forget(service)
         await self.workloads.forget(service)
         done = await self.platform.release(service)
         namespace, name = split_key(service)
@@ -311,6 +383,7 @@ class ClusterSternway:
         finalizers = [one for one in guard["metadata"].get("finalizers") or [] if one != FINALIZER]
         await self._set_finalizers(guard, finalizers)
         self.concerned.forget(service)
+        self.origins.forget(service)
         return None
 
     async def _set_finalizers(self, guard: Object, finalizers: list[str]) -> None:
@@ -341,10 +414,13 @@ class ClusterSternway:
         guard = self.desired.guard(service)
         if guard is None or not self._leads:
             return None
+        status = await self.status(service)
         shown = Shown(
-            status=await self.status(service),
+            status=status,
+            revision=self.origins.brought(service, status.release.to_commit) if status.release else "",
             problems=self.desired.problems(service),
             mesh=self._mesh(service)[0],
+            evidence=self._evidence(service),
             twin=await self._twin_serves(service),
             answer=self._answers.get(service),
         )
@@ -352,10 +428,20 @@ class ClusterSternway:
         await asyncio.sleep(WRITE_AT_MOST_EVERY_S)  # wakes meanwhile are one more write after it
         return None
 
+    async def _show_policy(self, key: str) -> float | None:
+        """Write what people see of a Policy."""
+        namespace, _, name = key.partition("/")
+        policy = self.stores.get(POLICIES, name, namespace)
+        if policy is None or not self._leads:
+            return None
+        await self.writer.policy(policy, self.policies.status(policy, self.desired.services(), self.clock.now()))
+        return self.clock.now() + AGAIN_S
+
     def troubles(self) -> dict[str, str]:
         """Everything that does not work now, by what it is about."""
         workloads = {f"workloads {service}": text for service, text in self.workloads.troubles().items()}
-        return {**self.stores.troubles(), **self.queue.troubles, **workloads, **self.outbox.troubles}
+        gates = {f"gates {service}": text for service, text in self.gates.troubles().items()}
+        return {**self.stores.troubles(), **self.queue.troubles, **workloads, **gates, **self.outbox.troubles}
 
     def _trouble(self, about: str, text: str) -> None:
         if text:
@@ -392,7 +478,7 @@ class ClusterSternway:
     def troubles_of(self, progress: Progress) -> dict[str, str]:
         """Those of `troubles` that are about one service."""
         service = progress.service
-        about = {service, f"workloads {service}", f"marks {service}"}
+        about = {service, f"workloads {service}", f"gates {service}", f"marks {service}"}
         about |= {f"revert {progress.release.name}"} if progress.release else set()
         return {name: text for name, text in self.troubles().items() if name in about}
 
@@ -400,8 +486,15 @@ class ClusterSternway:
         """An object of the cluster changed: look at the services that it is about."""
         if not self._leads or resource is RELEASES:
             return
+        self.origins.changed(resource, obj)
+        if resource is POLICIES:
+            self.rulings.wake(f"{namespace_of(obj)}/{name_of(obj)}")
+            for service in (one for one in self.desired.services() if self.policies.concerns(obj, one)):
+                self.queue.wake(service)
+            return
         named = self.stores.named_in(resource, obj)
-        for service in named or self.concerned.of(resource, obj, self.desired.services()):
+        for service in named or self.concerned.of(resource, obj, self.desired.services):
+            self.names.forget(service)
             self.queue.wake(service)
 
     def _carrying(self, service: str) -> tuple[str, ...]:
@@ -426,8 +519,29 @@ class ClusterSternway:
     async def _restore(self, service: str, bad: str, good: str) -> str:
         return await self.platform.restore(service, bad=bad, good=good)
 
+    def _heard(self, service: str) -> None:
+        """The log of a service is there, or lost: what a release goes by has changed, and people see it."""
+        self.wake(service)
+        if self._leads:
+            self.views.wake(service)
+
+    def _evidence(self, service: str) -> str:
+        if self.access_log.spoken_of(service):
+            return "access log"
+        wanted = self.desired.wanted(service)
+        return "metrics" if wanted is not None and wanted.guard.judge.metrics else "none"
+
+    def _wanted(self, service: str) -> Version | None:
+        wanted = self.desired.wanted(service)
+        return wanted.version if wanted is not None else None
+
     def _deployment(self, service: str) -> str | None:
         return self.desired.deployment(service)
+
+    def _asked(self, service: str) -> str:
+        """The fingerprint of what the service's Deployment asks for now."""
+        wanted = self.desired.wanted(service)
+        return wanted.version.workload.pod if wanted is not None else ""
 
     def _guard(self, service: str) -> Object | None:
         return self.desired.guard(service)
@@ -454,13 +568,24 @@ class ClusterSternway:
             found = self._meshes[service]
         return found.name, found.capabilities
 
+    def _meshes_here(self) -> tuple[str, ...]:
+        """The meshes whose routes this cluster has."""
+        return tuple(one.name for one in DIALECTS if not one.routes or any(map(self.stores.serves, one.routes)))
+
     def _dialect(self, service: str) -> Dialect:
-        """The mesh that a service is in: as told, or as its routes and pods show."""
+        """The mesh that a service is in: as its Guard says, as we were told, or as its routes and pods show."""
+        return self._detected.get(service, self._detect)
+
+    def _detect(self, service: str) -> Dialect:
+        stated = ((self.desired.guard(service) or {}).get("spec") or {}).get("mesh")
+        if stated in self._meshes_here():  # any other is a problem of the Guard, which changes nothing
+            return dialect(stated)
         if self.settings.mesh:
             return dialect(self.settings.mesh)
         namespace, name = split_key(service)
         found = self.stores.get(SERVICES, name, namespace)
-        behind_it = behind(found, self.stores.all(DEPLOYMENTS, namespace)) if found is not None else []
+        selector = own_selector(found) if found is not None else {}
+        behind_it = behind(found, selected(self.stores, DEPLOYMENTS, selector, namespace)) if found is not None else []
         space = self.stores.get(NAMESPACES, namespace)
         return detect(
             service,

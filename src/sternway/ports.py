@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from sternway.domain.gates import GateOutcome, GateRun
+from sternway.domain.gitops import TakeBack
 from sternway.domain.monitoring import Endpoint
 from sternway.domain.notices import Message, StandingAlert
 from sternway.domain.platform import WorkloadRun, WorkloadState
+from sternway.domain.policies import Policy
 from sternway.domain.releases import Command, Decision, Mark, Observation, Progress, Revert, Reverted, Wanted
 from sternway.domain.tallies import Question, Reading
 from sternway.domain.traffic import Can, TrafficPlan
@@ -49,6 +52,18 @@ class Platform(Protocol):
         ...
 
 
+class Gates(Protocol):
+    """Runs what must succeed before a release goes on: Jobs of a cluster, commands on one machine."""
+
+    async def run(self, service: str, runs: Sequence[GateRun]) -> None:
+        """Exactly these shall run, or have run, each once for its release; others that still run are stopped. Idempotent."""
+        ...
+
+    async def outcomes(self, service: str) -> tuple[GateOutcome, ...]:
+        """How those ended that have."""
+        ...
+
+
 class SignalSource(Protocol):
     """Where observations of traffic come from."""
 
@@ -79,6 +94,10 @@ class Desired(Protocol):
         """What is asked for a service."""
         ...
 
+    def policies(self, service: str) -> tuple[Policy, ...]:
+        """The platform's rules that are about a service."""
+        ...
+
     def bad(self, service: str) -> tuple[str, ...]:
         """Ids of the versions whose last word in the ledger is bad."""
         ...
@@ -97,6 +116,14 @@ class Undoing(Protocol):
 
     async def mark(self, marks: Sequence[Mark]) -> None:
         """Write to the ledger. Idempotent."""
+        ...
+
+
+class Repositories(Protocol):
+    """Git repositories that others bring into a cluster."""
+
+    async def take_back(self, asked: TakeBack) -> Reverted:
+        """Push a revert, as `History.revert` does. Raises Refused or InvalidInput where it is a person's turn."""
         ...
 
 

@@ -2,84 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import os
 import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 from git_world import SHOP, Repository, World
 
 from sternway.domain.releases import Mark
 from sternway.errors import HistoryUnavailable
+from sternway.testing.git_server import GitServer
 
 TOKEN = "t0ken/with%odd:signs"
 WRITTEN = "t0ken%2Fwith%25odd%3Asigns"
-BACKEND = Path(subprocess.run(["git", "--exec-path"], capture_output=True, text=True, check=True).stdout.strip())
-BACKEND /= "git-http-backend"
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Hands requests with the right password to `git http-backend`, by the rules of CGI."""
-
-    protocol_version = "HTTP/1.0"
-    root: Path
-
-    def do_GET(self) -> None:
-        """Read."""
-        self.answer(b"")
-
-    def do_POST(self) -> None:
-        """Fetch or push."""
-        if self.headers.get("Transfer-Encoding") == "chunked":
-            body = b""
-            while size := int(self.rfile.readline(), 16):
-                body += self.rfile.read(size)
-                self.rfile.readline()
-        else:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.answer(body)
-
-    def answer(self, body: bytes) -> None:
-        """Answer 401 without the password."""
-        expected = "Basic " + base64.b64encode(f"ada:{TOKEN}".encode()).decode()
-        if self.headers.get("Authorization") != expected:
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", 'Basic realm="shop"')
-            self.end_headers()
-            return
-        path, _, query = self.path.partition("?")
-        env = {
-            "PATH": os.environ["PATH"],
-            "GIT_PROJECT_ROOT": str(self.root),
-            "GIT_HTTP_EXPORT_ALL": "1",
-            "PATH_INFO": path,
-            "QUERY_STRING": query,
-            "REQUEST_METHOD": self.command,
-            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-            "HTTP_GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-            "CONTENT_LENGTH": str(len(body)),
-            "REMOTE_USER": "ada",
-            "GIT_CONFIG_NOSYSTEM": "1",
-        }
-        out = subprocess.run([str(BACKEND)], input=body, env=env, capture_output=True, check=False).stdout
-        head, _, content = out.partition(b"\r\n\r\n")
-        headers = [line.split(": ", 1) for line in head.decode().split("\r\n")]
-        status = next((value for name, value in headers if name == "Status"), "200 OK")
-        self.send_response(int(status[:3]))
-        for name, value in headers:
-            if name != "Status":
-                self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-        """Say nothing."""
 
 
 @pytest.fixture
@@ -89,14 +23,8 @@ def server(world: World) -> Iterator[tuple[Repository, str]]:
     shop.commit({"shop.yaml": SHOP}, "Good")
     bare = world.server(shop)
     subprocess.run(["git", "config", "http.receivepack", "true"], cwd=bare, check=True)
-    handler = type("Here", (Handler,), {"root": world.folder})
-    http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield shop, f"127.0.0.1:{http.server_port}"
-    http.shutdown()
-    thread.join()
-    http.server_close()
+    with GitServer(world.folder, password=TOKEN) as http:
+        yield shop, http.host
 
 
 async def test_a_password_in_the_address_reads_and_writes(world: World, server, revert) -> None:

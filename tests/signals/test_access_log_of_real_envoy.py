@@ -18,6 +18,7 @@ from outcomes_by_hand import counts, look
 from sternway.clock import SystemClock
 from sternway.domain.tallies import ClusterKey, LatencyThreshold, Question
 from sternway.signals.envoy_access_log import EnvoyAccessLog
+from sternway.signals.naming import OwnNames
 
 QUESTION = Question(
     stable="v1",
@@ -202,9 +203,9 @@ class Mesh:
         finally:
             writer.close()
 
-    def take(self, message):
+    def take(self, message, teller):
         """Count what Envoy has told of."""
-        self._take(message)
+        self._take(message, teller)
         self.logged += len(message.http_logs.log_entry)
 
     async def counted(self):
@@ -223,7 +224,7 @@ async def running():
     inbound, outbound = free_port(), free_port()
     woken = []
     callers = {inbound: "", outbound: "web"}
-    source = EnvoyAccessLog(SystemClock(), callers.get, woken.append)
+    source = EnvoyAccessLog(SystemClock(), OwnNames(callers.get), woken.append)
     server = grpc.aio.server()
     source.register(server)
     server.add_insecure_port(f"unix:{run}/c.sock")

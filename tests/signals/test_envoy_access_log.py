@@ -10,6 +10,7 @@ from outcomes_by_hand import QUESTION, counts, look
 
 from sternway.domain.tallies import ClusterKey, Question
 from sternway.signals.envoy_access_log import COALESCE_S, EnvoyAccessLog
+from sternway.signals.naming import Named, OwnNames
 
 START = 1_000.0
 
@@ -46,7 +47,7 @@ def woken():
 def source(time, woken):
     """Know one caller, `web`, and the outside."""
     callers = {20_000: "", 20_001: "web"}
-    return EnvoyAccessLog(time, callers.get, woken.append, wall=time.wall)
+    return EnvoyAccessLog(time, OwnNames(callers.get), woken.append, wall=time.wall)
 
 
 def fill(entry, route="split|orders|v2", cluster="orders|v2", status=200, start_s=START - 0.05, duration_s=0.05):
@@ -142,7 +143,7 @@ async def test_blindness_lasts_from_the_loss_of_the_last_stream_to_the_next_one(
 async def test_an_idle_envoy_that_is_connected_otherwise_is_no_blindness(time):
     """Envoy opens its log stream with the first entry only: until then the configuration stream vouches for it."""
     connected = [True]
-    source = EnvoyAccessLog(time, {}.get, lambda _: None, connected=lambda: connected[0], wall=time.wall)
+    source = EnvoyAccessLog(time, OwnNames({}.get), lambda _: None, connected=lambda: connected[0], wall=time.wall)
     assert (await look(source, "orders", QUESTION)).blind_since_s is None
     connected[0] = False
     time.now_s = START + 3.0
@@ -215,7 +216,7 @@ async def test_two_attempts_behind_an_aggregate_are_a_rescue(source):
 @pytest.mark.parametrize(("itself", "failures"), [(True, 0), (False, 1)], ids=["by the candidate", "by stable"])
 async def test_a_slow_answer_that_stable_was_asked_for_too_is_judged_by_who_gave_it(time, woken, itself, failures):
     """A candidate that answers by itself after a while has not failed, though there were two attempts."""
-    source = EnvoyAccessLog(time, {}.get, woken.append, wall=time.wall, answered_itself=lambda *_: itself)
+    source = EnvoyAccessLog(time, OwnNames({}.get), woken.append, wall=time.wall, answered_itself=lambda *_: itself)
     await look(source, "orders", QUESTION)
     slow = message({"route": "split|orders|v2", "cluster": "orders|v2|shield"})
     common = slow.http_logs.log_entry[0].common_properties
@@ -345,7 +346,7 @@ async def test_edges_name_the_caller_by_the_port_it_used(source):
 async def test_a_listener_that_changes_hands_has_a_new_caller(time):
     """Ports are given out again: who holds one is asked anew for each message."""
     callers = {20_001: "web"}
-    source = EnvoyAccessLog(time, callers.get, lambda _: None, wall=time.wall)
+    source = EnvoyAccessLog(time, OwnNames(callers.get), lambda _: None, wall=time.wall)
     source.take(message({}, {}))
     callers[20_001] = "shop"
     source.take(message({}))
@@ -354,7 +355,62 @@ async def test_a_listener_that_changes_hands_has_a_new_caller(time):
 
 async def test_names_seen_once_do_not_pile_up(source, monkeypatch):
     """Versions come and go; what is remembered of their names stays bounded."""
-    monkeypatch.setattr("sternway.signals.envoy_access_log._NAMES_KEPT", 5)
+    monkeypatch.setattr("sternway.signals.naming._NAMES_KEPT", 5)
     for number in range(20):
         source.take(message({"route": f"split|orders|v{number}"}))
-    assert len(source._names) <= 5
+    assert len(source._attribution._names) <= 5
+
+
+class Proxied:
+    """Names every version by its cluster, and remembers which proxies told of one."""
+
+    def __init__(self):
+        self.proxies = []
+
+    def named(self, sent):
+        """See Attribution."""
+        self.proxies.append(sent.proxy)
+        return Named(service="orders", version=sent.cluster, mixed=sent.cluster == "mixed")
+
+    def caller(self, sent):
+        """See Attribution."""
+        return sent.proxy
+
+
+@pytest.mark.parametrize(("version", "failures"), [("v2", 1), ("mixed", 0)])
+async def test_where_any_version_may_be_asked_again_attempts_tell_nothing(time, version, failures):
+    """A good answer at a second attempt speaks against a version only where both attempts were its own."""
+    source = EnvoyAccessLog(time, Proxied(), lambda _: None, wall=time.wall)
+    question = Question(stable="v1", candidate=version)
+    await look(source, "orders", question)
+    again = message({"cluster": version})
+    again.http_logs.log_entry[0].common_properties.upstream_request_attempt_count = 2
+    source.take(again)
+    assert (await counted(source, question))["errors", version, "request"] == (1, failures)
+
+
+async def test_a_version_is_spoken_of_while_a_stream_that_told_of_it_is_open(time):
+    """The first message of a stream says whose it is; silence on an open stream is no loss, its end is."""
+    names = Proxied()
+    heard = []
+    source = EnvoyAccessLog(time, names, lambda _: None, wall=time.wall, heard=heard.append)
+    server = grpc.aio.server()
+    source.register(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stream = als_pb2_grpc.AccessLogServiceStub(channel).StreamAccessLogs()
+        first = message({"cluster": "v1"})
+        first.identifier.node.id = "sidecar~1"
+        await stream.write(first)
+        await stream.write(message({"cluster": "v2"}))
+        await until(lambda: source.spoken_of("orders") == {"v1", "v2"})
+        assert names.proxies == ["sidecar~1", "sidecar~1"]
+        assert [edge.caller for edge in source.edges()] == ["sidecar~1"]
+        assert source.lost_s("orders") is None
+        time.now_s = START + 5.0
+        stream.cancel()
+        await until(lambda: not source.spoken_of("orders"))
+        assert source.lost_s("orders") == START + 5.0
+        await until(lambda: heard == ["orders", "orders"])
+    await server.stop(None)

@@ -10,15 +10,19 @@ from hypothesis import HealthCheck, note, settings
 from hypothesis import Phase as Step
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from policy_pass import APPROVED, FINISHES, FROZEN, LONG_BAKES, SHOWN_FIRST, checked_step
 from world import MEASURED, World, guard, version
 
+from sternway.control import reconcile
 from sternway.control.replay import replay
 from sternway.domain.guards import ABTest, BlueGreen, MirrorFirst, Mode, Then
 from sternway.domain.metrics import Alert, Unseen
+from sternway.domain.policies import Policy
 from sternway.domain.releases import Decision, Observation, Phase, Progress, Verb
 from sternway.domain.traffic import TrafficPlan
 from sternway.domain.versions import Version
 from sternway.engine.exposure import reachable, ready
+from sternway.engine.step import step
 from sternway.ports import Entry
 
 TAGS = ("1.1.0", "1.2.0", "1.3.0")
@@ -63,12 +67,14 @@ class Service(RuleBasedStateMachine):
             assert replay(name, self.run(self.world.store.entries(release=name))).matches
         self.run(self.world.outbox.close())
         self.loop.close()
+        reconcile.step = step  # type: ignore[attr-defined]  # as it was
 
     @initialize(seed=st.integers(0, 1000), rate=st.sampled_from([2.0, 20.0, 200.0]))
     def begin(self, seed: int, rate: float) -> None:
         """1.0.0 serves."""
         self.world = World(seed=seed, rate_per_s=rate)
         self.expect_recorded_plans()
+        reconcile.step = checked_step  # type: ignore[attr-defined]  # each pass is taken without policies too
         self.world.error[version(BAD).id] = 0.5
         self.world.commit("1.0.0")
         self.run(self.world.run(10))
@@ -171,6 +177,11 @@ class Service(RuleBasedStateMachine):
         """Replicas become unready, or ready again."""
         self.world.platform.ready_at_most[f"orders:{tag}"] = ready
         self.run(self.world.run(seconds))
+
+    @rule(rules=st.sampled_from([(), (FROZEN,), (FINISHES,), (APPROVED, SHOWN_FIRST), (FROZEN, LONG_BAKES)]))
+    def the_platform_rules(self, rules: tuple[Policy, ...]) -> None:
+        """Policies come and go: freezes, approvals, requirements. See `checked_step`: they never touch a way back (1)."""
+        self.world.git.rules = rules
 
     def lines(self) -> list[Entry]:
         """The passes that were recorded since this was asked last."""
@@ -284,6 +295,7 @@ class Service(RuleBasedStateMachine):
         world.crash_in, world.router.refuse, world.history.down, world.signals.blind_since_s = None, 0, False, None
         world.platform.ready_at_most.clear()
         world.signals.unseen, world.signals.alerts = (), ()
+        world.git.rules = ()
         self.run(world.restart())
         self.run(world.run(60))
         self.run(world.run(500, tick_s=5.0))

@@ -15,13 +15,14 @@ from sternway.control.reconcile import Reconciler
 from sternway.domain.guards import Canary, CanaryStep, Guard, JudgeSettings
 from sternway.domain.mesh import MeshPolicy
 from sternway.domain.metrics import AlertRule, Limits, Metric, OnAlert, Ratio, Sample
+from sternway.domain.policies import Policy
 from sternway.domain.releases import Phase, Progress, Release, Reply, Revert, Verb, Wanted
 from sternway.domain.tallies import ClusterKey, Question, Reading, Tally, Unit
 from sternway.domain.traffic import TrafficPlan
 from sternway.domain.versions import Service, Version, Workload
 from sternway.errors import Temporary
 from sternway.ports import Entry
-from sternway.testing.fakes import FakeClock, FakeHistory, FakePlatform, FakeRouter, FakeSignals, Tap, no_tap
+from sternway.testing.fakes import FakeClock, FakeGates, FakeHistory, FakePlatform, FakeRouter, FakeSignals, Tap, no_tap
 from sternway.testing.store import MemoryStore
 
 SERVICE = Service(name="orders", port=8080)
@@ -97,6 +98,11 @@ class Git:
 
     history: FakeHistory
     now: Wanted | None = None
+    rules: tuple[Policy, ...] = ()
+
+    def policies(self, service: str) -> tuple[Policy, ...]:
+        """See GitFollower."""
+        return self.rules
 
     def wanted(self, service: str) -> Wanted | None:
         """See GitFollower."""
@@ -135,6 +141,7 @@ class World:
         self.router = FakeRouter(tap=self._tap)
         self.signals = Signals()
         self.signals.tap = self.store.tap = self._tap
+        self.gates = FakeGates(tap=self._tap)
         self.history = FakeHistory(tap=self._tap, on_revert=self._reverted)
         self.git = Git(history=self.history)
         self._live = True
@@ -153,8 +160,15 @@ class World:
                 signals=self.signals,
                 commands=self.store,
                 outbox=self.outbox,
+                gates=self.gates,
             ),
-            actor=Actor(platform=self.platform, router=self.router, signals=self.signals, outbox=self.outbox),
+            actor=Actor(
+                platform=self.platform,
+                router=self.router,
+                signals=self.signals,
+                outbox=self.outbox,
+                gates=self.gates,
+            ),
             journal=self.store,
             clock=self.clock,
             answer=self.replies.append,
@@ -233,9 +247,9 @@ class World:
         msg = f"never {phase}: {(await self.release()).phase}: {(await self.release()).reason}"
         raise AssertionError(msg)
 
-    async def say(self, verb: Verb, to: str | None = None) -> Reply:
+    async def say(self, verb: Verb, to: str | None = None, reason: str = "") -> Reply:
         """A person speaks; the answer."""
-        await self.store.add("orders", verb.value, "ada", self.clock.now(), to, "")
+        await self.store.add("orders", verb.value, "ada", self.clock.now(), to, reason)
         await self.look()
         return self.replies[-1]
 

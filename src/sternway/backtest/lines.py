@@ -70,8 +70,8 @@ class Line(NamedTuple):
     text: bytes
 
 
-def parse(line: Line) -> Answer | Count:
-    """Read a line. Raises InvalidInput."""
+def parse(line: Line, metrics: frozenset[str] = frozenset()) -> Answer | Count:
+    """Read a line. metrics: those of the Guard that tallies may name. Raises InvalidInput."""
     try:
         value = from_json(line.text, allow_inf_nan=False)
     except ValueError as exc:
@@ -82,7 +82,7 @@ def parse(line: Line) -> Answer | Count:
         refuse(line, "", "is no JSON object", "write one object a line")
     if _TALLY_ONLY.isdisjoint(value):
         return _answer(line, value)
-    return _count(line, value)
+    return _count(line, value, metrics)
 
 
 def refuse(line: Line, field: str, message: str, fix: str = "") -> NoReturn:
@@ -112,14 +112,16 @@ def _answer(line: Line, value: dict[str, Any]) -> Answer:
     )
 
 
-def _count(line: Line, value: dict[str, Any]) -> Count:
+def _count(line: Line, value: dict[str, Any], metrics: frozenset[str]) -> Count:
     if not (value.keys() <= TALLY_FIELDS and value.keys() >= _TALLY_NEEDS):
         _refuse_fields(line, value, TALLY_FIELDS)
     _check_common(line, value)
     criterion = value["criterion"]
-    if not isinstance(criterion, str) or not _CRITERION.fullmatch(criterion):
-        near = get_close_matches(str(criterion), ("errors", "latency-p50", "latency-p90", "latency-p99"), n=1)
-        fix = f"did you mean `{near[0]}`?" if near else "write `errors`, `latency-p99` or `objective-p99`"
+    if not isinstance(criterion, str) or not (criterion in metrics or _CRITERION.fullmatch(criterion)):
+        known = ("errors", "latency-p50", "latency-p90", "latency-p99", *sorted(metrics))
+        near = get_close_matches(str(criterion), known, n=1)
+        others = "`errors`, `latency-p99`, `objective-p99` or a metric of the Guard"
+        fix = f"did you mean `{near[0]}`?" if near else f"write {others} that counts answers"
         refuse(line, "criterion", f"{_show(criterion)} is no criterion", fix)
     total, bad = value["total"], value["bad"]
     for field, number in (("total", total), ("bad", bad)):

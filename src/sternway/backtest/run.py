@@ -34,10 +34,11 @@ def backtest(
     replays: dict[str, ReleaseReplay] = {}
     active: OrderedDict[str, ReleaseReplay] = OrderedDict()
     latest = ""
+    metrics = frozenset(one.name for one in guard.judge.metrics if one.ratio or one.slower)
     for line in lines:
         if line.text.isspace():
             continue
-        told = parse(line)
+        told = parse(line, metrics)
         if told.release != latest:
             latest = told.release
             replay = active.get(latest)

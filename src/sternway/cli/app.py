@@ -456,6 +456,22 @@ def retry(
     _command(ctx, "retry", service, reason, output)
 
 
+@app.command(epilog=_example("sternway approve orders", 'sternway approve orders --reason "seen at the preview"'))
+def approve(
+    ctx: typer.Context, service: ServiceArgument, reason: ReasonOption = "", output: OutputOption = Output.TEXT
+) -> None:
+    """Agree to the version that waits, where a Policy asks for a person's approval."""
+    _command(ctx, "approve", service, reason, output)
+
+
+@app.command(epilog=_example('sternway override orders --reason "the shop is down without it"'))
+def override(
+    ctx: typer.Context, service: ServiceArgument, reason: ReasonOption = "", output: OutputOption = Output.TEXT
+) -> None:
+    """Let one version pass a Policy's freeze, for a reason."""
+    _command(ctx, "override", service, reason, output)
+
+
 @app.command(
     short_help="Go back to a version that was proven good.",
     epilog=_example(
@@ -518,8 +534,18 @@ def operator(  # noqa: PLR0917  typer's way to write options
         Path | None,
         typer.Option("--monitoring", metavar="FILE", help="A monitoring.yaml: credentials, webhook, who is told."),
     ] = None,
+    git: Annotated[
+        Path | None,
+        typer.Option("--git", metavar="FOLDER", help="Credentials for Git: what the Secret sternway-git holds."),
+    ] = None,
     mesh: Annotated[str, typer.Option("--mesh", help="Which mesh carries the traffic.", show_default="found")] = "",
     listen: Annotated[str, typer.Option("--listen", metavar="HOST:PORT", help="For probes.")] = "127.0.0.1:8080",
+    access_log: Annotated[
+        str,
+        typer.Option(
+            "--access-log", metavar="HOST:PORT", help="Where the mesh's proxies send their access log, or off."
+        ),
+    ] = "127.0.0.1:15010",
     state: Annotated[
         Path | None, typer.Option("--state", help="Where the journal is kept.", show_default="~/.local/state/sternway")
     ] = None,
@@ -541,9 +567,11 @@ def operator(  # noqa: PLR0917  typer's way to write options
         lease=lease,
         context=context,
         monitoring=monitoring,
+        git=git,
         prometheus=prometheus,
         alertmanager=alertmanager,
         mesh=mesh,
+        access_log=access_log,
     )
     raise typer.Exit(code)
 

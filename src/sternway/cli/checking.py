@@ -12,11 +12,15 @@ from typing import Any
 
 from sternway.cli import foreseeing
 from sternway.cli.session import Code, Output, console, show_error
+from sternway.clock import SystemClock
+from sternway.domain.monitoring import Monitoring, told
+from sternway.domain.policies import Rule
 from sternway.errors import InvalidInput, Problem
 from sternway.manifests.catalogue import Catalogue
 from sternway.manifests.explain import explain
 from sternway.manifests.load import load
 from sternway.paths import find
+from sternway.policy import bars
 from sternway.web.wire import error_json
 
 _SUFFIXES = (".yaml", ".yml")
@@ -32,7 +36,7 @@ def check(folder: Path, *, rps: float | None, prometheus: str | None, output: Ou
             print(json.dumps({"ok": False, "problems": error_json(invalid)["problems"]}, indent=2, ensure_ascii=False))
             return Code.PROBLEM
         return show_error(invalid)
-    lines = explain(catalogue)
+    lines = (*explain(catalogue), *_frozen_now(catalogue))
     foreseen = foreseeing.foresee(
         catalogue.wanted, rps=rps, seen=foreseeing.traffic_seen(folder) if find(folder) is not None else {}
     )
@@ -68,6 +72,16 @@ def check(folder: Path, *, rps: float | None, prometheus: str | None, output: Ou
     return code
 
 
+def _frozen_now(catalogue: Catalogue) -> Iterator[str]:
+    """Say what a freeze keeps up at this moment."""
+    now_s = SystemClock().now()
+    for wanted in catalogue.wanted:
+        name = wanted.service.name
+        for bar in bars(catalogue.policies, name, wanted.guard, now_s):
+            if bar.rule is Rule.FREEZE:
+                yield f"now: {name} is {bar.sentence}"
+
+
 def _check_rules(catalogue: Catalogue) -> None:
     """Have promtool look at the rules, where there are some. Raises InvalidInput."""
     if not catalogue.rules:
@@ -85,7 +99,6 @@ def _try(catalogue: Catalogue, prometheus: str | None) -> list[dict[str, Any]]:
     if not any(wanted.guard.judge.metrics for wanted in catalogue.wanted) or not (known or prometheus):
         return []
     from sternway.bootstrap import tried_metrics  # noqa: PLC0415  the whole platform
-    from sternway.domain.monitoring import told  # noqa: PLC0415  see the package
 
     endpoint = told(known, prometheus)
     if endpoint is None:
@@ -114,6 +127,17 @@ def files_of(folder: Path) -> dict[str, str]:
         message = "holds no *.yaml or *.yml"
         raise InvalidInput((Problem(file=str(folder), message=message, fix="name the folder with the manifests"),))
     return files
+
+
+def monitoring_in(file: Path) -> Monitoring:
+    """What a monitoring.yaml says; nothing where there is none. Raises InvalidInput."""
+    if not file.exists():
+        return Monitoring()
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InvalidInput((Problem(file=str(file), message=f"cannot be read: {exc}"),)) from exc
+    return load({"monitoring.yaml": text}, origin=str(file.parent.absolute())).monitoring
 
 
 def _manifests(folder: Path) -> Iterator[Path]:

@@ -100,6 +100,8 @@ _verb(Verb.PAUSE, "Hold a release where it is.")
 _verb(Verb.RESUME, "Let a paused release go on.")
 _verb(Verb.ABORT, "Take a release back.")
 _verb(Verb.RETRY, "Release a version again that is held.")
+_verb(Verb.APPROVE, "Agree to the version that waits, where a Policy asks for it.")
+_verb(Verb.OVERRIDE, "Let one version pass a Policy's freeze; it needs a --reason.")
 _verb(Verb.FALSE_ALARM, "Say that a rollback was wrong.")
 
 

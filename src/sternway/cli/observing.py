@@ -166,6 +166,72 @@ def dashboard(source: SourceOption = None, file: FileOption = None) -> None:
     _write(json.dumps(draw(source=(source or SourceName.ENVOY).value), indent=2, ensure_ascii=False) + "\n", file)
 
 
+@app.command(
+    short_help="Record past releases for `sternway backtest`.",
+    epilog=example(
+        "sternway prometheus record --guard guard.yaml --mesh istio -n shop --prometheus URL --from 2026-11-20T10:00Z",
+        "sternway prometheus record --guard guard.yaml --prometheus URL --from 90m --to 30m --stable 1.4.0 --candidate 1.4.1",
+        "sternway prometheus record --guard guard.yaml --prometheus URL --releases past.jsonl --output-file history.jsonl",
+    ),
+)
+def record(  # noqa: PLR0917  typer's way to write options
+    guard: Annotated[Path, typer.Option("--guard", "-g", help="A manifest with a Guard, or a folder of manifests.")],
+    service: Annotated[
+        str | None, typer.Option("--service", help="Whose Guard.", show_default="the only one there")
+    ] = None,
+    prometheus: Annotated[
+        str | None,
+        typer.Option("--prometheus", metavar="URL", help="Where it is.", show_default="what --monitoring says"),
+    ] = None,
+    monitoring: Annotated[
+        Path | None, typer.Option("--monitoring", metavar="FILE", help="A monitoring.yaml, for credentials.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="`2026-11-20T10:00Z`, or how long ago: `90m`.")
+    ] = None,
+    end: Annotated[str, typer.Option("--to", metavar="TIME", help="Likewise.")] = "0s",
+    release: Annotated[str, typer.Option("--release", help="What it is called in the recording.")] = "release",
+    stable: Annotated[
+        list[str] | None,
+        typer.Option("--stable", metavar="NAME=VALUE", help="What stands for $(NAME); alone: a version."),
+    ] = None,
+    candidate: Annotated[list[str] | None, typer.Option("--candidate", metavar="NAME=VALUE", help="Likewise.")] = None,
+    releases: Annotated[
+        str | None,
+        typer.Option("--releases", metavar="FILE", help="Many releases, one JSON object a line; `-`: standard input."),
+    ] = None,
+    mesh: Annotated[str | None, typer.Option("--mesh", help="Add what this mesh counts by itself.")] = None,
+    errors: Annotated[
+        str | None,
+        typer.Option("--errors", metavar="METRIC", help="Which ratio counts errors.", show_default="the first one"),
+    ] = None,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="What $(namespace) is.")] = "default",
+    deployment: Annotated[
+        str | None, typer.Option("--deployment", help="What $(deployment) is.", show_default="as the service")
+    ] = None,
+    file: FileOption = None,
+) -> None:
+    """Write what Prometheus still knows of both versions of past releases, as tallies for `sternway backtest`.
+
+    The Guard's ratios and histograms are counted as they are live, from the samples as they were scraped. Begin some minutes before
+    the candidate's first request: they are stable's history. docs/backtest.md tells more.
+    """
+    from sternway.cli import checking, recording  # noqa: PLC0415  see the package
+
+    known = checking.monitoring_in(monitoring).prometheus if monitoring else None
+    if (start is None) == (releases is None):
+        raise typer.BadParameter("name one release by --from, or many by --releases FILE", param_hint="--from")
+    if start is None:
+        stretches = list(recording.releases_in(str(releases)))
+    else:
+        about = {"stable": recording.about_of("--stable", stable or ())}
+        about["candidate"] = recording.about_of("--candidate", candidate or ())
+        stretches = [recording.stretch_of(release, start, end, about, place={"file": "the range"})]
+    told = recording.Told(namespace=namespace, deployment=deployment, mesh=mesh, errors=errors)
+    endpoint = recording.endpoint_of(known, prometheus)
+    raise typer.Exit(recording.record(stretches, guard, endpoint, told, service=service, out=file))
+
+
 def _catalogue(folder: Path) -> Catalogue:
     from sternway.cli.checking import files_of  # noqa: PLC0415  see the package
     from sternway.manifests.load import load  # noqa: PLC0415  see the package

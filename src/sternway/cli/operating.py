@@ -11,18 +11,18 @@ import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
+from sternway.cli.checking import monitoring_in
 from sternway.cli.session import Code
 from sternway.clock import SystemClock
 from sternway.cluster import ClusterSternway, Settings
 from sternway.domain.monitoring import Monitoring
-from sternway.errors import InvalidInput, Problem
 from sternway.kubernetes.access import find_access
 from sternway.kubernetes.client import Client
 from sternway.kubernetes.leader import Leader
-from sternway.manifests.load import load
 from sternway.web.listeners import Listeners, Part
 from sternway.web.operator_metrics import OperatorMetrics
 from sternway.web.webhook import AlertWebhook
@@ -66,11 +66,12 @@ def operator(
     lease: str,
     context: str,
     monitoring: Path | None,
-    **told: str,
+    git: Path | None,
+    **told: Any,
 ) -> Code:
     """Run until SIGTERM. told: other settings, by the names that `cluster.Settings` has."""
-    said = _read(monitoring) if monitoring is not None else Monitoring()
-    settings = Settings(state=state, namespaces=tuple(namespaces), monitoring=said, **told)
+    said = monitoring_in(monitoring) if monitoring is not None else Monitoring()
+    settings = Settings(state=state, namespaces=tuple(namespaces), monitoring=said, git=git, own=lease, **told)
     return asyncio.run(_run(settings, listen=listen, lease=lease, context=context))
 
 
@@ -116,17 +117,6 @@ async def _work(sternway: ClusterSternway, *, lease: str, api: Client, clock: Sy
             await sternway.stand_by()
 
     await leader.lead(lead)
-
-
-def _read(file: Path) -> Monitoring:
-    """What a monitoring.yaml says; nothing where there is none. Raises InvalidInput."""
-    if not file.exists():
-        return Monitoring()
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise InvalidInput((Problem(file=str(file), message=f"cannot be read: {exc}"),)) from exc
-    return load({"monitoring.yaml": text}, origin=str(file.parent.absolute())).monitoring
 
 
 def _say(about: str, text: str) -> None:

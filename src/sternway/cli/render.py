@@ -179,6 +179,14 @@ def _judgement(release: ReleaseView) -> Text:
     return Text(release.judgement, VERDICT_STYLES.get(release.verdict or "", ""))
 
 
+def _waits(service: ServiceStatus) -> Iterator[str]:
+    """Why what is asked for is not released, or does not go on."""
+    if service.note:
+        yield service.note
+    if service.release is not None and service.release.waits:
+        yield f"{service.release.name} waits: {service.release.waits}"
+
+
 def _below(view: PlatformStatus) -> Iterator[Text]:
     if not view.connected:
         yield Text("the proxy is not connected; what it had stays in force", "yellow")
@@ -188,8 +196,7 @@ def _below(view: PlatformStatus) -> Iterator[Text]:
         for version in service.versions:
             if version.failure:
                 yield Text(f"{service.service}: {version.id} cannot run: {version.failure}", "red")
-        if service.note:
-            yield Text(f"{service.service}: {service.note}", "yellow")
+        yield from (Text(f"{service.service}: {text}", "yellow") for text in _waits(service))
         if service.preview:
             yield Text(f"{service.service}: the candidate answers at http://{service.preview}")
         if service.release is not None and service.release.phase == "asking":

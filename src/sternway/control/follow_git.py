@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from sternway.domain.policies import Policy
 from sternway.domain.releases import Mark, Wanted
 from sternway.domain.traffic import Can
 from sternway.domain.versions import Version
@@ -15,6 +16,7 @@ from sternway.errors import InvalidInput, Problem
 from sternway.manifests.admission import unsupported
 from sternway.manifests.catalogue import Catalogue
 from sternway.manifests.load import load
+from sternway.policy import governs
 from sternway.ports import History, Snapshot
 
 
@@ -76,6 +78,11 @@ class GitFollower:
     def wanted(self, service: str) -> Wanted | None:
         """What Git asks for a service."""
         return self._wanted.get(service)
+
+    def policies(self, service: str) -> tuple[Policy, ...]:
+        """The rules in Git that are about a service."""
+        known = self.catalogue.policies if self.catalogue else ()
+        return tuple(policy for policy in known if governs(policy, service))
 
     def bad(self, service: str) -> tuple[str, ...]:
         """Ids of the versions whose last word in the ledger is bad."""

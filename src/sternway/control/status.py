@@ -61,7 +61,8 @@ class ReleaseView:
     candidate got. bake_percent: how much of the bake has passed. rounds: see Judgement.
     decided_by: which answers the judgement rests on, bad_answers in words. otherwise: what would have changed the
     judge's mind when it decided, or would bring it to a decision now. unanswered: what happens when
-    nobody answers in time. awaits_promote: nothing moves before a person promotes it.
+    nobody answers in time. awaits_promote: nothing moves before a person promotes it. waits: which policy keeps it from
+    going on now.
     """
 
     name: str
@@ -97,6 +98,7 @@ class ReleaseView:
     blind_to: str = ""
     hold: str = ""
     paused: bool = False
+    waits: str = ""
     bake_percent: float | None = None
     requests: int = 0
     hurt: int = 0
@@ -252,7 +254,7 @@ def service_status(facts: Facts) -> ServiceStatus:
         stable_bad=answered.bad if answered else 0,
         ready=stable is not None and stable.failure is None and stable.ready >= max(1, stable.desired),
         reason=facts.reason,
-        note=progress.note,
+        note=progress.note or progress.waits,
         held=progress.held,
         implicit_guard=wanted is not None and wanted.guard.implicit,
         troubles=facts.troubles,
@@ -329,6 +331,7 @@ def release_view(release: Release, now_s: float) -> ReleaseView:
         blind_to="" if over else release.blind_to,
         hold=judged.hold if judged and not over else "",
         paused=release.paused,
+        waits="" if over else release.waits,
         bake_percent=_bake_percent(release),
         requests=release.requests,
         hurt=release.hurt,

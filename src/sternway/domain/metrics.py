@@ -15,6 +15,8 @@ ARGUMENTS = ("service", "namespace", "deployment", "workload", "version", "tag",
 """What `$(NAME)` may stand for in a query."""
 MESH_ERRORS = "mesh-errors"
 """The ratio that a mesh counts by itself: in a cluster it stands in for the access log."""
+MESH_LATENCY = "mesh-latency"
+"""The share of slow answers that a mesh counts by itself."""
 _PLACE = re.compile(r"\$\(([^()]*)\)")
 
 

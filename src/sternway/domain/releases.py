@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sternway.domain.evidence import Evidence
+from sternway.domain.gates import GateOutcome, GateRun
 from sternway.domain.guards import Guard
 from sternway.domain.judgements import Judgement
 from sternway.domain.platform import WorkloadRun, WorkloadState
+from sternway.domain.policies import Bar, Consent
 from sternway.domain.tallies import BadAnswers, Question, Reading
 from sternway.domain.traffic import TrafficPlan
 from sternway.domain.versions import Service, Version
@@ -45,6 +47,8 @@ class Verb(StrEnum):
     RETRY = "retry"
     ROLLBACK = "rollback"
     FALSE_ALARM = "false-alarm"
+    APPROVE = "approve"
+    OVERRIDE = "override"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +148,8 @@ class Release:
     blind_since_s, blind_to: since when something cannot be seen that the judge needs, and which metric; "" means all.
     blind_s, blind_from_s: how long it was blind to anything before, and since when it is now, without a gap.
     first_bad_s, first_slow_s, detected_s: the first bad answer, the first slow one, and the first decision that took
-        traffic away. bad_answers: the candidate's, by what they look like. decided_s, last_candidate_s: the last such decision, and the start of the candidate's last request.
+        traffic away. waits: which policy keeps it from going on now, and until when. bad_answers: the candidate's, by what they look like. decided_s, last_candidate_s: the last such decision, and the start of the candidate's last request.
+    gates: how those ended that have. gates_running, gated_s: what it waits for now, and since when.
     """
 
     name: str
@@ -187,6 +192,10 @@ class Release:
     exposed_s: float | None = None
     blind_s: float = 0.0
     blind_from_s: float | None = None
+    gates: tuple[GateOutcome, ...] = ()
+    gates_running: tuple[str, ...] = ()
+    gated_s: float | None = None
+    waits: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +222,7 @@ class Progress:
     good: versions proven good, latest first: the only rollback targets. held: version ids that were taken back.
     pardoned: versions that a person took off the hold although the ledger may still call them bad.
     marks: lines for the ledger that are not written yet. note: why what Git asks for is not being released.
+    waits: which policy keeps what Git asks for from being released now. consents: what people let pass.
     false_alarms: releases of which a person said that they should not have been rolled back.
     """
 
@@ -233,6 +243,8 @@ class Progress:
     stable_ms: tuple[tuple[float, float], ...] = ()
     answered: Answered | None = None
     false_alarms: tuple[str, ...] = ()
+    waits: str = ""
+    consents: tuple[Consent, ...] = ()
 
 
 NOTHING_READ = Reading()
@@ -246,6 +258,8 @@ class Observation:
     ledger_bad: ids of versions that the ledger in Git holds as bad (known even to a fresh store).
     recovered: the last version that the ledger calls good, looked up when there is no stable version yet.
     resumed: the first pass over the service in this process; nobody looked before it.
+    gates: how the gates ended that ran for the service.
+    bars: what policies say against going forward at this moment.
     """
 
     now_s: float
@@ -259,6 +273,8 @@ class Observation:
     ledger_bad: tuple[str, ...] = ()
     recovered: Version | None = None
     resumed: bool = False
+    gates: tuple[GateOutcome, ...] = ()
+    bars: tuple[Bar, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,6 +282,7 @@ class Decision:
     """The desired world and the reason: split, workloads, Git action, when to look again. Never a delta.
 
     traffic None: leave the proxies as they are, unless `gone`: then take the service out of them.
+    gates: those that shall run now; any other that runs is stopped.
     """
 
     service: str
@@ -280,3 +297,4 @@ class Decision:
     look_at_s: float | None = None
     reason: str = ""
     replies: tuple[Reply, ...] = ()
+    gates: tuple[GateRun, ...] = ()

@@ -10,7 +10,9 @@ from dataclasses import replace
 from sternway.domain.guards import ABTest, BlueGreen, Canary, Mode, Then, Until
 from sternway.domain.judgements import Verdict
 from sternway.domain.platform import WorkloadState
+from sternway.domain.policies import Bar, Point
 from sternway.domain.releases import Observation, Phase, Progress, Release
+from sternway.engine.barring import PASSED_BY, barred, how_to_pass, let_pass
 from sternway.engine.exposure import (
     cold_for_s,
     percent_of_step,
@@ -18,6 +20,7 @@ from sternway.engine.exposure import (
     second_look_requests,
     standing_by,
 )
+from sternway.engine.gates import failed, gated
 from sternway.engine.lifecycle import PROMOTED_BY, enter, needless, promoted, retarget, settled, take_back
 from sternway.engine.transitions import Trigger
 
@@ -32,6 +35,8 @@ def advance(progress: Progress, seen: Observation) -> Progress:
     release = progress.release
     if release is None or release.phase.over:
         return progress
+    release = _as_policies_say(progress, release, seen)
+    progress = replace(progress, release=release)
     if release.phase in (Phase.ROLLING_BACK, Phase.ASKING):
         finish = _finish_rollback if release.phase is Phase.ROLLING_BACK else _wait_for_a_person
         return finish(progress, release, seen)
@@ -46,6 +51,24 @@ def advance(progress: Progress, seen: Observation) -> Progress:
     return _forward(progress, release, seen)
 
 
+def _as_policies_say(progress: Progress, release: Release, seen: Observation) -> Release:
+    """Say which policy holds it where it is, if one does; only ways forward ask for it."""
+    on_its_way = release.phase is not Phase.ROLLING_BACK
+    bar = barred(progress, release.candidate, seen, Point.MOVE) if on_its_way else None
+    waits = _waits(bar, release) if bar else ""
+    return release if waits == release.waits else replace(release, waits=waits)
+
+
+def _kept_up(progress: Progress, release: Release, seen: Observation, trigger: Trigger) -> Release | None:
+    """The release that stays where it is, when a policy does not let it make this move."""
+    bar = barred(progress, release.candidate, seen, *PASSED_BY.get(trigger, ()))
+    return None if bar is None else replace(release, waits=_waits(bar, release))
+
+
+def _waits(bar: Bar, release: Release) -> str:
+    return f"{bar.sentence}; {how_to_pass(bar, release.candidate.service)}"
+
+
 def _condemn(progress: Progress, release: Release, seen: Observation, reason: str) -> Progress:
     asks = release.guard.mode is Mode.ASK and release.phase is not Phase.STARTING
     if asks:
@@ -55,6 +78,9 @@ def _condemn(progress: Progress, release: Release, seen: Observation, reason: st
 
 def _harm(progress: Progress, release: Release, seen: Observation) -> str | None:
     """A sentence when the candidate is to be condemned now."""
+    gate = failed(release, Then.ROLLBACK)
+    if gate:
+        return gate
     state = _state(release, seen)
     if state is not None and state.failure and ready(seen, release.stable) and not _shared(release):
         return f"{release.candidate.id} cannot run: {state.failure}"
@@ -106,9 +132,16 @@ def _forward(progress: Progress, release: Release, seen: Observation) -> Progres
         case _:
             moved = _expose(release, seen)
     if moved is None:
-        return replace(progress, release=_weigh(progress, release)) if release.phase is Phase.EXPOSED else progress
+        return _stay(progress, release)
     trigger, reason = moved
-    release = enter(release, trigger, now_s, reason)
+    kept = _kept_up(progress, release, seen, trigger)
+    if kept is not None:
+        return _stay(progress, kept)
+    waiting = gated(progress, release, trigger, now_s)
+    if waiting is not None:
+        return _stay(progress, waiting)
+    passed = let_pass(progress, release.candidate, seen, *PASSED_BY.get(trigger, ()))
+    release = enter(release, trigger, now_s, f"{reason}{passed}")
     return replace(progress, release=_weigh(progress, release))
 
 
@@ -261,7 +294,7 @@ def _bake(progress: Progress, release: Release, seen: Observation) -> Progress:
         baked_s = release.baked_s + (passed_s if _in_force(release, seen) else 0.0)
         release = replace(release, baked_s=baked_s, looked_s=seen.now_s)
     release = _weigh(progress, release)
-    if release.baked_s >= release.guard.bake_s and not _stays(release):
+    if release.baked_s >= release.guard.bake_s and not _stays(release) and not release.waits:
         return promoted(progress, replace(release, reason=_baked(release)), seen.now_s)
     return replace(progress, release=release)
 
@@ -286,6 +319,15 @@ def _weigh(progress: Progress, release: Release) -> Release:
     return replace(release, percent=percent_of_step(progress, release))
 
 
+def _stay(progress: Progress, release: Release) -> Progress:
+    """The release moves nowhere: its share follows traffic and evidence, but while a policy holds it, it does not grow."""
+    if release.phase is Phase.EXPOSED:
+        most = release.percent if release.waits else 100.0
+        release = _weigh(progress, release)
+        release = replace(release, percent=min(most, release.percent))
+    return replace(progress, release=release)
+
+
 def _blind(progress: Progress, release: Release, seen: Observation) -> Progress:
     assert release.blind_since_s is not None
     blind_s = seen.now_s - release.blind_since_s
@@ -295,7 +337,9 @@ def _blind(progress: Progress, release: Release, seen: Observation) -> Progress:
     if release.phase is Phase.BAKING:
         release = _weigh(progress, release)
         progress = replace(progress, release=release)
-        if release.baked_s >= release.guard.bake_s and not release.paused:  # a person's word needs no sight
+        if release.baked_s >= release.guard.bake_s and not (
+            release.paused or release.waits
+        ):  # a person's word needs no sight
             return promoted(progress, release, seen.now_s)
     return progress if blind_s < release.guard.blind_s else _impatient(progress, release, seen, blind_s)
 
@@ -310,9 +354,13 @@ def _impatient(progress: Progress, release: Release, seen: Observation, blind_s:
         return take_back(progress, release, seen.now_s, reason, revert=True, verdict="unproven")
     if release.phase is Phase.WITHDRAWN or release.paused or not ready(seen, release.candidate):
         return progress  # something was seen, a person said stop, or there is nothing to send traffic to
+    kept = _kept_up(progress, release, seen, Trigger.BAKED if release.phase is Phase.BAKING else Trigger.SWITCH)
+    if kept is not None:
+        return replace(progress, release=kept)
     if release.phase is Phase.BAKING:
         return promoted(progress, replace(release, reason=reason), seen.now_s)
-    return replace(progress, release=_weigh(progress, enter(release, Trigger.SWITCH, seen.now_s, reason)))
+    release = gated(progress, release, Trigger.SWITCH, seen.now_s) or enter(release, Trigger.SWITCH, seen.now_s, reason)
+    return replace(progress, release=_weigh(progress, release))
 
 
 def _wait_for_a_person(progress: Progress, release: Release, seen: Observation) -> Progress:
@@ -322,7 +370,8 @@ def _wait_for_a_person(progress: Progress, release: Release, seen: Observation) 
     reason = f"nobody answered within {guard.ask_timeout_s:g} s: {release.reason}"
     if guard.ask_then is Then.ROLLBACK:
         return take_back(progress, release, seen.now_s, reason, revert=True)
-    return replace(progress, release=enter(release, Trigger.OVERRULED_AT_ALL, seen.now_s, reason))
+    kept = _kept_up(progress, release, seen, Trigger.OVERRULED_AT_ALL)
+    return replace(progress, release=kept or enter(release, Trigger.OVERRULED_AT_ALL, seen.now_s, reason))
 
 
 def _finish_rollback(progress: Progress, release: Release, seen: Observation) -> Progress:

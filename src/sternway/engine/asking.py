@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sternway.domain.guards import Guard
 from sternway.domain.metrics import Metric, MetricAsk, MetricQuestion, escape, fill
 from sternway.domain.releases import Release
@@ -26,45 +28,54 @@ def metric_question(release: Release, namespace: str) -> MetricQuestion | None:
 def arguments(version: Version, *, namespace: str, deployment: str, role: str, window_s: float) -> dict[str, str]:
     """What stands for `$(NAME)` in a query about a version.
 
-    workload: on Kubernetes stable runs as DEPLOYMENT-stable. canary: a pattern for a label that only a
-    canary has. cluster: the name of the version in the statistics of Sternway's own Envoy.
+    cluster: the name of the version in the statistics of Sternway's own Envoy.
     """
+    service = version.service.removesuffix(f".{namespace}")  # in a cluster it is NAME.NAMESPACE
     values = {
-        "service": version.service.removesuffix(f".{namespace}"),  # in a cluster it is NAME.NAMESPACE
-        "namespace": namespace,
-        "deployment": deployment,
-        "workload": f"{deployment}-stable" if role == STABLE else deployment,
+        **role_arguments(service, namespace=namespace, deployment=deployment, role=role, window_s=window_s),
         "version": version.id,
         "tag": version.workload.tag,
-        "role": role,
         "cluster": f"{version.service}|{version.id}".replace(".", "_"),
-        "canary": "" if role == STABLE else ".+",
-        "window": f"{round(window_s * 1000)}ms",
     }
     return {name: escape(value) for name, value in values.items()}
 
 
-def _ask(metric: Metric, release: Release, namespace: str) -> MetricAsk:
-    kind, templates = templates_of(metric)
-    deployment = deployment_of(release.guard, release.documents)
-    filled = {
-        role: tuple(
-            fill(
-                template,
-                arguments(version, namespace=namespace, deployment=deployment, role=role, window_s=metric.window_s),
-            )
-            for template in templates
-        )
-        for role, version in ((STABLE, release.stable), (CANDIDATE, release.candidate))
+def role_arguments(service: str, *, namespace: str, deployment: str, role: str, window_s: float) -> dict[str, str]:
+    """What stands for `$(NAME)` whichever version has the role.
+
+    workload: on Kubernetes stable runs as DEPLOYMENT-stable. canary: a pattern for a label that only a canary has.
+    """
+    return {
+        "service": service,
+        "namespace": namespace,
+        "deployment": deployment,
+        "workload": f"{deployment}-stable" if role == STABLE else deployment,
+        "role": role,
+        "canary": "" if role == STABLE else ".+",
+        "window": f"{round(window_s * 1000)}ms",
     }
+
+
+def ask(metric: Metric, *, stable: Mapping[str, str], candidate: Mapping[str, str]) -> MetricAsk:
+    """Fill a metric's queries in with what stands for `$(NAME)` about each version."""
+    kind, templates = templates_of(metric)
     return MetricAsk(
         name=metric.name,
         kind=kind,
         interval_s=metric.interval_s,
-        stable=filled[STABLE],
-        candidate=filled[CANDIDATE],
+        stable=tuple(fill(template, stable) for template in templates),
+        candidate=tuple(fill(template, candidate) for template in templates),
         quantile=metric.slower.quantile if metric.slower else 0.0,
     )
+
+
+def _ask(metric: Metric, release: Release, namespace: str) -> MetricAsk:
+    deployment = deployment_of(release.guard, release.documents)
+    stable, candidate = (
+        arguments(version, namespace=namespace, deployment=deployment, role=role, window_s=metric.window_s)
+        for role, version in ((STABLE, release.stable), (CANDIDATE, release.candidate))
+    )
+    return ask(metric, stable=stable, candidate=candidate)
 
 
 def deployment_of(guard: Guard, documents: tuple[tuple[str, str, str], ...]) -> str:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from sternway.domain.guards import Then
+from sternway.domain.policies import Consent, Point, Rule
 from sternway.domain.releases import Command, Mark, Observation, Phase, Progress, Release, Reply, Verb
 from sternway.domain.versions import Version
+from sternway.engine.barring import KEEP_CONSENTS, barred, how_to_pass
+from sternway.engine.gates import failed, overruled
 from sternway.engine.lifecycle import KEEP_FALSE_ALARMS, PROMOTED_BY, TAKEN_BACK_BY, enter, open_rollback, take_back
 from sternway.engine.transitions import Trigger
 
@@ -44,11 +48,16 @@ def _active(progress: Progress) -> Release:
 def _promote(progress: Progress, seen: Observation, command: Command) -> tuple[Progress, str]:
     release = _active(progress)
     reason = f"{PROMOTED_BY} {command.by}{_because(command)}"
+    _refuse_while_held(progress, release, seen)
     if release.phase is Phase.BAKING:
         release = replace(release, baked_s=max(release.baked_s, release.guard.bake_s), reason=reason, paused=False)
         return replace(progress, release=release), f"{release.name}: the bake ends now"
     if release.phase is Phase.STARTING:
-        raise _Refusal(f"{release.name} is not ready yet; promote it when it is, or abort it")
+        what = f"is {release.reason}" if release.gates_running else "is not ready yet"
+        if failed(release, Then.HOLD):
+            what = "is held by a gate: resume it to go on without that gate"
+        raise _Refusal(f"{release.name} {what}; promote it when it is exposed, or abort it")
+    progress = _agree(progress, release.candidate, Rule.APPROVAL, command)  # who promotes has approved
     release = replace(release, paused=False)
     trigger = Trigger.OVERRULED_AT_ALL if release.phase is Phase.ASKING else Trigger.SWITCH
     release = enter(release, trigger, seen.now_s, reason)
@@ -67,10 +76,15 @@ def _pause(progress: Progress, _seen: Observation, _command: Command) -> tuple[P
 def _resume(progress: Progress, seen: Observation, command: Command) -> tuple[Progress, str]:
     release = _active(progress)
     if release.phase is Phase.ASKING:
+        _refuse_while_held(progress, release, seen)
         trigger = Trigger.OVERRULED_AT_ALL if release.returns_to is Phase.BAKING else Trigger.OVERRULED
         release = enter(release, trigger, seen.now_s, f"overruled by {command.by}{_because(command)}")
         release = replace(release, paused=False)
         return replace(progress, release=release), f"{release.name} is exposed again, its evidence starts anew"
+    held = failed(release, Then.HOLD)
+    if held and not release.paused:
+        why = f"passed over by {command.by}{_because(command)}"
+        return replace(progress, release=overruled(release, why)), f"{release.name} goes on though {held}"
     if not release.paused:
         raise _Refusal(f"{release.name} is not paused")
     return replace(progress, release=replace(release, paused=False)), f"{release.name} goes on"
@@ -149,6 +163,51 @@ def _false_alarm(progress: Progress, _seen: Observation, command: Command) -> tu
     return progress, f"{name} is counted as a false alarm{more}"
 
 
+def _approve(progress: Progress, seen: Observation, command: Command) -> tuple[Progress, str]:
+    version = _asked_about(progress, seen, Rule.APPROVAL)
+    return _agree(progress, version, Rule.APPROVAL, command), f"{version.id} is approved"
+
+
+def _override(progress: Progress, seen: Observation, command: Command) -> tuple[Progress, str]:
+    version = _asked_about(progress, seen, Rule.FREEZE)
+    if not command.reason:
+        raise _Refusal("a freeze is overridden for a reason, which is kept in the journal: add `--reason …`")
+    return _agree(
+        progress, version, Rule.FREEZE, command
+    ), f"{version.id} passes the freeze; everything else stays frozen"
+
+
+def _asked_about(progress: Progress, seen: Observation, rule: Rule) -> Version:
+    """The version that a person may let pass: the one under way, or the one that waits."""
+    release = progress.release
+    under_way = release is not None and not release.phase.over
+    version = release.candidate if release is not None and under_way else seen.wanted.version if seen.wanted else None
+    stable = progress.stable
+    if version is None or (not under_way and stable is not None and version.id == stable.id):
+        raise _Refusal(f"no version of {progress.service} waits or is being released")
+    if not any(bar.rule is rule for bar in seen.bars):
+        what = "asks for an approval" if rule is Rule.APPROVAL else "freezes it now"
+        raise _Refusal(f"no policy of {progress.service} {what}")
+    known = next((one for one in progress.consents if one.version == version.id and one.rule is rule), None)
+    if known is not None:
+        raise _Refusal(f"{version.id} needs no more: {known}")
+    return version
+
+
+def _agree(progress: Progress, version: Version, rule: Rule, command: Command) -> Progress:
+    """Keep a person's word on a version; once for each rule."""
+    consent = Consent(version=version.id, rule=rule, by=command.by, at_s=command.at_s, reason=command.reason)
+    others = tuple(one for one in progress.consents if (one.version, one.rule) != (version.id, rule))
+    return replace(progress, consents=(*others, consent)[-KEEP_CONSENTS:])
+
+
+def _refuse_while_held(progress: Progress, release: Release, seen: Observation) -> None:
+    """A freeze holds also against a person's word to go on; it has its own word, with a reason."""
+    bar = barred(progress, release.candidate, seen, Point.MOVE)
+    if bar is not None:
+        raise _Refusal(f"{release.name}: {bar.sentence}; {how_to_pass(bar, progress.service)}")
+
+
 def _target(progress: Progress, seen: Observation, to: str | None) -> Version:
     stable = progress.stable
     if stable is None:
@@ -186,4 +245,6 @@ _VERBS: dict[Verb, Callable[[Progress, Observation, Command], tuple[Progress, st
     Verb.RETRY: _retry,
     Verb.ROLLBACK: _rollback,
     Verb.FALSE_ALARM: _false_alarm,
+    Verb.APPROVE: _approve,
+    Verb.OVERRIDE: _override,
 }

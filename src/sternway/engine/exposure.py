@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sternway.domain.guards import CAPPED_WITHOUT_KEY_PERCENT, Canary, CanaryStep
+from sternway.domain.guards import CAPPED_WITHOUT_KEY_PERCENT, LEARN_MOST_PERCENT, Canary, CanaryStep
 from sternway.domain.platform import WorkloadState
 from sternway.domain.releases import Observation, Phase, Progress, Release
 from sternway.domain.traffic import MILLION, Split, TrafficPlan
@@ -16,7 +16,7 @@ UNKNOWN_RATE_PERCENT = 5.0
 SECOND_LOOK = CanaryStep(requests_per_second=5, min_requests=100)
 """How a suspected version is exposed again where much traffic would be dear or tell little: a few requests."""
 MOST_DOUBLINGS = 4
-LEARN_PERCENT, LEARN_PER_S, LEARN_MOST_PERCENT = 10.0, 5.0, 33.0
+LEARN_PERCENT, LEARN_PER_S = 10.0, 5.0
 """While it is learned how healthy a candidate is: a tenth of the traffic, more where that is less than five requests/s."""
 REACT_S = 0.5
 """How long bad answers go on until the proxies have taken the traffic away; measured: 0.1 s."""

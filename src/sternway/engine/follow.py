@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sternway.domain.policies import Point
 from sternway.domain.releases import Mark, Observation, Phase, Progress, Release, Wanted
 from sternway.domain.versions import Version
+from sternway.engine.barring import barred, how_to_pass, let_pass
 from sternway.engine.exposure import ready
 from sternway.engine.lifecycle import begin, needless, superseded
 
@@ -16,6 +18,7 @@ READ_AGAIN_WITHIN_S = 60.0
 def follow(progress: Progress, seen: Observation) -> Progress:
     """Bring the progress in line with what Git asks for, or note why that is not done."""
     wanted = seen.wanted
+    progress = replace(progress, waits="") if progress.waits else progress
     if wanted is None:
         return _leave(progress, seen)
     if progress.stable is None:
@@ -70,7 +73,12 @@ def _consider(progress: Progress, seen: Observation, wanted: Wanted) -> Progress
             return progress
         note = f"{version.id} is held: it was taken back before; a new version or `sternway retry {progress.service}` goes on"
         return replace(progress, note=note)
-    return begin(replace(progress, marks=(*progress.marks, *_first_mark(progress, seen))), wanted, seen.now_s)
+    bar = barred(progress, version, seen, Point.START)
+    if bar is not None:
+        waits = f"{version.id} waits: {bar.sentence}; {how_to_pass(bar, progress.service)}"
+        return replace(progress, note="", waits=waits)
+    progress = replace(progress, marks=(*progress.marks, *_first_mark(progress, seen)))
+    return begin(progress, wanted, seen.now_s, passed=let_pass(progress, version, seen, Point.START))
 
 
 def _first_mark(progress: Progress, seen: Observation) -> tuple[Mark, ...]:

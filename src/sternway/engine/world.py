@@ -11,6 +11,7 @@ from sternway.domain.releases import Decision, Observation, Phase, Progress, Rel
 from sternway.domain.tallies import Question
 from sternway.domain.traffic import MirrorTo, Pin, ShieldPlan, Split, TrafficPlan
 from sternway.domain.versions import Version
+from sternway.engine import gates
 from sternway.engine.asking import metric_question
 from sternway.engine.exposure import able, looks_again_s, reachable, ready, split_back, standing_by
 
@@ -48,6 +49,7 @@ def decide(progress: Progress, seen: Observation) -> Decision:
         question=_question(progress, seen),
         look_at_s=_look_at(progress, seen),
         reason=_reason(progress),
+        gates=gates.runs(release, seen.wanted.service) if release and seen.wanted else (),
     )
 
 
@@ -73,7 +75,7 @@ def _traffic(progress: Progress, seen: Observation) -> TrafficPlan | None:
         pins=_pins(release) if release.phase is Phase.EXPOSED and not release.second_look else (),
         mirror=_mirror(release),
         shield=_shield(release.guard, release) if exposed else None,
-        preview=candidate.id if release.phase is Phase.PREVIEW else None,
+        preview=candidate.id if release.phase is Phase.PREVIEW or release.gates_running else None,
     )
     return reachable(plan, release.stable.id, seen.workloads)
 
@@ -86,7 +88,7 @@ def _versions(progress: Progress, release: Release, split: Split, seen: Observat
     """
     fallback = standing_by(seen)
     versions = {v.id: v for v in (release.stable, *(retired.version for retired in progress.retired))}
-    used = release.phase in (*_CARRIES, Phase.MIRRORING, Phase.PREVIEW)
+    used = release.phase in (*_CARRIES, Phase.MIRRORING, Phase.PREVIEW) or release.gates_running
     held = seen.traffic is not None and seen.traffic.holds(release.candidate.id)
     if used or split.percent(release.candidate.id) or (held and release.phase is not Phase.STARTING):
         versions[release.candidate.id] = release.candidate
@@ -185,6 +187,7 @@ def _look_at(progress: Progress, seen: Observation) -> float:
     times += [retired.until_s for retired in progress.retired]
     if release and release.phase is Phase.WITHDRAWN:
         times.append(looks_again_s(release, seen.now_s))
+    times += [bar.until_s for bar in seen.bars if bar.until_s is not None]
     if release and release.phase is Phase.ASKING:
         times.append(release.entered_s + release.guard.ask_timeout_s)
     # What is due already was done in this pass, or waits for something else: it must not keep the loop spinning.
@@ -199,8 +202,8 @@ def _tick_s(release: Release, seen: Observation) -> float:
 
 def _reason(progress: Progress) -> str:
     release = _under_way(progress)
-    if progress.note and release is None:
-        return progress.note
+    if release is None and (progress.note or progress.waits):
+        return progress.note or progress.waits
     if release is None:
         return f"{progress.stable.id} serves" if progress.stable else ""
     if release.blind_since_s is not None and release.phase in _CARRIES:
@@ -209,4 +212,4 @@ def _reason(progress: Progress) -> str:
         return "blind: no access log arrives; the split holds"
     if release.judgement and release.judgement.hold and release.phase in (*_CARRIES, Phase.WITHDRAWN):
         return f"{release.reason}; held: {release.judgement.hold}"
-    return release.reason
+    return f"{release.reason}; waits: {release.waits}" if release.waits else release.reason

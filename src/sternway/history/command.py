@@ -138,7 +138,7 @@ def _settings(source: Source) -> tuple[list[str], dict[str, str]]:
         "GIT_ALLOW_PROTOCOL": "file:ssh:https" + (":http" if source.url.startswith("http://") else ""),
         "LC_ALL": "C",
         "LANGUAGE": "",
-    }
+    } | dict(source.environment)
     options: list[str] = []
     if source.password:
         environment |= {"STERNWAY_GIT_USER": source.user, "STERNWAY_GIT_PASSWORD": source.password}

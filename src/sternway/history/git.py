@@ -12,6 +12,8 @@ import contextlib
 import hashlib
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from sternway.clock import Clock
@@ -25,6 +27,8 @@ from sternway.history.mirror import NOTES, Blob, Mirror, Rewrite, unreachable
 from sternway.history.publish import publish, push, with_retries
 from sternway.history.restore import Clash
 from sternway.history.revert import (
+    Choose,
+    Chosen,
     branch_name,
     changes_onto,
     changes_onto_bad,
@@ -42,7 +46,10 @@ _BRANCHES_TRIED = 20
 
 
 class GitHistory:
-    """The history of one folder of manifests on one branch. `wake` is called when the branch has moved."""
+    """The history of one folder of manifests on one branch. `wake` is called when the branch has moved.
+
+    environment: further variables for git, as where an SSH key stands.
+    """
 
     def __init__(
         self,
@@ -54,8 +61,9 @@ class GitHistory:
         clock: Clock,
         wake: Callable[[], None],
         poll_s: float | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._source = parse(source)
+        self._source = replace(parse(source), environment=tuple((environment or {}).items()))
         self._root = manifests_folder(path)
         self._clock = clock
         self._wake = wake
@@ -144,8 +152,12 @@ class GitHistory:
 
     async def revert(self, revert: Revert) -> Reverted:
         """See History. `commit` is None when there was nothing left to restore."""
+        return await self.revert_as(revert, partial(self._choose, revert))
+
+    async def revert_as(self, revert: Revert, choose: Choose) -> Reverted:
+        """Push what `choose` says of the head, under the revert's name; chosen again when the branch moves."""
         async with self._failures(), self._mirror.locked():
-            return await with_retries(f"the revert of {revert.release}", lambda: self._revert_once(revert))
+            return await with_retries(f"the revert of {revert.release}", lambda: self._revert_once(revert, choose))
 
     async def mark(self, marks: Sequence[Mark]) -> None:
         """See History."""
@@ -292,31 +304,37 @@ class GitHistory:
             del self._snapshots[next(iter(self._snapshots))]
         return known
 
-    async def _revert_once(self, revert: Revert) -> Reverted:
+    async def _revert_once(self, revert: Revert, choose: Choose) -> Reverted:
         mirror = self._mirror
         head = await self._fetch()
-        bad, good = await mirror.commit_id(revert.bad), await mirror.commit_id(revert.restore)
-        done = await commit_of_release(mirror, revert.release, after=bad, head=head)
+        chosen = await choose(mirror, head)
+        revert = replace(revert, trailers=(*revert.trailers, *chosen.trailers))
+        done = await commit_of_release(mirror, revert.release, after=chosen.bad, head=head)
         if done:
             return Reverted(release=revert.release, commit=done, message=f"reverted on {self.branch}")
-        try:
-            changes = await changes_onto(mirror, revert, head=head, root=self._root)
-        except Clash as exc:
-            changes = await changes_onto_bad(mirror, revert, root=self._root)
-            commit = await self._make(changes, revert_message(revert), AUTHOR, onto=bad)
-            reason = f"{exc} was changed on {self.branch} in the same lines since {bad[:10]}"
+        if chosen.clash:
+            commit = await self._make(chosen.changes, revert_message(revert), AUTHOR, onto=chosen.bad)
+            reason = f"{chosen.clash} was changed on {self.branch} in the same lines since {chosen.bad[:10]}"
             return await self._aside(revert, commit, reason, "resolve it by")
-        if not changes:
-            message = (
-                f"nothing to restore: {self.branch} has the manifests of {revert.service} as at {good[:10]} already"
-            )
+        if not chosen.changes:
+            good = chosen.good[:10]
+            message = f"nothing to restore: {self.branch} has the manifests of {revert.service} as at {good} already"
             return Reverted(release=revert.release, commit=None, message=message)
-        commit = await self._make(changes, revert_message(revert), AUTHOR, onto=head)
+        commit = await self._make(chosen.changes, revert_message(revert), AUTHOR, onto=head)
         try:
             await publish(mirror, self._local, commit=commit, onto=head)
         except Declined as exc:
             return await self._aside(revert, commit, str(exc), exc.remedy)
         return Reverted(release=revert.release, commit=commit, message=f"reverted on {self.branch}")
+
+    async def _choose(self, revert: Revert, mirror: Mirror, head: str) -> Chosen:
+        bad, good = await mirror.commit_id(revert.bad), await mirror.commit_id(revert.restore)
+        try:
+            changes = await changes_onto(mirror, revert, head=head, root=self._root)
+        except Clash as exc:
+            changes = await changes_onto_bad(mirror, revert, root=self._root)
+            return Chosen(bad=bad, good=good, changes=changes, clash=str(exc))
+        return Chosen(bad=bad, good=good, changes=changes)
 
     async def _aside(self, revert: Revert, commit: str, reason: str, remedy: str) -> Reverted:
         """Put the revert on a branch of its own; one that is there from an earlier attempt is found again."""

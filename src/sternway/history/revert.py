@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 
 from sternway.domain.releases import Revert
 from sternway.errors import Refused
@@ -14,6 +15,24 @@ from sternway.history.restore import Clash, Name, restore_onto_head, restored
 from sternway.history.source import manifests_folder
 
 Changes = dict[str, Blob | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What a revert changes. bad: the commit that is taken back, and everything since `good`.
+
+    clash: a file that does not fit the head any more; the changes are onto `bad` then. trailers: more for the message.
+    """
+
+    bad: str
+    good: str
+    changes: Changes
+    clash: str = ""
+    trailers: tuple[tuple[str, str], ...] = ()
+
+
+Choose = Callable[[Mirror, str], Awaitable[Chosen]]
+"""(mirror, head of the branch) -> what a revert changes there. Raises Refused."""
 
 
 async def changes_onto(mirror: Mirror, revert: Revert, *, head: str, root: str) -> Changes:

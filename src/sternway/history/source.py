@@ -23,7 +23,8 @@ _USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@]+@")
 class Source:
     """A parsed source. `folder` is set for a folder on this machine, else `url` is a server's address.
 
-    user, password: what stood before the `@` of an https address; empty when there was no password.
+    user, password: what stood before the `@` of an https address; empty when there was no password. environment: further
+    variables for git.
     """
 
     text: str
@@ -31,6 +32,7 @@ class Source:
     folder: Path | None = None
     user: str = ""
     password: str = ""
+    environment: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         return self.text

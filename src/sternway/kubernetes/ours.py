@@ -21,10 +21,14 @@ REPLICAS = "sternway.dev/replicas"
 """Annotation of the user's Deployment: how many replicas are wished while it rests at none."""
 SELECTOR = "sternway.dev/selector"
 """Annotation of the user's Service: its own selector, as JSON."""
+GATE = "sternway.dev/gate"
+"""Label of a Job of ours: the gate that it is."""
 APPLIED = "sternway.dev/applied"
 """Annotation of our objects: a digest of what we applied, so that a field that went is seen."""
 LEDGER = "sternway.dev/ledger"
 """Annotation of a Guard: its ledger, as JSON."""
+REVISIONS = "sternway.dev/revisions"
+"""Annotation of a Guard: at which Git commit each version of the ledger was in force, as JSON."""
 
 _LONGEST = 63
 

@@ -11,6 +11,7 @@ STATEFUL_SETS = Resource(group="apps", version="v1", plural="statefulsets", kind
 DAEMON_SETS = Resource(group="apps", version="v1", plural="daemonsets", kind="DaemonSet")
 REPLICA_SETS = Resource(group="apps", version="v1", plural="replicasets", kind="ReplicaSet")
 CONTROLLER_REVISIONS = Resource(group="apps", version="v1", plural="controllerrevisions", kind="ControllerRevision")
+JOBS = Resource(group="batch", version="v1", plural="jobs", kind="Job")
 PODS = Resource(group="", version="v1", plural="pods", kind="Pod")
 SERVICES = Resource(group="", version="v1", plural="services", kind="Service")
 CONFIG_MAPS = Resource(group="", version="v1", plural="configmaps", kind="ConfigMap")
@@ -36,3 +37,12 @@ GUARDS = Resource(group=OURS, version="v1alpha1", plural="guards", kind="Guard")
 RELEASES = Resource(group=OURS, version="v1alpha1", plural="releases", kind="Release")
 POLICIES = Resource(group=OURS, version="v1alpha1", plural="policies", kind="Policy")
 MESH_POLICIES = Resource(group=OURS, version="v1alpha1", plural="meshpolicies", kind="MeshPolicy")
+
+APPLICATIONS = Resource(group="argoproj.io", version="v1alpha1", plural="applications", kind="Application")
+KUSTOMIZATIONS = Resource(
+    group="kustomize.toolkit.fluxcd.io", version="v1", plural="kustomizations", kind="Kustomization"
+)
+GIT_REPOSITORIES = Resource(
+    group="source.toolkit.fluxcd.io", version="v1", plural="gitrepositories", kind="GitRepository"
+)
+HELM_RELEASES = Resource(group="helm.toolkit.fluxcd.io", version="v2", plural="helmreleases", kind="HelmRelease")

@@ -19,6 +19,7 @@ from sternway.domain.versions import Service, Version, Workload
 from sternway.manifests.addresses import addresses, container_port, note_shared_ports, replica_port, served_path
 from sternway.manifests.catalogue import Source
 from sternway.manifests.models.deployment import Deployment
+from sternway.manifests.models.gate import words_of
 from sternway.manifests.models.guard import Guard
 from sternway.manifests.models.mesh import MeshPolicy
 from sternway.manifests.models.route import HTTPRoute
@@ -136,7 +137,7 @@ def _wanted(world: World, pair: Pair) -> Wanted:
     port, target = addresses(pair, world.report)
     policy, documents = _policy(world, pair.name)
     built = _build(world, (pair.document, pair.deployment), target, service=pair.name)
-    guard = world.guards[pair.name][1].to_domain() if pair.name in world.guards else None
+    guard = _guard(world, *world.guards[pair.name]) if pair.name in world.guards else None
     standing = _fallback(world, pair, guard) if guard and guard.fallback else None
     return Wanted(
         service=Service(name=pair.name, port=port, namespace=pair.namespace),
@@ -150,6 +151,22 @@ def _wanted(world: World, pair: Pair) -> Wanted:
         else None,
         fallback_replicas=standing[1] if standing else 0,
     )
+
+
+def _guard(world: World, document: Document, manifest: Guard) -> guards.Guard:
+    """What a Guard says; what is for clusters alone is refused."""
+    if manifest.spec.mesh:
+        said = f"`mesh: {manifest.spec.mesh}` chooses among the meshes of a cluster; on one machine there is Sternway's own"
+        world.report.wrong(document, ("spec", "mesh"), said, "take `mesh` out")
+    for index, gate in enumerate(manifest.spec.gates):
+        path: Path = ("spec", "gates", index, "command" if gate.command else "job")
+        if not gate.command:
+            said = f"gate {gate.name} is a Job, which needs a cluster"
+            world.report.wrong(document, path, said, "write `command` on one machine")
+        elif not words_of(gate.command):
+            said = f"the command of gate {gate.name} cannot be read: a quotation mark is not closed, or it is empty"
+            world.report.wrong(document, path, said, "mend the command line")
+    return manifest.to_domain()
 
 
 def _policy(world: World, service: str) -> tuple[Policy, tuple[DocumentName, ...]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from sternway.domain.images import Images
 from sternway.domain.monitoring import Monitoring, RuleFile, Scrape
+from sternway.domain.policies import Policy
 from sternway.domain.releases import Wanted
 
 
@@ -26,6 +27,7 @@ class Catalogue:
     notices: what was accepted and does nothing here, each with its place.
     guards: where the Guards stand (services with the default Guard have none).
     scrapes: the services that export metrics. rules: what Prometheus shall evaluate.
+    policies: the platform's rules.
     """
 
     commit: str = ""
@@ -36,6 +38,7 @@ class Catalogue:
     monitoring: Monitoring = field(default_factory=Monitoring)
     scrapes: tuple[Scrape, ...] = ()
     rules: tuple[RuleFile, ...] = ()
+    policies: tuple[Policy, ...] = ()
 
     def find(self, service: str) -> Wanted | None:
         """Find what is wanted of one service."""

@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from sternway.manifests.models.guard import Guard
 from sternway.manifests.models.mesh import MeshPolicy
-from sternway.manifests.models.status import GuardStatus, Release
+from sternway.manifests.models.policy import Policy
+from sternway.manifests.models.status import GuardStatus, PolicyStatus, Release
 from sternway.manifests.structural import structural
 
 GROUP, VERSION = "sternway.dev", "v1alpha1"
@@ -35,6 +36,20 @@ _RELEASE_COLUMNS: tuple[Column, ...] = (
     _WEIGHT,
     ("Hurt", ".status.hurt", "integer", "Bad answers that reached a caller", 0),
     ("Message", ".status.message", "string", "What was decided last and why", 0),
+    ("Revision", ".status.revision", "string", "The Git commit that brought it", 1),
+    ("Reverted", ".status.reverted", "string", "The Git commit that took it back", 1),
+    _AGE,
+)
+
+
+_POLICY_COLUMNS: tuple[Column, ...] = (
+    ("Services", ".spec.services", "string", "Which services it is about", 0),
+    ("Governs", ".status.governs", "integer", "How many services with a Guard that are", 0),
+    ("Frozen", ".status.frozen", "boolean", "Whether nothing new is released now", 0),
+    ("Until", ".status.frozenUntil", "string", "When that ends", 0),
+    ("Approve", ".spec.approve.before", "string", "Where a person must agree", 1),
+    ("Ready", '.status.conditions[?(@.type=="Ready")].status', "string", "Whether the Policy is in force", 0),
+    ("Message", '.status.conditions[?(@.type=="Ready")].message', "string", "What holds now", 1),
     _AGE,
 )
 
@@ -68,6 +83,22 @@ RULES: dict[str, tuple[tuple[str, str], ...]] = {
             "a Guard keeps its service: make another Guard for another service",
         ),
     ),
+    "FreezeWindow": (
+        (
+            "self.from.size() == self.to.size()",
+            "from and to are written alike: both with a date, a weekday, or neither",
+        ),
+        ("!has(self.days) || self.days.size() == 0 || self.from.size() == 5", "days goes with times of the day"),
+        ("self.from != self.to && (self.from.size() != 16 || self.from < self.to)", "it ends before it begins"),
+        ("!self.from.endsWith('24:00')", "nothing begins at 24:00: write 00:00 of the next day"),
+    ),
+    "PolicySpec": (
+        (
+            "(has(self.freeze) && self.freeze.size() > 0) || has(self.require) || has(self.approve)",
+            "this policy says nothing: add freeze, require or approve",
+        ),
+        ("!has(self.services) || self.services.size() > 0", "services must not be empty: leave it out for all"),
+    ),
 }
 """What the models check across fields and CEL can say too: then `kubectl apply` says it already."""
 
@@ -77,6 +108,7 @@ def definitions() -> tuple[dict[str, Any], ...]:
     return (
         _definition(Guard, "guards", ("grd",), _GUARD_COLUMNS, status=GuardStatus),
         _definition(Release, "releases", ("rel",), _RELEASE_COLUMNS),
+        _definition(Policy, "policies", ("pol",), _POLICY_COLUMNS, status=PolicyStatus),
         _definition(MeshPolicy, "meshpolicies", ("mpol",), (("Service", ".spec.service", "string", "", 0), _AGE)),
     )
 

@@ -14,6 +14,7 @@ from sternway.manifests.assemble import assemble
 from sternway.manifests.catalogue import Catalogue
 from sternway.manifests.read import read
 from sternway.manifests.report import Report
+from sternway.manifests.ruling import rules
 
 
 def load(files: Mapping[str, str], *, commit: str = "", origin: str = "") -> Catalogue:
@@ -27,6 +28,7 @@ def load(files: Mapping[str, str], *, commit: str = "", origin: str = "") -> Cat
     images = found.images[1].to_domain(origin) if found.images else Images()
     monitoring = found.monitoring[1].to_domain(origin) if found.monitoring else Monitoring()
     wanted, sources, scrapes = assemble(found, images, commit, report)
+    policies = rules(found, wanted, report)
     report.check()
     return Catalogue(
         commit=commit,
@@ -37,4 +39,5 @@ def load(files: Mapping[str, str], *, commit: str = "", origin: str = "") -> Cat
         monitoring=monitoring,
         scrapes=scrapes,
         rules=found.rules,
+        policies=policies,
     )

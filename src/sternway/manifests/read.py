@@ -23,6 +23,7 @@ from sternway.manifests.models.guard import Guard
 from sternway.manifests.models.images import ImagesFile
 from sternway.manifests.models.mesh import MeshPolicy
 from sternway.manifests.models.monitoring import RULES, MonitoringFile
+from sternway.manifests.models.policy import Policy
 from sternway.manifests.models.route import HTTPRoute
 from sternway.manifests.report import Report, explain_errors, suggest
 from sternway.manifests.yamltext import Document, read_text
@@ -37,6 +38,7 @@ API_VERSIONS = {
     "HTTPRoute": "gateway.networking.k8s.io/v1",
     "Guard": "sternway.dev/v1alpha1",
     "MeshPolicy": "sternway.dev/v1alpha1",
+    "Policy": "sternway.dev/v1alpha1",
 }
 _MODELS: dict[str, type[Manifest]] = {
     "Deployment": Deployment,
@@ -46,10 +48,11 @@ _MODELS: dict[str, type[Manifest]] = {
     "HTTPRoute": HTTPRoute,
     "Guard": Guard,
     "MeshPolicy": MeshPolicy,
+    "Policy": Policy,
 }
 _OUR_GROUP = "sternway.dev"
 
-Manifest = Deployment | Service | ConfigMap | Secret | HTTPRoute | Guard | MeshPolicy
+Manifest = Deployment | Service | ConfigMap | Secret | HTTPRoute | Guard | MeshPolicy | Policy
 M = TypeVar("M", bound=Manifest)
 P = TypeVar("P", bound=BaseModel)
 

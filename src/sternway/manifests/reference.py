@@ -18,6 +18,7 @@ from sternway.manifests.models.guard import Alone, Guard
 from sternway.manifests.models.images import PLACEHOLDERS, Image, ImagesFile
 from sternway.manifests.models.mesh import MeshPolicy
 from sternway.manifests.models.monitoring import MonitoringFile
+from sternway.manifests.models.policy import Policy
 from sternway.manifests.report import unwrap
 
 _INTRO = """\
@@ -25,8 +26,8 @@ _INTRO = """\
 
 <!-- Made from the models by `python -m sternway.manifests.reference`; a test compares. Do not edit by hand. -->
 
-Sternway reads ordinary Kubernetes manifests (`Deployment`, `Service`, `ConfigMap`, `Secret`, `HTTPRoute`) and four
-things of its own: `Guard`, `MeshPolicy` and the files `images.yaml` and `monitoring.yaml`. Every `*.yaml` and `*.yml` file
+Sternway reads ordinary Kubernetes manifests (`Deployment`, `Service`, `ConfigMap`, `Secret`, `HTTPRoute`) and five
+things of its own: `Guard`, `MeshPolicy`, `Policy` and the files `images.yaml` and `monitoring.yaml`. Every `*.yaml` and `*.yml` file
 of the watched folder is read, but for those in hidden folders. Unknown fields are refused, in all of them; kinds that
 Sternway does not use are accepted with a notice.
 
@@ -59,6 +60,7 @@ def reference() -> str:
         _INTRO,
         _section("Guard", Guard),
         _section("MeshPolicy", MeshPolicy),
+        _section("Policy", Policy),
         _images(),
         _section("monitoring.yaml", MonitoringFile),
         _DEPLOYMENTS,

@@ -14,9 +14,13 @@ from sternway.manifests.custom_resources import GROUP, definitions
 
 NAME = "sternway"
 PORT = 8080
+ACCESS_LOG = 15010
+"""The port for the access log of the mesh's proxies."""
 STATE = "/var/lib/sternway"
 MONITORING = "/etc/sternway"
 """Where the Secret `sternway-monitoring` is seen, if there is one: monitoring.yaml, and the files that it names."""
+GIT = "/etc/sternway-git"
+"""Where the Secret `sternway-git` is seen, if there is one: with what a rollback is pushed to Git."""
 USER = 65532
 _LABELS = {"app.kubernetes.io/name": NAME}
 _SCRAPED = {"prometheus.io/scrape": "true", "prometheus.io/port": str(PORT), "prometheus.io/path": "/metrics"}
@@ -28,14 +32,16 @@ Rule = tuple[str, tuple[str, ...], list[str]]
 
 RULES: tuple[Rule, ...] = (
     (GROUP, ("guards", "meshpolicies"), [*_READ, "patch"]),
+    (GROUP, ("policies",), _READ),
     (GROUP, ("releases",), _KEEP),
-    (GROUP, ("guards/status", "releases/status"), ["get", "patch", "update"]),
+    (GROUP, ("guards/status", "policies/status", "releases/status"), ["get", "patch", "update"]),
     (GROUP, ("guards/finalizers",), ["update"]),  # to own what we make for a Guard
     ("apps", ("deployments", "controllerrevisions"), _KEEP),
     ("apps", ("deployments/scale",), ["get", "patch", "update"]),
     ("apps", ("replicasets", "statefulsets", "daemonsets"), _READ),
     ("", ("pods",), _READ),
     ("", ("services", "configmaps", "secrets"), _KEEP),
+    ("batch", ("jobs",), ["get", "list", "watch", "create", "delete"]),  # the gates of Guards
     ("", ("events",), ["create", "patch"]),
     ("discovery.k8s.io", ("endpointslices",), _READ),
     ("autoscaling", ("horizontalpodautoscalers",), _KEEP),
@@ -52,11 +58,17 @@ RULES: tuple[Rule, ...] = (
     ("argoproj.io", ("applications",), _READ),
     ("kustomize.toolkit.fluxcd.io", ("kustomizations",), _READ),
     ("source.toolkit.fluxcd.io", ("gitrepositories",), _READ),
+    ("helm.toolkit.fluxcd.io", ("helmreleases",), _READ),
 )
 """All that Sternway may do where it looks after services. Nothing more: no node, no role, no webhook."""
 _EVERYWHERE: tuple[Rule, ...] = (("", ("namespaces",), _READ),)
 """Beside it, where all namespaces are looked after: which of them are in a mesh."""
-_LEASES: tuple[Rule, ...] = (("coordination.k8s.io", ("leases",), ["get", "list", "watch", "create", "update"]),)
+_OWN: tuple[Rule, ...] = (
+    ("coordination.k8s.io", ("leases",), ["get", "list", "watch", "create", "update"]),
+    (GROUP, ("policies",), _READ),
+    (GROUP, ("policies/status",), ["get", "patch", "update"]),
+)
+"""In its own namespace: who leads, and the Policies that hold for every other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +97,7 @@ def installation(wanted: Installation) -> tuple[Object, ...]:
         _object("v1", "ServiceAccount", NAME, own),
         *_rights(wanted),
         _volume(wanted),
-        _object("v1", "Service", NAME, own, spec={"selector": _LABELS, "ports": [_port()]}),
+        _object("v1", "Service", NAME, own, spec={"selector": _LABELS, "ports": _ports()}),
         _deployment(wanted),
         _disruption(wanted),
         _network(wanted),
@@ -108,9 +120,9 @@ class _Plain(yaml.SafeDumper):
 
 def _rights(wanted: Installation) -> tuple[Object, ...]:
     rules = [_rule(rule) for rule in RULES]
-    leases = [_rule(rule) for rule in _LEASES]
+    at_home = [_rule(rule) for rule in _OWN]
     subjects = [{"kind": "ServiceAccount", "name": NAME, "namespace": wanted.namespace}]
-    own = _bound("Role", f"{NAME}-leader", wanted.namespace, leases, subjects)
+    own = _bound("Role", f"{NAME}-leader", wanted.namespace, at_home, subjects)
     if not wanted.watches:
         return (*_bound("ClusterRole", NAME, "", [*rules, *map(_rule, _EVERYWHERE)], subjects), *own)
     return (*(one for name in wanted.watches for one in _bound("Role", NAME, name, rules, subjects)), *own)
@@ -154,6 +166,7 @@ def _deployment(wanted: Installation) -> Object:
                 {"name": "state", "persistentVolumeClaim": {"claimName": NAME}},
                 {"name": "tmp", "emptyDir": {}},
                 {"name": "monitoring", "secret": {"secretName": f"{NAME}-monitoring", "optional": True}},
+                {"name": "git", "secret": {"secretName": f"{NAME}-git", "optional": True}},
             ],
         },
     }
@@ -168,7 +181,7 @@ def _deployment(wanted: Installation) -> Object:
 
 def _container(wanted: Installation) -> Object:
     args = ["operator", "--listen", f"0.0.0.0:{PORT}", "--state", STATE, "--lease", wanted.namespace]
-    args += ["--monitoring", f"{MONITORING}/monitoring.yaml"]
+    args += ["--access-log", f"0.0.0.0:{ACCESS_LOG}", "--monitoring", f"{MONITORING}/monitoring.yaml", "--git", GIT]
     args += [part for name in wanted.watches for part in ("--namespace", name)]
     for flag, value in (
         ("prometheus", wanted.prometheus),
@@ -180,7 +193,10 @@ def _container(wanted: Installation) -> Object:
         "name": NAME,
         "image": wanted.image,
         "args": args,
-        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "ports": [
+            {"name": "http", "containerPort": PORT, "protocol": "TCP"},
+            {"name": "grpc-als", "containerPort": ACCESS_LOG, "protocol": "TCP"},
+        ],
         "livenessProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 10, "failureThreshold": 6},
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 5},
         "startupProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 2, "failureThreshold": 60},
@@ -194,6 +210,7 @@ def _container(wanted: Installation) -> Object:
             {"name": "state", "mountPath": STATE},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  in the container
             {"name": "monitoring", "mountPath": MONITORING, "readOnly": True},
+            {"name": "git", "mountPath": GIT, "readOnly": True},
         ],
     }
 
@@ -204,18 +221,25 @@ def _disruption(wanted: Installation) -> Object:
 
 
 def _network(wanted: Installation) -> Object:
-    """In: the one port, for the kubelet's probes and for Prometheus, wherever it stands. Out: anything, as the API server, Prometheus and Git stand anywhere."""
+    """In: one port for the kubelet's probes and Prometheus, one for the access logs of proxies, wherever they stand.
+
+    Out: anything, as the API server, Prometheus and Git stand anywhere.
+    """
     spec = {
         "podSelector": {"matchLabels": _LABELS},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [{"ports": [{"port": PORT, "protocol": "TCP"}]}],
+        "ingress": [{"ports": [{"port": port, "protocol": "TCP"} for port in (PORT, ACCESS_LOG)]}],
         "egress": [{}],
     }
     return _object("networking.k8s.io/v1", "NetworkPolicy", NAME, wanted.namespace, spec=spec)
 
 
-def _port() -> Object:
-    return {"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}
+def _ports() -> list[Object]:
+    """Istio knows by the name `grpc-…` that HTTP/2 is spoken there."""
+    return [
+        {"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"},
+        {"name": "grpc-als", "port": ACCESS_LOG, "targetPort": "grpc-als", "protocol": "TCP"},
+    ]
 
 
 def _object(

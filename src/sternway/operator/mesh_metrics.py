@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
-from sternway.domain.metrics import MESH_ERRORS, Metric
+from sternway.domain.metrics import MESH_ERRORS, MESH_LATENCY, Metric
 from sternway.manifests.models.metrics import Metric as Model
 
-MESH_LATENCY = "mesh-latency"
 SOURCES = {
     "istio": "istio",
     "linkerd": "linkerd",

@@ -6,17 +6,20 @@ Implements the readers of `kubernetes.reading` and of the routers; a read costs 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from sternway.clock import Clock
 from sternway.kubernetes.api import Api, Object, Resource
+from sternway.kubernetes.ours import GATE
 from sternway.kubernetes.patience import served
+from sternway.kubernetes.reading import INDEXES
 from sternway.kubernetes.reflector import Reflector, Selection, lean
-from sternway.kubernetes.resources import PODS, REPLICA_SETS, SECRETS
+from sternway.kubernetes.resources import JOBS, PODS, REPLICA_SETS, SECRETS
 from sternway.kubernetes.shelf import Index, Key, owners
 
-OWNERS, NAMES, NAMESPACE = "owner", "about", "namespace"
+OWNERS, NAMES, NAMESPACE, ADDRESS = "owner", "about", "namespace", "address"
 _OURS_BY_FIELDS = (PODS, REPLICA_SETS)
 """Kinds of which nobody asks who owns which field: there are many of them, and that is most of their size."""
 
@@ -35,6 +38,7 @@ class Stores:
     """The shelves. changed: called with a kind and an object when it was added, changed or deleted.
 
     namespaces: those that are followed; empty: all. about: which services a route is about.
+    beside: a further namespace in which a kind is followed.
     """
 
     def __init__(
@@ -45,16 +49,20 @@ class Stores:
         changed: Callable[[Resource, Object], None],
         about: Callable[[Object], Iterable[str]],
         namespaces: Sequence[str] = (),
+        beside: Mapping[Resource, str] | None = None,
     ) -> None:
         self._api = api
         self._clock = clock
         self._changed = changed
         self._about = about
         self._namespaces = tuple(namespaces) or ("",)
+        self._beside = dict(beside or {})
         self._reflectors: dict[Resource, tuple[Reflector, ...]] = {}
         self._routes: frozenset[Resource] = frozenset()
         self._last: dict[tuple[Resource, Key], Object] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self.version = 0
+        """See kubernetes.reading.Reader."""
 
     async def start(self, resources: Sequence[Resource], *, routes: Sequence[Resource] = ()) -> None:
         """Follow these kinds, those of them that the API serves, and return when all is known. routes: for `about`."""
@@ -89,6 +97,11 @@ class Stores:
             return tuple(obj for one in reflectors for obj in one.shelf)
         return tuple(obj for one in reflectors for obj in one.shelf.find(NAMESPACE, namespace))
 
+    def find(self, resource: Resource, index: Index, word: str, namespace: str) -> Sequence[Object]:
+        """See kubernetes.reading.Reader."""
+        name, place = index.__name__, f"{namespace}/{word}"
+        return tuple(obj for one in self._reflectors.get(resource, ()) for obj in one.shelf.find(name, place))
+
     def owned(self, resource: Resource, uid: str) -> Sequence[Object]:
         """See kubernetes.reading.Reader."""
         return tuple(obj for one in self._reflectors.get(resource, ()) for obj in one.shelf.find(OWNERS, uid))
@@ -96,6 +109,10 @@ class Stores:
     def about(self, resource: Resource, service: str) -> Sequence[Object]:
         """The objects of a kind of routes that are about a service."""
         return tuple(obj for one in self._reflectors.get(resource, ()) for obj in one.shelf.find(NAMES, service))
+
+    def at(self, address: str) -> Sequence[Object]:
+        """The pods that have an address of their own."""
+        return tuple(obj for one in self._reflectors.get(PODS, ()) for obj in one.shelf.find(ADDRESS, address))
 
     def named_in(self, resource: Resource, obj: Object) -> frozenset[str]:
         """The services that a route is about."""
@@ -119,14 +136,21 @@ class Stores:
         return {one.resource.plural: str(one.error) for one in everyone if one.error is not None}
 
     def _spaces(self, resource: Resource) -> tuple[str, ...]:
-        return self._namespaces if resource.namespaced else ("",)
+        if not resource.namespaced or not any(self._namespaces):
+            return ("",)
+        further = self._beside.get(resource)
+        return tuple(dict.fromkeys((*self._namespaces, *((further,) if further else ()))))
 
     def _reflector(self, resource: Resource, namespace: str) -> Reflector:
         indexes: dict[str, Index] = {OWNERS: owners, NAMESPACE: _namespace}
+        indexes |= {index.__name__: partial(_placed, index) for index in INDEXES}
         if resource in self._routes:
             indexes[NAMES] = self._about
+        if resource == PODS:
+            indexes[ADDRESS] = _addresses
 
         def told(key: Key) -> None:
+            self.version += 1
             known = reflector.shelf.get(*key)
             gone = self._last.pop((resource, key), None)
             if known is not None:
@@ -139,7 +163,7 @@ class Stores:
             self._api,
             resource,
             clock=self._clock,
-            where=Selection(namespace=namespace, fields=_FIELDS.get(resource, "")),
+            where=Selection(namespace=namespace, fields=_FIELDS.get(resource, ""), labels=_LABELS.get(resource, "")),
             indexes=indexes,
             trim=lean if resource in _OURS_BY_FIELDS else _as_it_is,
             on_change=told,
@@ -150,9 +174,28 @@ class Stores:
 _FIELDS = {SECRETS: "type!=helm.sh/release.v1"}
 """Helm keeps every revision of a chart as a Secret: large, many, and nothing that a pod uses."""
 
+_LABELS = {JOBS: GATE}
+"""Of Jobs our own alone."""
+
 
 def _namespace(obj: Object) -> Iterable[str]:
     return (str(obj["metadata"].get("namespace", "")),)
+
+
+def _placed(index: Index, obj: Object) -> Iterable[str]:
+    """The words of an index, each in the object's namespace."""
+    namespace = obj["metadata"].get("namespace", "")
+    return [f"{namespace}/{word}" for word in index(obj)]
+
+
+def _addresses(pod: Object) -> Iterable[str]:
+    """The IPs of a pod, while they are its own: not those of its machine, nor those that it has given back."""
+    status = pod.get("status") or {}
+    if (pod.get("spec") or {}).get("hostNetwork") or status.get("phase") in ("Succeeded", "Failed"):
+        return ()
+    return {str(one["ip"]) for one in status.get("podIPs") or ()} | (
+        {str(status["podIP"])} if status.get("podIP") else set()
+    )
 
 
 def _as_it_is(obj: Object) -> Object:

@@ -23,7 +23,8 @@ _CONFLICT_S = (0.1, 5.0)
 class Tending:
     """Implements ports.Platform over a platform.
 
-    before: done before each step; when it fails, the step is taken all the same. after: told of each.
+    before: done before each step; when it fails, the step is taken all the same. after: told of each. again: when to take the
+    next step though nothing changes, in s of the clock.
     """
 
     def __init__(
@@ -33,9 +34,11 @@ class Tending:
         clock: Clock,
         before: Callable[[str], Awaitable[None]],
         after: Callable[[str], None],
+        again: Callable[[str], float | None],
     ) -> None:
         self._platform = platform
         self._before, self._after = before, after
+        self._again = again
         self._clock = clock
         self._asked: dict[str, tuple[WorkloadRun, ...]] = {}
         self._conflicts: dict[str, int] = {}
@@ -90,4 +93,4 @@ class Tending:
         self._conflicts.pop(service, None)
         if failure is not None:
             raise failure
-        return None
+        return self._again(service)

@@ -53,6 +53,7 @@ def guard_status(
     problems: Sequence[Problem],
     *,
     mesh: str,
+    evidence: str = "",
     twin: bool = True,
     answer: CommandStatus | None,
     now_s: float,
@@ -77,15 +78,21 @@ def guard_status(
         weight=_weight(under_way, versions),
         release=resource_name(release.name) if release else None,
         mesh=mesh or None,
+        evidence=evidence or None,
         message=_short(shown.reason if shown else ""),
         last_command=answer,
-        conditions=_conditions(said, about.before, about.generation, now_s),
+        conditions=conditions(said, about.before, about.generation, now_s),
     )
     return _plain(status)
 
 
-def release_object(about: About, view: ReleaseView, images: Mapping[str, str], before: Object | None) -> Object:
-    """Give the Release that shows a release, owned by its Guard. before: as it stands in the cluster."""
+def release_object(
+    about: About, view: ReleaseView, images: Mapping[str, str], before: Object | None, *, revision: str = ""
+) -> Object:
+    """Give the Release that shows a release, owned by its Guard. before: as it stands in the cluster.
+
+    revision: the Git commit that brought the candidate; "" where nobody knows, which forgets none that was known.
+    """
     known = (before or {}).get("status", {})
     spec = ReleaseSpec(
         guard=about.name,
@@ -111,8 +118,10 @@ def release_object(about: About, view: ReleaseView, images: Mapping[str, str], b
         started_at=when(view.started_s),
         detected_at=when(view.detected_s),
         ended_at=when(view.ended_s),
+        revision=revision or known.get("revision"),
         reverted=view.revert_commit,
-        conditions=_conditions(said, known, None, changed_s),
+        undone=_short(view.revert_message) or None,
+        conditions=conditions(said, known, None, changed_s),
     )
     labels = {"sternway.dev/guard": about.name}
     owner = {"apiVersion": "sternway.dev/v1alpha1", "kind": "Guard", "name": about.name, "uid": about.uid}
@@ -179,7 +188,7 @@ def _degraded(shown: ServiceStatus | None, release: ReleaseView | None) -> Said:
     return Said(type="Degraded", holds=False, reason="AsWanted")
 
 
-def _conditions(
+def conditions(
     said: Sequence[Said], before: Mapping[str, object], generation: int | None, now_s: float
 ) -> tuple[Condition, ...]:
     """A condition keeps its time while its status stays the same."""

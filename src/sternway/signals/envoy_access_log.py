@@ -1,15 +1,8 @@
 """Envoy's access-log stream as a signal source: each finished request becomes an Outcome within milliseconds.
 
-`sternway.bootstrap` registers it on the gRPC server that also serves Envoy's configuration. The names in the log are
-a contract with the Envoy router: route `KIND|SERVICE|VERSION` (kind: split, pin, preview, mirror; more parts may
-follow) or KIND alone, and cluster `SERVICE|VERSION` or `SERVICE|VERSION|shield`. The route says to whom the request
-was sent, the cluster who answered it. A route named KIND alone is read by its cluster, which says less:
-
-- Envoy logs no cluster when a version has no healthy replica, so the cluster alone loses these failures.
-- Of an aggregate cluster Envoy logs the member that answered, so the cluster alone would blame stable for a rescue.
-
-Behind a cluster named `…|shield`, two attempts mean that stable answered. An entry that names no version at all (an
-unknown host, for instance) is nobody's fault and not counted.
+The composition roots serve it: on one machine beside Envoy's configuration, in a cluster on a port of its own. Who was asked is
+read out of an entry by an `Attribution` (`naming`). An entry that names no version at all (an unknown host, for instance) is
+nobody's fault and not counted.
 
 What it cannot see: a request that still hangs. It is seen when it ends, at the latest at its time-out.
 """
@@ -19,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import grpc.aio
 from envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
@@ -28,6 +21,8 @@ from sternway.clock import Clock
 from sternway.domain.catalogue import Edge, VersionTraffic
 from sternway.domain.tallies import ClusterKey, Question, Reading
 from sternway.signals.counting import MIRROR, PREVIEW, Counter, Outcome
+from sternway.signals.hearing import Hearing, Teller
+from sternway.signals.naming import Attribution, Named, Sent
 
 COALESCE_S = 0.01
 """Wakes of one service are at least this far apart: Envoy sends its log in batches of the same length."""
@@ -35,41 +30,13 @@ COALESCE_S = 0.01
 STALE_S = 10.0
 """An entry older than this was not delayed: Envoy's clock and ours disagree, and ours is right."""
 
-_NAMES_KEPT = 10_000
-
-
-class _Named(NamedTuple):
-    """What a route's and a cluster's names say together."""
-
-    service: str
-    version: str
-    route: str
-    rescued: bool
-    aggregate: bool
-
-
-def _read_names(route: str, cluster: str) -> _Named | None:
-    """Split the names of a route and of the cluster that answered; None when they name no version."""
-    kind, *sent = route.split("|")
-    answered = cluster.split("|") if cluster else []
-    if len(sent) < 2 and (len(answered) == 2 or answered[2:] == ["shield"]):
-        sent = answered
-    if len(sent) < 2:
-        return None
-    return _Named(
-        service=sent[0],
-        version=sent[1],
-        route=kind,
-        rescued=len(answered) >= 2 and answered[1] != sent[1],
-        aggregate=answered[2:] == ["shield"],
-    )
-
 
 class EnvoyAccessLog:
     """Implements ports.SignalSource and Envoy's access log service.
 
-    caller_of: the service that owns an outbound listener's port, "" for an inbound one, None for any other.
+    attribution: whom an entry is about.
     wake: called with a service's name when its candidate has failed a request: at once, then every 10 ms at most.
+    heard: called with a service's name when the first proxy tells of it, and when the last that did has gone.
     connected: whether Envoy is connected in any other way. It opens the stream of logs with its first entry, so
         without this an idle Envoy looks like a lost one. answered_itself: (service, version, replica, duration_ms) ->
         whether a shielded version answered although the stable one had been asked as well. wall: the clock that Envoy stamps its entries with.
@@ -78,21 +45,23 @@ class EnvoyAccessLog:
     def __init__(
         self,
         clock: Clock,
-        caller_of: Callable[[int], str | None],
+        attribution: Attribution,
         wake: Callable[[str], None],
         *,
+        heard: Callable[[str], None] = lambda _: None,
         connected: Callable[[], bool] = lambda: False,
         answered_itself: Callable[[str, str, str, float], bool] = lambda *_: False,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
-        self._caller_of = caller_of
+        self._attribution = attribution
         self._wake = wake
+        self._heard = heard
         self._connected = connected
         self._answered_itself = answered_itself
         self._wall = wall
         self._counters: dict[str, Counter] = {}
-        self._names: dict[tuple[str, str], _Named | None] = {}
+        self._hearing = Hearing()
         self._callers: dict[int, str | None] = {}
         self._streams = 0
         self._blind_since_s: float | None = clock.now()
@@ -110,10 +79,21 @@ class EnvoyAccessLog:
     def ask(self, service: str, question: Question | None) -> None:
         """See ports.SignalSource."""
         self._counter(service).ask(self._clock.now(), question)
+        if question is not None:
+            self._hearing.only(service, (question.stable, question.candidate or ""))
 
     def forget(self, service: str) -> None:
         """Drop everything known of a service that is no more."""
         self._counters.pop(service, None)
+        self._hearing.forget(service)
+
+    def spoken_of(self, service: str) -> frozenset[str]:
+        """The versions of a service that a proxy which is connected has told of: of them the log tells all that there is."""
+        return self._hearing.versions(service)
+
+    def lost_s(self, service: str) -> float | None:
+        """When the last proxy that had told of a service went; None when one is there, or none ever was."""
+        return self._hearing.lost_s(service)
 
     def logged_headers(self) -> tuple[str, ...]:
         """Request headers that Envoy must log so that the questions in force can be answered."""
@@ -138,32 +118,46 @@ class EnvoyAccessLog:
         """Take what one of Envoy's workers logs, until Envoy goes."""
         self._streams += 1
         self._look()
+        teller = Teller()
         try:
             async for message in messages:
-                self.take(message)
+                self.take(message, teller)
         finally:
             self._streams -= 1
+            lost = self._hearing.gone(teller, self._clock.now())
             self._look()
+            for service in lost:
+                self._heard(service)
         return als_pb2.StreamAccessLogsResponse()
 
-    def take(self, message: als_pb2.StreamAccessLogsMessage) -> None:
-        """Count one message's entries."""
+    def take(self, message: als_pb2.StreamAccessLogsMessage, teller: Teller | None = None) -> None:
+        """Count one message's entries. teller: the stream that it came by."""
         now_s = self._clock.now()
         ahead_s = now_s - self._wall()
         failing: dict[str, None] = {}
+        told: dict[tuple[str, str], None] = {}
+        if teller is not None and message.HasField("identifier"):
+            teller.proxy = message.identifier.node.id
+        proxy = teller.proxy if teller is not None else ""
         self._callers.clear()
         for entry in message.http_logs.log_entry:
-            named = self._named(entry.common_properties.route_name, entry.common_properties.upstream_cluster)
+            sent = _sent(entry, proxy)
+            named = self._attribution.named(sent)
             if named is None:
                 continue
+            told[named.service, named.version] = None
             counter = self._counter(named.service)
-            if counter.add(self._outcome(entry, named, counter.cluster_key, now_s, ahead_s)):
+            if counter.add(self._outcome(entry, sent, named, counter.cluster_key, now_s, ahead_s)):
                 failing[named.service] = None
+        if teller is not None:
+            for service, version in told:
+                if self._hearing.told(teller, service, version):
+                    self._heard(service)
         for service in failing:
             self._call(service)
 
     def _outcome(
-        self, entry: Any, named: _Named, cluster_key: ClusterKey | None, now_s: float, ahead_s: float
+        self, entry: Any, sent: Sent, named: Named, cluster_key: ClusterKey | None, now_s: float, ahead_s: float
     ) -> Outcome:
         common, response = entry.common_properties, entry.response
         status = response.response_code.value
@@ -171,10 +165,8 @@ class EnvoyAccessLog:
         duration, start = common.duration, common.start_time
         duration_ms = duration.seconds * 1e3 + duration.nanos / 1e6
         at_s = start.seconds + start.nanos / 1e9 + duration_ms / 1e3 + ahead_s
-        attempts = common.upstream_request_attempt_count
-        port = common.downstream_local_address.socket_address.port_value
-        address = common.upstream_remote_address.socket_address
-        replica = f"{address.address}:{address.port_value}" if address.port_value else None
+        attempts = 1 if named.mixed else common.upstream_request_attempt_count
+        replica = sent.replica
         rescued = named.rescued or (named.aggregate and attempts >= 2)
         if rescued and replica and self._answered_itself(named.service, named.version, replica, duration_ms):
             rescued, attempts = False, 1  # slow, so that stable was asked as well, but it answered by itself
@@ -197,29 +189,19 @@ class EnvoyAccessLog:
                 or flags.upstream_protocol_error
             ),
             grpc_status=_grpc_status(response),
-            caller=self._caller(port) if port and named.route not in (MIRROR, PREVIEW) else None,
+            caller=self._caller(sent) if named.route not in (MIRROR, PREVIEW) else None,
             replica=replica,
             key=_key(entry.request.request_headers, cluster_key) if cluster_key else None,
             request_id=entry.request.request_id,
         )
 
-    def _caller(self, port: int) -> str | None:
+    def _caller(self, sent: Sent) -> str | None:
         """Ask once a message: listeners come and go, though not while one is read."""
         try:
-            return self._callers[port]
+            return self._callers[sent.port]
         except KeyError:
-            caller = self._callers[port] = self._caller_of(port)
+            caller = self._callers[sent.port] = self._attribution.caller(sent)
             return caller
-
-    def _named(self, route: str, cluster: str) -> _Named | None:
-        """Read each pair of names once."""
-        try:
-            return self._names[route, cluster]
-        except KeyError:
-            if len(self._names) >= _NAMES_KEPT:
-                self._names.clear()
-            named = self._names[route, cluster] = _read_names(route, cluster)
-            return named
 
     def _counter(self, service: str) -> Counter:
         counter = self._counters.get(service)
@@ -254,6 +236,20 @@ class EnvoyAccessLog:
     def _rested(self, service: str) -> None:
         if self._woken.pop(service):
             self._call(service)
+
+
+def _sent(entry: Any, proxy: str) -> Sent:
+    common = entry.common_properties
+    address = common.upstream_remote_address.socket_address
+    tunnelled: str = common.upstream_remote_address.envoy_internal_address.endpoint_id
+    return Sent(
+        proxy,
+        common.downstream_local_address.socket_address.port_value,
+        entry.request.authority,
+        common.route_name,
+        common.upstream_cluster,
+        f"{address.address}:{address.port_value}" if address.port_value else tunnelled or None,
+    )
 
 
 def _grpc_status(response: Any) -> int | None:

@@ -15,7 +15,7 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from sternway.clock import Clock
 from sternway.domain.metrics import MetricAsk, MetricQuestion, Sample, Unseen
@@ -71,9 +71,22 @@ class Prometheus:
         await self.source.close()
 
 
+class Instant(Protocol):
+    """An instant of Prometheus's clock, at which queries are evaluated."""
+
+    @property
+    def at_s(self) -> float:
+        """When."""
+        ...
+
+    async def query(self, query: str) -> Any:
+        """Give resultType and result. Raises SignalUnavailable."""
+        ...
+
+
 @dataclass(slots=True)
 class _Round:
-    """One instant of the server's clock; the same query is asked once."""
+    """Now, by the server's clock; the same query is asked once."""
 
     source: HttpSource
     at: str
@@ -103,7 +116,7 @@ class _Watched:
         self._samples: list[Sample] = []
         began_s = clock.now()
         self._unseen = {ask.name: Unseen(criterion=ask.name, since_s=began_s, why=NOT_YET) for ask in question.asks}
-        self._counted = {ask.name: _Counted(ask, question) for ask in question.asks if ask.kind in ("ratio", "slower")}
+        self._counted = {ask.name: Counted(ask, question) for ask in question.asks if ask.kind in ("ratio", "slower")}
         self._task = asyncio.create_task(self._run(), name="ask Prometheus")
 
     def read(self) -> Reading:
@@ -171,8 +184,8 @@ Missing = tuple[str, str] | None
 """Whose values are missing (`candidate`, `stable`, or `` for all), and why."""
 
 
-class _Counted:
-    """A ratio or a histogram, for both versions."""
+class Counted:
+    """A ratio or a histogram, for both versions: counted live, and by `past`."""
 
     def __init__(self, ask: MetricAsk, question: MetricQuestion) -> None:
         self._ask = ask
@@ -184,7 +197,7 @@ class _Counted:
         self._edge: str = ""
         self._range_s = max(LEAST_RANGE_S, 2 * ask.interval_s)
 
-    async def count(self, now: _Round, our_s: float) -> tuple[list[Tally], Missing]:
+    async def count(self, now: Instant, our_s: float) -> tuple[list[Tally], Missing]:
         """Count one interval. our_s: the instant by our own clock."""
         if self._ask.stable == self._ask.candidate:
             return [], ("", "the queries are the same for both versions: use $(version) or a label that differs")
@@ -202,7 +215,7 @@ class _Counted:
         tallies = [side.tally(self._edge, start_s, our_s) for side in self._sides.values()] if start_s else []
         return [tally for tally in tallies if tally is not None], missing
 
-    def _missing(self, now: _Round) -> Missing:
+    def _missing(self, now: Instant) -> Missing:
         said = {role: side.missing(now.at_s) for role, side in self._sides.items()}
         if not any(said.values()):
             return None
@@ -227,7 +240,7 @@ class _Side:
         self._open = [0.0] * len(queries)
         self._buckets: dict[str, float] = {}
 
-    async def take(self, now: _Round, range_s: str, edge: str) -> None:
+    async def take(self, now: Instant, range_s: str, edge: str) -> None:
         """Read the counters. The bad ones first: the targets that they are at are told by all of them."""
         for at, query in enumerate(self._queries):
             found = raw_series(await now.query(f"{query}[{range_s}]"), edge=edge)

@@ -17,12 +17,12 @@ HASH = "pod-template-hash"
 _REVISION = "deployment.kubernetes.io/revision"
 
 
-def play(store: Store, namespace: str) -> None:
-    """Let every Deployment take one step."""
+def play(store: Store, namespace: str, *, kubelet: bool = True) -> None:
+    """Let every Deployment take one step. kubelet: False where somebody else plays it."""
     for deployment in store.select(DEPLOYMENTS, namespace=namespace):
         _roll(store, deployment)
     for replica_set in store.select(REPLICA_SETS, namespace=namespace):
-        _fill(store, replica_set)
+        _fill(store, replica_set, kubelet=kubelet)
     for deployment in store.select(DEPLOYMENTS, namespace=namespace):
         _tell(store, deployment)
 
@@ -78,12 +78,12 @@ def _new_set(store: Store, deployment: Object, number: int) -> Object:
     return store.create(REPLICA_SETS, made, manager="kube-controller-manager")
 
 
-def _fill(store: Store, replica_set: Object) -> None:
+def _fill(store: Store, replica_set: Object, *, kubelet: bool) -> None:
     namespace = replica_set["metadata"]["namespace"]
-    pods = owned(store, PODS, replica_set)
+    pods = [one for one in owned(store, PODS, replica_set) if "deletionTimestamp" not in one["metadata"]]
     for pod in pods[replica_set["spec"]["replicas"] :]:
-        store.delete(PODS, name_of(pod), namespace, now=True)
-    for pod in pods[: replica_set["spec"]["replicas"]]:
+        store.delete(PODS, name_of(pod), namespace, now=kubelet)
+    for pod in pods[: replica_set["spec"]["replicas"]] if kubelet else ():
         store.patch(PODS, name_of(pod), {"status": _status_of(pod)}, namespace=namespace, subresource="status")
     for _ in range(replica_set["spec"]["replicas"] - len(pods)):
         made = {
@@ -93,10 +93,11 @@ def _fill(store: Store, replica_set: Object) -> None:
                 "labels": replica_set["spec"]["template"]["metadata"]["labels"],
                 "ownerReferences": [_owner(replica_set, "ReplicaSet")],
             },
-            "spec": replica_set["spec"]["template"]["spec"],
+            "spec": {**replica_set["spec"]["template"]["spec"], **({} if kubelet else {"nodeName": "here"})},
         }
         store.create(PODS, made, manager="kube-controller-manager")
-    ready = sum(_is_ready(pod) for pod in owned(store, PODS, replica_set))
+    here = (one for one in owned(store, PODS, replica_set) if "deletionTimestamp" not in one["metadata"])
+    ready = sum(map(_is_ready, here))
     status = {"replicas": replica_set["spec"]["replicas"], "readyReplicas": ready}
     store.patch(REPLICA_SETS, name_of(replica_set), {"status": status}, namespace=namespace, subresource="status")
 

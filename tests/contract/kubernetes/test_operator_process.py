@@ -41,7 +41,7 @@ async def operator(
     """A process of its own; ended at the end whatever happens. config: a kubeconfig, other than that of the tests."""
     command = [sys.executable, "-m", "sternway.cli", "operator", "--namespace", here.world.namespace]
     command += ["--listen", f"127.0.0.1:{port}", "--lease", here.world.namespace, "--state", str(state or here.state)]
-    command += ["--prometheus", address, "--mesh", "istio"]
+    command += ["--prometheus", address, "--mesh", "istio", "--access-log", "127.0.0.1:0"]
     environment = {**os.environ, "KUBECONFIG": config or kubeconfig_for_tests()}
     process = await asyncio.create_subprocess_exec(*command, env=environment)
     try:

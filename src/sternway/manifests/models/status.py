@@ -85,10 +85,26 @@ class GuardStatus(Conditions):
     """The latest Release."""
     mesh: str | None = None
     """Through what traffic is shared."""
+    evidence: str | None = None
+    """By what a release is judged now: `access log` (the mesh's proxies send it), `metrics`, or `none` of both."""
     message: str | None = None
     """What happens now, in a sentence."""
     last_command: CommandStatus | None = None
     """The answer to the last command (`kubectl sternway …`)."""
+
+
+class PolicyStatus(Conditions):
+    """What the policy does now.
+
+    Conditions: `Ready` (it is valid and in force), `Frozen` (nothing new is released now).
+    """
+
+    governs: int | None = None
+    """How many services that have a Guard it is about."""
+    frozen: bool | None = None
+    """Whether nothing new of them is released now."""
+    frozen_until: Time | None = None
+    """When the freeze ends; not there where it has no end within a year."""
 
 
 class ReleaseSpec(Written):
@@ -125,8 +141,12 @@ class ReleaseStatus(Conditions):
     """When traffic was taken away first."""
     ended_at: Time | None = None
     """When it was over."""
+    revision: str | None = None
+    """The Git commit with which Argo CD or Flux brought it, where that was seen."""
     reverted: str | None = None
     """The commit that took it back in Git."""
+    undone: str | None = None
+    """What was given back after it was taken back, in the cluster and in Git, or why not."""
 
 
 class Release(Written):

@@ -91,10 +91,11 @@ def _restore_config(scene: Scene, bad: Object, good: Object, restoring: _Restori
             restoring.done.append(f"{kind} {name}")
 
 
-def given_back(scene: Scene, carrying: Collection[str]) -> tuple[Write, ...]:
+def given_back(scene: Scene, carrying: Collection[str], *, quiet: bool) -> tuple[Write, ...]:
     """The next writes that take Sternway out of a service; nothing when it is out, or waits for pods or routes.
 
-    The user's Deployment first, then the user's Service, and the twin only when nothing reaches it.
+    The user's Deployment first, then the user's Service, and the twin only when nothing reaches it, and every proxy has had
+    the time to learn that (`quiet`).
     """
     user, service = scene.user, scene.service
     if user is not None:
@@ -109,7 +110,7 @@ def given_back(scene: Scene, carrying: Collection[str]) -> tuple[Write, ...]:
         change = {"metadata": {"annotations": {SELECTOR: None}}, "spec": {"selector": merge_patch(now, own)}}
         return (edit(SERVICES, service, change),)
     ours = {named(scene.name, "stable"), named(scene.name, "candidate")}
-    return () if ours & set(carrying) else leftovers(scene)
+    return () if ours & set(carrying) or not quiet else leftovers(scene)
 
 
 def leftovers(scene: Scene) -> tuple[Write, ...]:

@@ -4,7 +4,7 @@
     the user's own        runs the candidate; at rest it has no pods, and its wished replicas are remembered
 
 In the order of the writes: keep the version; the twin and our Services; the user's Service; the user's Deployment last, and
-only taken down when nothing reaches it. Level-based: each step waits until the cluster shows the one before.
+only taken down when nothing reaches it, and has not for a while. Level-based: each step waits until the cluster shows the one before.
 """
 
 from __future__ import annotations
@@ -37,8 +37,11 @@ class Plan:
     lacking: str = ""
 
 
-def plan(scene: Scene, runs: Sequence[WorkloadRun], carrying: Collection[str]) -> Plan:
-    """Say what to write. runs: the stable version first. carrying: the Services that users' requests reach now."""
+def plan(scene: Scene, runs: Sequence[WorkloadRun], carrying: Collection[str], *, quiet: bool) -> Plan:
+    """Say what to write. runs: the stable version first. carrying: the Services that users' requests reach by the routes.
+
+    quiet: whether every proxy has had the time to learn of those routes: pods that nothing leads to go only then.
+    """
     if scene.user is None or scene.service is None or not runs:
         return Plan(backends=backends_of(scene))
     refuse_strangers(scene)
@@ -56,7 +59,7 @@ def plan(scene: Scene, runs: Sequence[WorkloadRun], carrying: Collection[str]) -
         writes += _twin(scene, target, template, runs)
     free = named(scene.name, "candidate") not in carrying and named(scene.name, "stable") in carrying
     writes += _services(scene, runs, free=free)
-    writes += _user(scene, runs, free=free)
+    writes += _user(scene, runs, free=free and quiet)
     writes += _followers(scene)
     if settled(scene):
         writes += _pruned(scene, runs)
@@ -249,8 +252,9 @@ def _user(scene: Scene, runs: Sequence[WorkloadRun], *, free: bool) -> tuple[Wri
     if twin is None:
         return ()  # adoption: nothing of the user's is touched before the twin runs
     run = next((run for run in runs if run.workload.pod == scene.pod), None)
-    if scene.twin_pod() == scene.pod and (settled(scene) or not user.replicas):
-        run = None
+    elsewhere = settled(scene) or not user.replicas or scene.live(user) != scene.pod
+    if scene.twin_pod() == scene.pod and elsewhere:
+        run = None  # the twin has it: what else runs here is a version that was taken back
     if run is None:
         return _rest(scene, user, free=free and rolled_out(scene, twin, scene.twin_pod()))
     if not user.replicas:

@@ -7,21 +7,27 @@ called whenever the cluster changed; at rest it asks the API nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
+from sternway.clock import Clock
+from sternway.domain.gitops import Origin, TakeBack
 from sternway.domain.platform import WorkloadRun, WorkloadState
+from sternway.domain.releases import Revert
 from sternway.errors import PlatformUnavailable
 from sternway.kubernetes.api import Api, Patch, Resource
 from sternway.kubernetes.backends import Backends
 from sternway.kubernetes.errors import Conflict
 from sternway.kubernetes.patience import served
-from sternway.kubernetes.reading import Reader
+from sternway.kubernetes.reading import Reader, Remembered
 from sternway.kubernetes.resources import CONTROLLER_REVISIONS
+from sternway.platforms.kubernetes import manifests
 from sternway.platforms.kubernetes.endings import given_back, leftovers, restored
 from sternway.platforms.kubernetes.followers import KINDS
 from sternway.platforms.kubernetes.plan import backends_of, plan, refuse_strangers
+from sternway.platforms.kubernetes.quiet import Quiet
 from sternway.platforms.kubernetes.revisions import revision_name
 from sternway.platforms.kubernetes.scene import Scene, read_scene
-from sternway.platforms.kubernetes.states import workload_states
+from sternway.platforms.kubernetes.states import workload_states, workloads_of_pods
 from sternway.platforms.kubernetes.writes import Apply, Edit, Keep, Remove, Write
 
 
@@ -29,7 +35,8 @@ class KubernetesPlatform:
     """The user's Deployment and its twin, for each service. `start` before anything else.
 
     reader: the stores. deployment: which Deployment is released for a service. carrying: the Services (`orders-stable`, …) that
-    users' requests of a service reach by the routes in force. wake: told when a service is worth a look.
+    users' requests of a service reach by the routes in force. wake: told when a service is worth a look. linger_s: how long
+    proxies may take to learn of a route that has changed; so long pods stay that nothing leads to.
     """
 
     def __init__(
@@ -40,15 +47,21 @@ class KubernetesPlatform:
         deployment: Callable[[str], str | None],
         carrying: Callable[[str], Collection[str]],
         wake: Callable[[str], None],
+        clock: Clock,
+        linger_s: float = 10.0,
     ) -> None:
         self._api = api
         self._reader = reader
         self._deployment = deployment
         self._carrying = carrying
         self._wake = wake
+        self._quiet = Quiet(clock, linger_s)
         self._kinds: tuple[Resource, ...] = ()
         self._runs: dict[str, tuple[WorkloadRun, ...]] = {}
         self._backends: dict[str, Backends | None] = {}
+        self._again: dict[str, float] = {}
+        self._scenes: Remembered[Scene] = Remembered(reader)
+        self._published: Remembered[Backends | None] = Remembered(reader)
 
     async def start(self) -> tuple[Resource, ...]:
         """Learn which kinds of autoscalers and disruption budgets this cluster has; the reader must follow them."""
@@ -74,8 +87,12 @@ class KubernetesPlatform:
         runs = self._runs.get(service)
         if runs is None:
             return
-        scene = self._scene(service)
-        planned = plan(scene, runs, self._carrying(service))
+        scene, carrying = self._scene(service), self._carrying(service)
+        stirs_until_s = self._stirs_until(scene, carrying)
+        planned = plan(scene, runs, carrying, quiet=stirs_until_s is None)
+        self._again.pop(service, None)
+        if stirs_until_s is not None and scene.user is not None and scene.user.replicas:
+            self._again[service] = stirs_until_s
         if self._backends.get(service) != planned.backends:
             self._backends[service] = planned.backends
             self._wake(service)
@@ -83,14 +100,22 @@ class KubernetesPlatform:
         if planned.lacking:
             raise PlatformUnavailable(planned.lacking, hint="name another version, or bring a new one", retry_in_s=30.0)
 
+    def again_s(self, service: str) -> float | None:
+        """When the next step may be taken though nothing changes, in s of the clock; None when there is none to wait for."""
+        return self._again.get(service)
+
     async def describe(self, service: str) -> tuple[WorkloadState, ...]:
         """See ports.Platform."""
         scene = self._scene(service)
-        return workload_states(scene, backends_of(scene))
+        return workload_states(scene, self.backends(service))
 
     def backends(self, service: str) -> Backends | None:
         """Where a service's versions are reached now: for the routers."""
-        return backends_of(self._scene(service))
+        return self._published.get(service, lambda one: backends_of(self._scene(one)))
+
+    def pods(self, service: str) -> dict[str, str]:
+        """Name of each pod of a service -> id of the workload that it runs: for who reads what proxies tell."""
+        return workloads_of_pods(self._scene(service))
 
     async def restore(self, service: str, *, bad: str, good: str) -> str:
         """After a rollback: give the user's Deployment and configuration back what they were. Says what was done.
@@ -103,6 +128,19 @@ class KubernetesPlatform:
         writes, said = restored(scene, bad, good)
         await self._write(writes)
         return said
+
+    def take_back(self, revert: Revert, origin: Origin, good: tuple[str, ...]) -> TakeBack:
+        """What a rollback takes back in the Git repository that the service comes from. good: commits of the good version."""
+        scene = self._scene(revert.service)
+        pods = (revert.bad, revert.restore)
+        return TakeBack(
+            revert=manifests.told(revert, scene.namespace),
+            origin=origin,
+            good=good,
+            names=manifests.names(scene, pods),
+            words=manifests.words(scene, pods),
+            fits=partial(manifests.fits, scene, revert.restore),
+        )
 
     async def _seen(self, scene: Scene, pod: str) -> None:
         """Raise PlatformUnavailable while what is kept of a version is there, and the watch has not told of it yet."""
@@ -117,15 +155,23 @@ class KubernetesPlatform:
         self._runs.pop(service, None)
         scene = self._scene(service)
         refuse_strangers(scene)
+        carrying = self._carrying(service)
         try:
-            await self._write(given_back(scene, self._carrying(service)))
+            await self._write(given_back(scene, carrying, quiet=self._stirs_until(scene, carrying) is None))
         except Conflict:
             self._wake(service)
             return False
-        return not leftovers(scene)
+        if leftovers(scene):
+            return False
+        self._quiet.forget(service)
+        return True
+
+    def _stirs_until(self, scene: Scene, carrying: Collection[str]) -> float | None:
+        selector = scene.service["spec"].get("selector") or {} if scene.service else {}
+        return self._quiet.until(scene.key, carrying, selector)
 
     def _scene(self, service: str) -> Scene:
-        return read_scene(self._reader, service, self._deployment(service), self._kinds)
+        return self._scenes.get(service, lambda one: read_scene(self._reader, one, self._deployment(one), self._kinds))
 
     async def _write(self, writes: Sequence[Write]) -> None:
         for write in writes:

@@ -34,6 +34,21 @@ def workload_states(scene: Scene, backends: Backends | None) -> tuple[WorkloadSt
     return tuple(found.values())
 
 
+def workloads_of_pods(scene: Scene) -> dict[str, str]:
+    """Name of each pod -> id of the workload that it runs, as far as that is known."""
+    found: dict[str, str] = {}
+    for seat in (scene.user, scene.twin):
+        for one in seat.sets if seat else ():
+            assert seat is not None
+            pod = scene.pod_of(seat, one)
+            if pod:
+                template = one["spec"]["template"]
+                workload = workload_of(template, pod, service=scene.key, deployment=scene.deployment)
+                uid = one["metadata"]["uid"]
+                found |= {name_of(made): workload.id for made in seat.pods if _owner(made) == uid}
+    return found
+
+
 def seat_state(scene: Scene, seat: Seat, pod: str) -> WorkloadState:
     """One version in one Deployment."""
     sets = [one for one in seat.sets if scene.pod_of(seat, one) == pod]

@@ -14,7 +14,7 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9]
 _COUNTED = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "PodDisruptionBudget"}
 """Built-in kinds with metadata.generation."""
 _SCALED = {"Deployment", "StatefulSet", "ReplicaSet"}
-_NO_STATUS = {"ConfigMap", "Secret", "Event", "Lease", "ControllerRevision"}
+_NO_STATUS = {"ConfigMap", "Secret", "Event", "Lease", "ControllerRevision", "Application"}
 _SELECTING = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"}
 _BUILT_IN = re.compile(r"|apps|batch|autoscaling|policy|.*\.k8s\.io")
 
