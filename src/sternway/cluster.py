@@ -27,7 +27,7 @@ from sternway.errors import Refused, SternwayError
 from sternway.history.repositories import Repositories
 from sternway.kubernetes.api import Api, Object, Resource, name_of, namespace_of
 from sternway.kubernetes.ours import SELECTOR, annotation, split_key
-from sternway.kubernetes.reading import behind
+from sternway.kubernetes.reading import Remembered, behind, own_selector, selected
 from sternway.kubernetes.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
@@ -50,6 +50,7 @@ from sternway.notify.apprise import AppriseMessenger
 from sternway.operator.asking import asked_of
 from sternway.operator.concerned import Concerned
 from sternway.operator.desired import ClusterDesired
+from sternway.operator.in_git import InGit
 from sternway.operator.origin import KINDS as ORIGINS
 from sternway.operator.origins import Origins
 from sternway.operator.policies import AGAIN_S, ClusterPolicies
@@ -137,6 +138,7 @@ class ClusterSternway:
         self.concerned = Concerned(self.stores)
         self.writer = Writer(api=api, reader=self.stores)
         self._meshes: dict[str, Dialect] = {}
+        self._detected: Remembered[Dialect] = Remembered(self.stores)
         self._answers: dict[str, CommandStatus] = {}
         self._waiting: dict[int, tuple[str, str]] = {}
         self._leads = False
@@ -172,11 +174,11 @@ class ClusterSternway:
         self.names = ClusterNames(
             self.stores,
             self.platform,
-            services_of=lambda pod: self.concerned.of(PODS, pod, ()),
+            services_of=lambda pod: self.concerned.of(PODS, pod, lambda _: ()),
             plan=self.router.told,
             wanted=self._wanted,
         )
-        self.access_log = EnvoyAccessLog(self.clock, self.names, self.wake)
+        self.access_log = EnvoyAccessLog(self.clock, self.names, self.wake, heard=self._heard)
         self.listening = AccessLogServer(self.settings.access_log, self.access_log.register)
         self.prometheus = Prometheus(clock=self.clock, where=lambda: self._monitoring().prometheus, wake=self.wake)
         self.alertmanager = Alertmanager(
@@ -208,14 +210,8 @@ class ClusterSternway:
             messenger=AppriseMessenger(),
             tell=self._trouble,
         )
-        undoing = ClusterUndoing(
-            api=self.api,
-            guard=self._guard,
-            restore=self._restore,
-            origins=self.origins,
-            ask=self.platform.take_back,
-            repositories=self.repositories,
-        )
+        git = InGit(origins=self.origins, ask=self.platform.take_back, repositories=self.repositories)
+        undoing = ClusterUndoing(api=self.api, guard=self._guard, restore=self._restore, git=git)
         self.outbox = Outbox(history=undoing, wake=self.wake)
         self.workloads = Tending(
             self.platform, clock=self.clock, before=self._hold, after=self.views.wake, again=self.platform.again_s
@@ -418,10 +414,13 @@ class ClusterSternway:
         guard = self.desired.guard(service)
         if guard is None or not self._leads:
             return None
+        status = await self.status(service)
         shown = Shown(
-            status=await self.status(service),
+            status=status,
+            revision=self.origins.brought(service, status.release.to_commit) if status.release else "",
             problems=self.desired.problems(service),
             mesh=self._mesh(service)[0],
+            evidence=self._evidence(service),
             twin=await self._twin_serves(service),
             answer=self._answers.get(service),
         )
@@ -494,7 +493,7 @@ class ClusterSternway:
                 self.queue.wake(service)
             return
         named = self.stores.named_in(resource, obj)
-        for service in named or self.concerned.of(resource, obj, self.desired.services()):
+        for service in named or self.concerned.of(resource, obj, self.desired.services):
             self.names.forget(service)
             self.queue.wake(service)
 
@@ -519,6 +518,18 @@ class ClusterSternway:
 
     async def _restore(self, service: str, bad: str, good: str) -> str:
         return await self.platform.restore(service, bad=bad, good=good)
+
+    def _heard(self, service: str) -> None:
+        """The log of a service is there, or lost: what a release goes by has changed, and people see it."""
+        self.wake(service)
+        if self._leads:
+            self.views.wake(service)
+
+    def _evidence(self, service: str) -> str:
+        if self.access_log.spoken_of(service):
+            return "access log"
+        wanted = self.desired.wanted(service)
+        return "metrics" if wanted is not None and wanted.guard.judge.metrics else "none"
 
     def _wanted(self, service: str) -> Version | None:
         wanted = self.desired.wanted(service)
@@ -563,6 +574,9 @@ class ClusterSternway:
 
     def _dialect(self, service: str) -> Dialect:
         """The mesh that a service is in: as its Guard says, as we were told, or as its routes and pods show."""
+        return self._detected.get(service, self._detect)
+
+    def _detect(self, service: str) -> Dialect:
         stated = ((self.desired.guard(service) or {}).get("spec") or {}).get("mesh")
         if stated in self._meshes_here():  # any other is a problem of the Guard, which changes nothing
             return dialect(stated)
@@ -570,7 +584,8 @@ class ClusterSternway:
             return dialect(self.settings.mesh)
         namespace, name = split_key(service)
         found = self.stores.get(SERVICES, name, namespace)
-        behind_it = behind(found, self.stores.all(DEPLOYMENTS, namespace)) if found is not None else []
+        selector = own_selector(found) if found is not None else {}
+        behind_it = behind(found, selected(self.stores, DEPLOYMENTS, selector, namespace)) if found is not None else []
         space = self.stores.get(NAMESPACES, namespace)
         return detect(
             service,

@@ -353,7 +353,9 @@ async def shop(mesh: Dialect, guard: Object) -> AsyncIterator[tuple[Shop, Cluste
     """A cluster with a proxy and Sternway in it; users call, and the Guard is ready."""
     with tempfile.TemporaryDirectory(prefix="sw-") as folder:
         found = Shop(mesh, Path(folder), guard)
-        settings = Settings(state=Path(folder) / "state", namespaces=(SPACE,), mesh=mesh.name, access_log="127.0.0.1:0")
+        settings = Settings(
+            state=Path(folder) / "state", namespaces=(SPACE,), mesh=mesh.name, access_log=f"127.0.0.1:{free_port()}"
+        )
         sternway = ClusterSternway(settings, found.api)
         tasks = [asyncio.create_task(found.live())]
         envoy = None

@@ -57,3 +57,16 @@ async def test_without_any_prometheus_a_good_release_is_promoted(mesh: Callable[
         await here.until(phase="idle", release="orders-1")
         assert here.release()["status"]["phase"] == "promoted"
         assert set(here.answers) == {200}
+
+
+async def test_the_guard_says_whether_the_log_is_heard_and_a_new_leader_hears_it_again() -> None:
+    """Envoy opens its stream to whoever leads now; a release that began under the one before is judged by what is told after."""
+    async with shop(AsIstio(), GUARD) as (here, sternway):
+        await here.until(evidence="access log")
+        here.image("orders:2", bad=0.01)
+        await here.until(phase="exposed")
+        await sternway.stand_by()
+        here.bad["registry/orders:2"] = 0.5
+        await sternway.lead()
+        await here.until(phase="idle", release="orders-1", evidence="access log")
+        assert here.release()["status"]["phase"] == "rolled-back"
