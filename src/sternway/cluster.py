@@ -20,20 +20,21 @@ from sternway.control.status import Facts, ServiceStatus, service_status, troubl
 from sternway.control.telling import Telling
 from sternway.control.trail import condense
 from sternway.domain.monitoring import Monitoring, told
-from sternway.domain.releases import Reply
+from sternway.domain.releases import Progress, Reply
 from sternway.domain.traffic import Can
 from sternway.domain.versions import Version
 from sternway.errors import Refused, SternwayError
 from sternway.history.repositories import Repositories
 from sternway.kubernetes.api import Api, Object, Resource, name_of, namespace_of
 from sternway.kubernetes.ours import SELECTOR, annotation, split_key
-from sternway.kubernetes.reading import behind
+from sternway.kubernetes.reading import Remembered, behind, own_selector, selected
 from sternway.kubernetes.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     DAEMON_SETS,
     DEPLOYMENTS,
     GUARDS,
+    JOBS,
     NAMESPACES,
     PODS,
     POLICIES,
@@ -49,6 +50,7 @@ from sternway.notify.apprise import AppriseMessenger
 from sternway.operator.asking import asked_of
 from sternway.operator.concerned import Concerned
 from sternway.operator.desired import ClusterDesired
+from sternway.operator.in_git import InGit
 from sternway.operator.origin import KINDS as ORIGINS
 from sternway.operator.origins import Origins
 from sternway.operator.policies import AGAIN_S, ClusterPolicies
@@ -56,6 +58,7 @@ from sternway.operator.stores import Stores
 from sternway.operator.tending import Tending
 from sternway.operator.undoing import ClusterUndoing
 from sternway.operator.writers import Shown, Writer
+from sternway.platforms.kubernetes.gates import KubernetesGates
 from sternway.platforms.kubernetes.platform import KubernetesPlatform
 from sternway.signals.access_log_server import OFF, AccessLogServer
 from sternway.signals.alertmanager import Alertmanager
@@ -80,6 +83,7 @@ FOLLOWED = (
     DAEMON_SETS,
     REPLICA_SETS,
     PODS,
+    JOBS,
     SERVICES,
     CONFIG_MAPS,
     SECRETS,
@@ -134,6 +138,7 @@ class ClusterSternway:
         self.concerned = Concerned(self.stores)
         self.writer = Writer(api=api, reader=self.stores)
         self._meshes: dict[str, Dialect] = {}
+        self._detected: Remembered[Dialect] = Remembered(self.stores)
         self._answers: dict[str, CommandStatus] = {}
         self._waiting: dict[int, tuple[str, str]] = {}
         self._leads = False
@@ -169,11 +174,11 @@ class ClusterSternway:
         self.names = ClusterNames(
             self.stores,
             self.platform,
-            services_of=lambda pod: self.concerned.of(PODS, pod, ()),
+            services_of=lambda pod: self.concerned.of(PODS, pod, lambda _: ()),
             plan=self.router.told,
             wanted=self._wanted,
         )
-        self.access_log = EnvoyAccessLog(self.clock, self.names, self.wake)
+        self.access_log = EnvoyAccessLog(self.clock, self.names, self.wake, heard=self._heard)
         self.listening = AccessLogServer(self.settings.access_log, self.access_log.register)
         self.prometheus = Prometheus(clock=self.clock, where=lambda: self._monitoring().prometheus, wake=self.wake)
         self.alertmanager = Alertmanager(
@@ -205,19 +210,20 @@ class ClusterSternway:
             messenger=AppriseMessenger(),
             tell=self._trouble,
         )
-        undoing = ClusterUndoing(
-            api=self.api,
-            guard=self._guard,
-            restore=self._restore,
-            origins=self.origins,
-            ask=self.platform.take_back,
-            repositories=self.repositories,
-        )
+        git = InGit(origins=self.origins, ask=self.platform.take_back, repositories=self.repositories)
+        undoing = ClusterUndoing(api=self.api, guard=self._guard, restore=self._restore, git=git)
         self.outbox = Outbox(history=undoing, wake=self.wake)
         self.workloads = Tending(
             self.platform, clock=self.clock, before=self._hold, after=self.views.wake, again=self.platform.again_s
         )
-        actor = Actor(platform=self.workloads, router=self.router, signals=self.signals, outbox=self.outbox)
+        self.gates = KubernetesGates(api=self.api, reader=self.stores, clock=self.clock, owner=self._owner)
+        actor = Actor(
+            platform=self.workloads,
+            router=self.router,
+            signals=self.signals,
+            outbox=self.outbox,
+            gates=self.gates,
+        )
         observer = Observer(
             clock=self.clock,
             desired=self.desired,
@@ -226,6 +232,7 @@ class ClusterSternway:
             signals=self.signals,
             commands=self.journal,
             outbox=self.outbox,
+            gates=self.gates,
         )
         self.reconciler = Reconciler(
             observer=observer,
@@ -257,7 +264,7 @@ class ClusterSternway:
         self._works = True
         await self.journal.open()
         recorded = set(await self.journal.services())
-        await asyncio.gather(*(self._converge(service) for service in sorted(recorded)))
+        await asyncio.gather(*(self._converge(service) for service in sorted(recorded) if self._governed(service)))
         for service in sorted(recorded):
             self.telling.look(await self.reconciler.progress(service))
         self._people = asyncio.create_task(self.telling.run(), name="tell people")
@@ -277,6 +284,7 @@ class ClusterSternway:
         await self.listening.stop()
         await self.queue.close()
         await self.workloads.close()
+        await self.gates.close()
         await self.views.close()
         await self.rulings.close()
         await self.outbox.close()
@@ -295,12 +303,25 @@ class ClusterSternway:
         await self.alertmanager.close()
         await self.stores.close()
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process acts."""
+        return self._leads
+
     def wake(self, service: str) -> None:
         """Look at a service soon, if this process leads."""
         if self._leads:
             self.queue.wake(service)
 
+    def _governed(self, service: str) -> bool:
+        """Whether there is a Guard that stays; without one nothing of a service is touched, but to give it back."""
+        guard = self.desired.guard(service)
+        return guard is not None and not guard["metadata"].get("deletionTimestamp")
+
     async def _converge(self, service: str) -> None:
+        last = await self.journal.latest(service)
+        if last is not None and last.observation is not None and last.observation.wanted is not None:
+            self.desired.remember(last.observation.wanted)
         with contextlib.suppress(SternwayError):  # the first pass tries again and reports what is wrong
             await self.reconciler.converge(service)
 
@@ -393,10 +414,13 @@ class ClusterSternway:
         guard = self.desired.guard(service)
         if guard is None or not self._leads:
             return None
+        status = await self.status(service)
         shown = Shown(
-            status=await self.status(service),
+            status=status,
+            revision=self.origins.brought(service, status.release.to_commit) if status.release else "",
             problems=self.desired.problems(service),
             mesh=self._mesh(service)[0],
+            evidence=self._evidence(service),
             twin=await self._twin_serves(service),
             answer=self._answers.get(service),
         )
@@ -416,7 +440,8 @@ class ClusterSternway:
     def troubles(self) -> dict[str, str]:
         """Everything that does not work now, by what it is about."""
         workloads = {f"workloads {service}": text for service, text in self.workloads.troubles().items()}
-        return {**self.stores.troubles(), **self.queue.troubles, **workloads, **self.outbox.troubles}
+        gates = {f"gates {service}": text for service, text in self.gates.troubles().items()}
+        return {**self.stores.troubles(), **self.queue.troubles, **workloads, **gates, **self.outbox.troubles}
 
     def _trouble(self, about: str, text: str) -> None:
         if text:
@@ -438,9 +463,6 @@ class ClusterSternway:
         """See control.status."""
         progress = await self.reconciler.progress(service)
         decision = self.reconciler.decision(service)
-        about = {service, f"workloads {service}", f"marks {service}"}
-        about |= {f"revert {progress.release.name}"} if progress.release else set()
-        found = self.troubles()
         facts = Facts(
             service=service,
             progress=progress,
@@ -449,9 +471,16 @@ class ClusterSternway:
             traffic=await self.router.observe(service),
             now_s=self.clock.now(),
             reason=decision.reason if decision else "",
-            troubles=troubles({name: text for name, text in found.items() if name in about}),
+            troubles=troubles(self.troubles_of(progress)),
         )
         return service_status(facts)
+
+    def troubles_of(self, progress: Progress) -> dict[str, str]:
+        """Those of `troubles` that are about one service."""
+        service = progress.service
+        about = {service, f"workloads {service}", f"gates {service}", f"marks {service}"}
+        about |= {f"revert {progress.release.name}"} if progress.release else set()
+        return {name: text for name, text in self.troubles().items() if name in about}
 
     def _changed(self, resource: Resource, obj: Object) -> None:
         """An object of the cluster changed: look at the services that it is about."""
@@ -464,7 +493,7 @@ class ClusterSternway:
                 self.queue.wake(service)
             return
         named = self.stores.named_in(resource, obj)
-        for service in named or self.concerned.of(resource, obj, self.desired.services()):
+        for service in named or self.concerned.of(resource, obj, self.desired.services):
             self.names.forget(service)
             self.queue.wake(service)
 
@@ -489,6 +518,18 @@ class ClusterSternway:
 
     async def _restore(self, service: str, bad: str, good: str) -> str:
         return await self.platform.restore(service, bad=bad, good=good)
+
+    def _heard(self, service: str) -> None:
+        """The log of a service is there, or lost: what a release goes by has changed, and people see it."""
+        self.wake(service)
+        if self._leads:
+            self.views.wake(service)
+
+    def _evidence(self, service: str) -> str:
+        if self.access_log.spoken_of(service):
+            return "access log"
+        wanted = self.desired.wanted(service)
+        return "metrics" if wanted is not None and wanted.guard.judge.metrics else "none"
 
     def _wanted(self, service: str) -> Version | None:
         wanted = self.desired.wanted(service)
@@ -533,6 +574,9 @@ class ClusterSternway:
 
     def _dialect(self, service: str) -> Dialect:
         """The mesh that a service is in: as its Guard says, as we were told, or as its routes and pods show."""
+        return self._detected.get(service, self._detect)
+
+    def _detect(self, service: str) -> Dialect:
         stated = ((self.desired.guard(service) or {}).get("spec") or {}).get("mesh")
         if stated in self._meshes_here():  # any other is a problem of the Guard, which changes nothing
             return dialect(stated)
@@ -540,7 +584,8 @@ class ClusterSternway:
             return dialect(self.settings.mesh)
         namespace, name = split_key(service)
         found = self.stores.get(SERVICES, name, namespace)
-        behind_it = behind(found, self.stores.all(DEPLOYMENTS, namespace)) if found is not None else []
+        selector = own_selector(found) if found is not None else {}
+        behind_it = behind(found, selected(self.stores, DEPLOYMENTS, selector, namespace)) if found is not None else []
         space = self.stores.get(NAMESPACES, namespace)
         return detect(
             service,

@@ -126,10 +126,12 @@ class Cluster:
         if self.route is None:
             return {"orders": 1.0}
         found = {"orders": 0.0, "orders-stable": 0.0}
-        for one in self.route["spec"]["http"][-1]["route"]:
+        routes = self.route["spec"]["http"][-1]["route"]
+        whole = sum(one.get("weight", 100) for one in routes)  # weights are relative: small shares need large ones
+        for one in routes:
             name = one["destination"]["host"].partition(".")[0]
             workload = "orders" if name == "orders-candidate" else "orders-stable"
-            found[workload] += one.get("weight", 100) / 100
+            found[workload] += one.get("weight", 100) / whole
         return found
 
     async def open(self) -> None:

@@ -25,6 +25,7 @@ from sternway.kubernetes.resources import (
     SECRETS,
     SERVICES,
 )
+from sternway.kubernetes.shelf import Index
 from sternway.kubernetes.template import fingerprint, workload_of
 from sternway.platforms.kubernetes.platform import KubernetesPlatform
 from sternway.testing.kubernetes import FakeKubernetes
@@ -39,9 +40,11 @@ class Mirror:
         self.kinds: tuple[Resource, ...] = KINDS
         self._world = world
         self._objects: dict[Resource, dict[str, Object]] = {}
+        self.version = 0
 
     async def refresh(self) -> None:
         """Read everything again."""
+        self.version += 1
         for kind in self.kinds:
             listed = await self._world.api.list(kind, namespace=self._world.namespace)
             self._objects[kind] = {name_of(one): one for one in listed.items}
@@ -55,6 +58,10 @@ class Mirror:
         """See Reader."""
         assert namespace == self._world.namespace
         return tuple(self._objects.get(resource, {}).values())
+
+    def find(self, resource: Resource, index: Index, word: str, namespace: str) -> Sequence[Object]:
+        """See Reader."""
+        return [one for one in self.all(resource, namespace) if word in index(one)]
 
     def owned(self, resource: Resource, uid: str) -> Sequence[Object]:
         """See Reader."""

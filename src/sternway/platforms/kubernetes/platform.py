@@ -18,7 +18,7 @@ from sternway.kubernetes.api import Api, Patch, Resource
 from sternway.kubernetes.backends import Backends
 from sternway.kubernetes.errors import Conflict
 from sternway.kubernetes.patience import served
-from sternway.kubernetes.reading import Reader
+from sternway.kubernetes.reading import Reader, Remembered
 from sternway.kubernetes.resources import CONTROLLER_REVISIONS
 from sternway.platforms.kubernetes import manifests
 from sternway.platforms.kubernetes.endings import given_back, leftovers, restored
@@ -60,6 +60,8 @@ class KubernetesPlatform:
         self._runs: dict[str, tuple[WorkloadRun, ...]] = {}
         self._backends: dict[str, Backends | None] = {}
         self._again: dict[str, float] = {}
+        self._scenes: Remembered[Scene] = Remembered(reader)
+        self._published: Remembered[Backends | None] = Remembered(reader)
 
     async def start(self) -> tuple[Resource, ...]:
         """Learn which kinds of autoscalers and disruption budgets this cluster has; the reader must follow them."""
@@ -105,11 +107,11 @@ class KubernetesPlatform:
     async def describe(self, service: str) -> tuple[WorkloadState, ...]:
         """See ports.Platform."""
         scene = self._scene(service)
-        return workload_states(scene, backends_of(scene))
+        return workload_states(scene, self.backends(service))
 
     def backends(self, service: str) -> Backends | None:
         """Where a service's versions are reached now: for the routers."""
-        return backends_of(self._scene(service))
+        return self._published.get(service, lambda one: backends_of(self._scene(one)))
 
     def pods(self, service: str) -> dict[str, str]:
         """Name of each pod of a service -> id of the workload that it runs: for who reads what proxies tell."""
@@ -169,7 +171,7 @@ class KubernetesPlatform:
         return self._quiet.until(scene.key, carrying, selector)
 
     def _scene(self, service: str) -> Scene:
-        return read_scene(self._reader, service, self._deployment(service), self._kinds)
+        return self._scenes.get(service, lambda one: read_scene(self._reader, one, self._deployment(one), self._kinds))
 
     async def _write(self, writes: Sequence[Write]) -> None:
         for write in writes:

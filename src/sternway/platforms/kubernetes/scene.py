@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sternway.kubernetes.api import Object, Resource, name_of
-from sternway.kubernetes.ours import POD, SERVICE, STAMP, TWIN, named, split_key
-from sternway.kubernetes.reading import Reader, own_selector, replicas_of
+from sternway.kubernetes.ours import POD, STAMP, TWIN, named, split_key
+from sternway.kubernetes.reading import Reader, of_service, own_selector, replicas_of
 from sternway.kubernetes.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
@@ -145,7 +145,7 @@ def read_scene(reader: Reader, key: str, deployment: str | None, kinds: tuple[Re
     namespace, name = split_key(key)
     user = _seat(reader, deployment, namespace) if deployment else None
     twin = _seat(reader, named(deployment, "stable"), namespace) if deployment else None
-    ours = [one for one in reader.all(CONTROLLER_REVISIONS, namespace) if _labels(one).get(SERVICE) == name]
+    ours = reader.find(CONTROLLER_REVISIONS, of_service, name, namespace)
     kept = {_labels(one)[POD]: one for one in ours if POD in _labels(one)}
     config = _config(reader, namespace, user)
     return Scene(
