@@ -449,6 +449,7 @@ class ClusterSternway:
             workloads=await self.platform.describe(service),
             traffic=await self.router.observe(service),
             now_s=self.clock.now(),
+            closely=False,
             reason=decision.reason if decision else "",
             troubles=troubles({name: text for name, text in found.items() if name in about}),
         )
