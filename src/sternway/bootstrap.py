@@ -46,7 +46,7 @@ from sternway.manifests.sources import secret_value
 from sternway.notify.alertmanager import AlertmanagerSink
 from sternway.notify.apprise import AppriseMessenger
 from sternway.paths import Paths
-from sternway.platforms.local import Around, LocalPlatform, OwnMonitoring, check_rules, find
+from sternway.platforms.local import Around, LocalGates, LocalPlatform, OwnMonitoring, check_rules, find
 from sternway.ports import Snapshot
 from sternway.signals.alertmanager import Alertmanager
 from sternway.signals.attribution import Mesh
@@ -309,7 +309,19 @@ class Sternway:
             wake=self.queue.wake,
             admit=rule_problems,
         )
-        actor = Actor(platform=self.platform, router=self.router, signals=self.observed, outbox=self.outbox)
+        self.gates = LocalGates(
+            folder=programs_folder(self.settings),
+            logs=self.paths.state / "logs",
+            url=self.router.preview_address,
+            wake=self.queue.wake,
+        )
+        actor = Actor(
+            platform=self.platform,
+            router=self.router,
+            signals=self.observed,
+            outbox=self.outbox,
+            gates=self.gates,
+        )
         self.commands = Commands(queue=self.journal, clock=self.clock, wake=self.queue.wake, known=self._known)
         observer = Observer(
             clock=self.clock,
@@ -319,6 +331,7 @@ class Sternway:
             signals=self.observed,
             commands=self.journal,
             outbox=self.outbox,
+            gates=self.gates,
         )
         self.reconciler = Reconciler(
             observer=observer,
@@ -387,6 +400,7 @@ class Sternway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.queue.close()
         await self.outbox.close()
+        await self.gates.close()
         await self.telling.close()
         await self._sink.close()
         await self.prometheus.close()

@@ -20,7 +20,7 @@ from sternway.control.status import Facts, ServiceStatus, service_status, troubl
 from sternway.control.telling import Telling
 from sternway.control.trail import condense
 from sternway.domain.monitoring import Monitoring, told
-from sternway.domain.releases import Reply
+from sternway.domain.releases import Progress, Reply
 from sternway.domain.traffic import Can
 from sternway.domain.versions import Version
 from sternway.errors import Refused, SternwayError
@@ -34,6 +34,7 @@ from sternway.kubernetes.resources import (
     DAEMON_SETS,
     DEPLOYMENTS,
     GUARDS,
+    JOBS,
     NAMESPACES,
     PODS,
     POLICIES,
@@ -49,6 +50,7 @@ from sternway.notify.apprise import AppriseMessenger
 from sternway.operator.asking import asked_of
 from sternway.operator.concerned import Concerned
 from sternway.operator.desired import ClusterDesired
+from sternway.operator.in_git import InGit
 from sternway.operator.origin import KINDS as ORIGINS
 from sternway.operator.origins import Origins
 from sternway.operator.policies import AGAIN_S, ClusterPolicies
@@ -56,6 +58,7 @@ from sternway.operator.stores import Stores
 from sternway.operator.tending import Tending
 from sternway.operator.undoing import ClusterUndoing
 from sternway.operator.writers import Shown, Writer
+from sternway.platforms.kubernetes.gates import KubernetesGates
 from sternway.platforms.kubernetes.platform import KubernetesPlatform
 from sternway.signals.access_log_server import OFF, AccessLogServer
 from sternway.signals.alertmanager import Alertmanager
@@ -80,6 +83,7 @@ FOLLOWED = (
     DAEMON_SETS,
     REPLICA_SETS,
     PODS,
+    JOBS,
     SERVICES,
     CONFIG_MAPS,
     SECRETS,
@@ -174,7 +178,7 @@ class ClusterSternway:
             plan=self.router.told,
             wanted=self._wanted,
         )
-        self.access_log = EnvoyAccessLog(self.clock, self.names, self.wake)
+        self.access_log = EnvoyAccessLog(self.clock, self.names, self.wake, heard=self._heard)
         self.listening = AccessLogServer(self.settings.access_log, self.access_log.register)
         self.prometheus = Prometheus(clock=self.clock, where=lambda: self._monitoring().prometheus, wake=self.wake)
         self.alertmanager = Alertmanager(
@@ -206,19 +210,20 @@ class ClusterSternway:
             messenger=AppriseMessenger(),
             tell=self._trouble,
         )
-        undoing = ClusterUndoing(
-            api=self.api,
-            guard=self._guard,
-            restore=self._restore,
-            origins=self.origins,
-            ask=self.platform.take_back,
-            repositories=self.repositories,
-        )
+        git = InGit(origins=self.origins, ask=self.platform.take_back, repositories=self.repositories)
+        undoing = ClusterUndoing(api=self.api, guard=self._guard, restore=self._restore, git=git)
         self.outbox = Outbox(history=undoing, wake=self.wake)
         self.workloads = Tending(
             self.platform, clock=self.clock, before=self._hold, after=self.views.wake, again=self.platform.again_s
         )
-        actor = Actor(platform=self.workloads, router=self.router, signals=self.signals, outbox=self.outbox)
+        self.gates = KubernetesGates(api=self.api, reader=self.stores, clock=self.clock, owner=self._owner)
+        actor = Actor(
+            platform=self.workloads,
+            router=self.router,
+            signals=self.signals,
+            outbox=self.outbox,
+            gates=self.gates,
+        )
         observer = Observer(
             clock=self.clock,
             desired=self.desired,
@@ -227,6 +232,7 @@ class ClusterSternway:
             signals=self.signals,
             commands=self.journal,
             outbox=self.outbox,
+            gates=self.gates,
         )
         self.reconciler = Reconciler(
             observer=observer,
@@ -258,7 +264,7 @@ class ClusterSternway:
         self._works = True
         await self.journal.open()
         recorded = set(await self.journal.services())
-        await asyncio.gather(*(self._converge(service) for service in sorted(recorded)))
+        await asyncio.gather(*(self._converge(service) for service in sorted(recorded) if self._governed(service)))
         for service in sorted(recorded):
             self.telling.look(await self.reconciler.progress(service))
         self._people = asyncio.create_task(self.telling.run(), name="tell people")
@@ -278,6 +284,7 @@ class ClusterSternway:
         await self.listening.stop()
         await self.queue.close()
         await self.workloads.close()
+        await self.gates.close()
         await self.views.close()
         await self.rulings.close()
         await self.outbox.close()
@@ -296,12 +303,25 @@ class ClusterSternway:
         await self.alertmanager.close()
         await self.stores.close()
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process acts."""
+        return self._leads
+
     def wake(self, service: str) -> None:
         """Look at a service soon, if this process leads."""
         if self._leads:
             self.queue.wake(service)
 
+    def _governed(self, service: str) -> bool:
+        """Whether there is a Guard that stays; without one nothing of a service is touched, but to give it back."""
+        guard = self.desired.guard(service)
+        return guard is not None and not guard["metadata"].get("deletionTimestamp")
+
     async def _converge(self, service: str) -> None:
+        last = await self.journal.latest(service)
+        if last is not None and last.observation is not None and last.observation.wanted is not None:
+            self.desired.remember(last.observation.wanted)
         with contextlib.suppress(SternwayError):  # the first pass tries again and reports what is wrong
             await self.reconciler.converge(service)
 
@@ -394,10 +414,13 @@ class ClusterSternway:
         guard = self.desired.guard(service)
         if guard is None or not self._leads:
             return None
+        status = await self.status(service)
         shown = Shown(
-            status=await self.status(service),
+            status=status,
+            revision=self.origins.brought(service, status.release.to_commit) if status.release else "",
             problems=self.desired.problems(service),
             mesh=self._mesh(service)[0],
+            evidence=self._evidence(service),
             twin=await self._twin_serves(service),
             answer=self._answers.get(service),
         )
@@ -417,7 +440,8 @@ class ClusterSternway:
     def troubles(self) -> dict[str, str]:
         """Everything that does not work now, by what it is about."""
         workloads = {f"workloads {service}": text for service, text in self.workloads.troubles().items()}
-        return {**self.stores.troubles(), **self.queue.troubles, **workloads, **self.outbox.troubles}
+        gates = {f"gates {service}": text for service, text in self.gates.troubles().items()}
+        return {**self.stores.troubles(), **self.queue.troubles, **workloads, **gates, **self.outbox.troubles}
 
     def _trouble(self, about: str, text: str) -> None:
         if text:
@@ -439,9 +463,6 @@ class ClusterSternway:
         """See control.status."""
         progress = await self.reconciler.progress(service)
         decision = self.reconciler.decision(service)
-        about = {service, f"workloads {service}", f"marks {service}"}
-        about |= {f"revert {progress.release.name}"} if progress.release else set()
-        found = self.troubles()
         facts = Facts(
             service=service,
             progress=progress,
@@ -451,9 +472,16 @@ class ClusterSternway:
             now_s=self.clock.now(),
             closely=False,
             reason=decision.reason if decision else "",
-            troubles=troubles({name: text for name, text in found.items() if name in about}),
+            troubles=troubles(self.troubles_of(progress)),
         )
         return service_status(facts)
+
+    def troubles_of(self, progress: Progress) -> dict[str, str]:
+        """Those of `troubles` that are about one service."""
+        service = progress.service
+        about = {service, f"workloads {service}", f"gates {service}", f"marks {service}"}
+        about |= {f"revert {progress.release.name}"} if progress.release else set()
+        return {name: text for name, text in self.troubles().items() if name in about}
 
     def _changed(self, resource: Resource, obj: Object) -> None:
         """An object of the cluster changed: look at the services that it is about."""
@@ -491,6 +519,18 @@ class ClusterSternway:
 
     async def _restore(self, service: str, bad: str, good: str) -> str:
         return await self.platform.restore(service, bad=bad, good=good)
+
+    def _heard(self, service: str) -> None:
+        """The log of a service is there, or lost: what a release goes by has changed, and people see it."""
+        self.wake(service)
+        if self._leads:
+            self.views.wake(service)
+
+    def _evidence(self, service: str) -> str:
+        if self.access_log.spoken_of(service):
+            return "access log"
+        wanted = self.desired.wanted(service)
+        return "metrics" if wanted is not None and wanted.guard.judge.metrics else "none"
 
     def _wanted(self, service: str) -> Version | None:
         wanted = self.desired.wanted(service)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from sternway.domain.gates import GateOutcome, GateRun
 from sternway.domain.gitops import TakeBack
 from sternway.domain.monitoring import Endpoint
 from sternway.domain.notices import Message, StandingAlert
@@ -48,6 +49,18 @@ class Platform(Protocol):
 
     async def describe(self, service: str) -> tuple[WorkloadState, ...]:
         """What runs for a service now."""
+        ...
+
+
+class Gates(Protocol):
+    """Runs what must succeed before a release goes on: Jobs of a cluster, commands on one machine."""
+
+    async def run(self, service: str, runs: Sequence[GateRun]) -> None:
+        """Exactly these shall run, or have run, each once for its release; others that still run are stopped. Idempotent."""
+        ...
+
+    async def outcomes(self, service: str) -> tuple[GateOutcome, ...]:
+        """How those ended that have."""
         ...
 
 

@@ -19,6 +19,13 @@ from sternway.domain.releases import Phase, Verb
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
 WRITES = (Ask(path="/things/{n}", share=80), Ask(method="POST", path="/things", share=20, body="{}"))
+SMOKE = """
+import os, sys, urllib.request
+answer = urllib.request.urlopen(os.environ["STERNWAY_URL"] + "/things/1").headers["x-version"]
+print(os.environ["STERNWAY_IMAGE"], "is answered by", answer)
+sys.exit(answer == "3.0.0" or not os.environ["STERNWAY_VERSION"].startswith(answer))
+"""
+"""A smoke test of the candidate: version 3.0.0 does not pass it, nor does any answer of another version."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -32,6 +39,8 @@ async def platform():
     repository.write("groups", "1.0.0", strategy={"ab": group})
     repository.write("copies", "1.0.0", mirror={"percent": 50, "minRequests": 2000})
     repository.write("asking", "1.0.0", mode="ask", strategy={"canary": {"steps": [step]}})
+    smoke = f"{{python}} -S -c '{SMOKE}'"
+    repository.write("gated", "1.0.0", gates=[{"name": "smoke", "command": smoke, "timeout": "60s"}])
     repository.write("manual", "1.0.0")
     repository.write("paused", "1.0.0", strategy={"canary": {"steps": [step, {"percent": 60, "minRequests": 30}]}})
     repository.write("shielded", "1.0.0", shield={"budget": 50})
@@ -115,6 +124,25 @@ async def test_mirroring_condemns_a_bad_version_before_any_user_has_met_it(platf
     assert any(line.startswith("bad-2.0.0 GET") for line in counted)
     assert not any(line.startswith("bad-2.0.0 POST") for line in counted), "an unsafe request must not be copied"
     assert platform.repository.image("copies") == "app:1.0.0"
+
+
+async def test_a_gate_asks_the_candidate_before_any_user_does(platform: Platform):
+    """A command reaches the candidate at its preview address. It passes one version, and the next is taken back unmet."""
+    platform.repository.release("gated", "2.0.0")
+    async with platform.load("gated"):
+        first = await platform.over("gated")
+    assert first.phase is Phase.PROMOTED, first.reason
+    assert [(one.gate, one.passed) for one in first.gates] == [("smoke", True)]
+    platform.repository.release("gated", "3.0.0")
+    second = await platform.over("gated", after=first.name)
+    assert second.phase is Phase.ROLLED_BACK
+    assert second.requests == 0
+    assert second.reason == (
+        "gate smoke failed: it exited with status 1; app:3.0.0 is answered by 3.0.0; "
+        "`sternway logs gated --replica gate-2-smoke` shows its output"
+    )
+    assert platform.repository.image("gated") == "app:2.0.0"
+    assert await versions(platform.url("gated")) == {"2.0.0": 40}
 
 
 async def test_mode_ask_takes_traffic_away_and_waits_for_a_person(platform: Platform):

@@ -37,7 +37,7 @@ def test_a_router_that_can_do_everything_refuses_nothing():
     [
         ("mirror: {}", Can.MIRROR, "take `mirror` out"),
         ("strategy: {ab: {header: {name: a, value: b}}}", Can.PINS, "use another strategy than `ab`"),
-        ("strategy: {blueGreen: {}}", Can.PREVIEW, "use another strategy than `blueGreen`"),
+        ("strategy: {blueGreen: {}}", Can.PREVIEW, "use another strategy than `blueGreen`, and no `gates`"),
         ("shield: {enabled: true}", Can.SHIELD, "write `shield: {enabled: false}`"),
     ],
     ids=["mirror", "ab", "blue-green", "shield"],

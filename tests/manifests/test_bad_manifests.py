@@ -326,6 +326,32 @@ WHOLE_CASES = [
         "34: spec.fallback.deployment: the fallback Deployment stok is not there (did you mean `stock`?)",
     ),
     case(
+        "gate-of-a-cluster",
+        together(WEB, guard("gates:\n- name: smoke\n  job: {template: {spec: {containers: [{name: a, image: b}]}}}")),
+        "22: spec.gates[0].job: gate smoke is a Job, which needs a cluster (write `command` on one machine)",
+    ),
+    case(
+        "gate-with-an-open-quotation",
+        together(WEB, guard('gates:\n- name: smoke\n  command: "sh -c \'exit"')),
+        "22: spec.gates[0].command: the command of gate smoke cannot be read: a quotation mark is not closed, or it is empty "
+        "(mend the command line)",
+    ),
+    case(
+        "gate-without-anything-to-run",
+        together(WEB, guard("gates: [{name: smoke}]")),
+        "20: spec.gates[0]: a gate needs either job or command (write `job` in a cluster, `command` on one machine)",
+    ),
+    case(
+        "gate-twice",
+        together(WEB, guard("gates: [{name: smoke, command: a}, {name: smoke, command: b}]")),
+        "20: spec.gates[1].name: the gate smoke stands there twice (rename one)",
+    ),
+    case(
+        "gate-before-a-step-that-is-not-there",
+        together(WEB, guard("strategy: {blueGreen: {}}\ngates: [{name: smoke, command: a, before: step 2}]")),
+        "21: spec.gates[0].before: the strategy has no step 2, but 1 in all (name a step that there is, or `promotion`)",
+    ),
+    case(
         "mesh-of-a-cluster",
         together(WEB, guard("mesh: istio")),
         "20: spec.mesh: `mesh: istio` chooses among the meshes of a cluster; on one machine there is Sternway's own "

@@ -48,6 +48,7 @@ judges = st.builds(
     latency_quantiles=st.sets(quantiles, max_size=4).map(lambda drawn: tuple(sorted(drawn))),
     latency_worse_than_percent=percents,
     warm_up_s=milliseconds,
+    edition=st.just(guards.EDITION),
     objectives=st.builds(
         guards.Objectives,
         availability_percent=st.none() | shares,
@@ -55,6 +56,14 @@ judges = st.builds(
             lambda drawn: tuple(sorted(drawn.items()))
         ),
     ),
+)
+gates = st.builds(
+    guards.Gate,
+    name=st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True),
+    before_step=st.sampled_from([1, None]),
+    command=st.just("./test --all"),
+    timeout_s=milliseconds,
+    then=st.sampled_from([guards.Then.ROLLBACK, guards.Then.HOLD]),
 )
 all_guards = st.builds(
     guards.Guard,
@@ -75,6 +84,7 @@ all_guards = st.builds(
     blind_s=milliseconds,
     blind_then=st.sampled_from(guards.Then),
     progress_deadline_s=milliseconds,
+    gates=st.lists(gates, max_size=3, unique_by=lambda gate: gate.name).map(tuple),
 )
 
 
@@ -144,6 +154,17 @@ def spell_guard(guard):
         "blind": {"bearFor": spell_s(guard.blind_s), "then": guard.blind_then.value},
         "progressDeadline": spell_s(guard.progress_deadline_s),
     }
+    if guard.gates:
+        spec["gates"] = [
+            {
+                "name": gate.name,
+                "before": "exposure" if gate.before_step else "promotion",
+                "command": gate.command,
+                "timeout": spell_s(gate.timeout_s),
+                "then": gate.then.value,
+            }
+            for gate in guard.gates
+        ]
     if guard.deployment:
         spec["deployment"] = guard.deployment
     if guard.fallback:

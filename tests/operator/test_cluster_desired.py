@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
@@ -266,6 +267,29 @@ def test_a_mesh_that_is_not_there_is_refused(objects: Objects) -> None:
     assert str(said) == ("Guard shop/orders: spec.mesh: this cluster has no mesh istoi (did you mean `istio`?)")
     objects.put(GUARDS, "orders", spec={"service": "orders", "mesh": "gateway-api"})
     assert here.problems(KEY) == ()
+
+
+def test_a_gate_is_a_job_whose_pods_no_user_meets(objects: Objects) -> None:
+    """A command is for one machine; pods that the Service would select are refused; any other Job is taken."""
+    container = {"name": "smoke", "image": "registry/smoke:1"}
+
+    def put(**gate: Any) -> None:
+        objects.put(GUARDS, "orders", spec={"service": "orders", "gates": [{"name": "smoke", **gate}]})
+
+    put(command="./smoke")
+    said = "spec.gates[0].command: gate smoke is a command, which runs on one machine alone (write `job`)"
+    assert problem(objects) == f"Guard shop/orders: {said}"
+    template = {"metadata": {"labels": {"app": "orders", "tier": "test"}}, "spec": {"containers": [container]}}
+    put(job={"template": template})
+    assert "Service orders selects the pods of gate smoke, so users would be sent to them" in problem(objects)
+    put(job={"template": {"spec": {"containers": [{"name": "smoke"}]}}})
+    said = "spec.gates[0].job.template: this is no pod template: spec.containers.0.image: field required"
+    assert problem(objects) == f"Guard shop/orders: {said}"
+    put(job={"template": {"spec": {"containers": [container]}}}, before="step 2")
+    wanted = desired(objects).wanted(KEY)
+    assert wanted is not None
+    (gate,) = wanted.guard.gates
+    assert (gate.name, gate.before_step, json.loads(gate.job)["spec"]["containers"]) == ("smoke", 2, [container])
 
 
 def test_of_two_guards_the_oldest_is_followed(objects: Objects) -> None:

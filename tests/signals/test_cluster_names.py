@@ -118,6 +118,12 @@ def outbound(name):
         pytest.param(sent("outbound|80||orders-candidate.other.svc.cluster.local"), None, id="another namespace"),
         pytest.param(sent("inbound|8080||", "10.0.0.2:8080"), None, id="istio: the server's side"),
         pytest.param(
+            sent("orders", "10.0.0.2:8080", proxy="sidecar~10.0.0.2~orders-b.shop~x"),
+            None,
+            id="its own sidecar, renamed",
+        ),
+        pytest.param(sent(f"{outbound('orders-candidate')};"), CANDIDATE, id="istio: its name in statistics"),
+        pytest.param(
             sent("InboundPassthroughCluster", "10.0.0.2:8080"), None, id="istio: the server's side, unknown port"
         ),
         pytest.param(

@@ -392,7 +392,8 @@ async def test_where_any_version_may_be_asked_again_attempts_tell_nothing(time, 
 async def test_a_version_is_spoken_of_while_a_stream_that_told_of_it_is_open(time):
     """The first message of a stream says whose it is; silence on an open stream is no loss, its end is."""
     names = Proxied()
-    source = EnvoyAccessLog(time, names, lambda _: None, wall=time.wall)
+    heard = []
+    source = EnvoyAccessLog(time, names, lambda _: None, wall=time.wall, heard=heard.append)
     server = grpc.aio.server()
     source.register(server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -411,4 +412,5 @@ async def test_a_version_is_spoken_of_while_a_stream_that_told_of_it_is_open(tim
         stream.cancel()
         await until(lambda: not source.spoken_of("orders"))
         assert source.lost_s("orders") == START + 5.0
+        await until(lambda: heard == ["orders", "orders"])
     await server.stop(None)

@@ -143,12 +143,12 @@ def test_who_told_of_a_version_is_heard_until_the_last_of_them_has_gone():
     """Streams come and go; the time of the loss is kept until somebody tells again."""
     hearing, one, other = Hearing(), Teller(), Teller()
     assert (hearing.versions("a"), hearing.lost_s("a")) == (frozenset(), None)
-    hearing.told(one, "a", "1")
-    hearing.told(other, "a", "2")
+    assert hearing.told(one, "a", "1")
+    assert not hearing.told(other, "a", "2")
     hearing.told(other, "b", "1")
-    hearing.gone(one, 10.0)
+    assert hearing.gone(one, 10.0) == ()
     assert (hearing.versions("a"), hearing.lost_s("a")) == (frozenset("2"), None)
-    hearing.gone(other, 20.0)
+    assert set(hearing.gone(other, 20.0)) == {"a", "b"}
     assert (hearing.versions("a"), hearing.lost_s("a"), hearing.lost_s("b")) == (frozenset(), 20.0, 20.0)
     hearing.told(one, "a", "2")
     assert (hearing.versions("a"), hearing.lost_s("a")) == (frozenset("2"), None)

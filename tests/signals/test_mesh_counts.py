@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from sternway.domain.metrics import MESH_ERRORS, Unseen
+from sternway.domain.metrics import MESH_ERRORS, MetricAsk, MetricQuestion, Unseen
 from sternway.domain.tallies import Question, Reading, Tally
 from sternway.signals.mesh_counts import MeshCounts
 
@@ -32,10 +32,10 @@ def counted(version: str, start_s: float, total: int, bad: int = 0) -> Tally:
     return Tally(version=version, criterion=MESH_ERRORS, start_s=start_s, end_s=start_s + 5, total=total, bad=bad)
 
 
-async def read(*readings: Reading) -> list[Reading]:
+async def read(*readings: Reading, asked: Question = ASKED) -> list[Reading]:
     """What comes of these readings."""
     source = MeshCounts(Scripted(readings))
-    source.ask("orders.shop", ASKED)
+    source.ask("orders.shop", asked)
     return [await source.read("orders.shop") for _ in readings]
 
 
@@ -86,3 +86,24 @@ async def test_nothing_is_added_for_a_service_that_nobody_asks_about():
     source.ask("orders.shop", None)
     assert (await source.read("orders.shop")).tallies == (counted("1", 0, 5),)
     assert scripted.asked == [ASKED, None]
+
+
+def ask(name: str, kind: str) -> MetricAsk:
+    """A metric of the Guard's."""
+    return MetricAsk(name=name, kind=kind, interval_s=5, stable=("x",), candidate=("y",))
+
+
+async def test_without_counts_of_the_mesh_the_first_ratio_of_the_guard_tells_how_much_traffic_there_is():
+    """A step that waits for requests goes on; the ratio is judged as it is stated, and as nothing else."""
+    asks = (ask("depth", "versus"), ask("slow", "slower"), ask("failed", "ratio"), ask("refused", "ratio"))
+    asked = Question(stable="1", candidate="2", metrics=MetricQuestion(stable="1", candidate="2", asks=asks))
+    tallies = tuple(
+        Tally(version=version, criterion=name, start_s=10, end_s=15, total=total, bad=1)
+        for name, of in (("failed", {"1": 45, "2": 5}), ("refused", {"1": 900, "2": 100}))
+        for version, total in of.items()
+    )
+    (found,) = await read(Reading(tallies=tallies), asked=asked)
+    assert [tally for tally in found.tallies if tally not in tallies] == [
+        Tally(version="2", criterion="hurt", start_s=10, end_s=15, total=5, bad=1)
+    ]
+    assert found.rate_per_s == pytest.approx(10.0)

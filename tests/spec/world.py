@@ -22,7 +22,7 @@ from sternway.domain.traffic import TrafficPlan
 from sternway.domain.versions import Service, Version, Workload
 from sternway.errors import Temporary
 from sternway.ports import Entry
-from sternway.testing.fakes import FakeClock, FakeHistory, FakePlatform, FakeRouter, FakeSignals, Tap, no_tap
+from sternway.testing.fakes import FakeClock, FakeGates, FakeHistory, FakePlatform, FakeRouter, FakeSignals, Tap, no_tap
 from sternway.testing.store import MemoryStore
 
 SERVICE = Service(name="orders", port=8080)
@@ -141,6 +141,7 @@ class World:
         self.router = FakeRouter(tap=self._tap)
         self.signals = Signals()
         self.signals.tap = self.store.tap = self._tap
+        self.gates = FakeGates(tap=self._tap)
         self.history = FakeHistory(tap=self._tap, on_revert=self._reverted)
         self.git = Git(history=self.history)
         self._live = True
@@ -159,8 +160,15 @@ class World:
                 signals=self.signals,
                 commands=self.store,
                 outbox=self.outbox,
+                gates=self.gates,
             ),
-            actor=Actor(platform=self.platform, router=self.router, signals=self.signals, outbox=self.outbox),
+            actor=Actor(
+                platform=self.platform,
+                router=self.router,
+                signals=self.signals,
+                outbox=self.outbox,
+                gates=self.gates,
+            ),
             journal=self.store,
             clock=self.clock,
             answer=self.replies.append,

@@ -24,6 +24,7 @@ from sternway.kubernetes.access import find_access
 from sternway.kubernetes.client import Client
 from sternway.kubernetes.leader import Leader
 from sternway.web.listeners import Listeners, Part
+from sternway.web.operator_metrics import OperatorMetrics
 from sternway.web.webhook import AlertWebhook
 
 OLD_AFTER_S = 300.0
@@ -82,7 +83,9 @@ async def _run(settings: Settings, *, listen: str, lease: str, context: str) -> 
     async with Client(find_access(context=context)) as api:
         sternway = ClusterSternway(settings, api, urgent=api.urgent(), clock=clock)
         webhook = AlertWebhook(sternway.alertmanager, where=lambda: settings.monitoring.webhook)
-        parts: list[Part] = [Health(sternway, listen), webhook]
+        also = {listen, settings.monitoring.metrics or listen}
+        metrics = (OperatorMetrics(sternway, api.requests, listen=address) for address in sorted(also))
+        parts: list[Part] = [Health(sternway, listen), webhook, *metrics]
         listening = asyncio.create_task(Listeners(parts, tell=_say).run(), name="listen")
         working = asyncio.create_task(_work(sternway, lease=lease, api=api, clock=clock), name="work")
         await asyncio.wait({listening, working, asyncio.create_task(ended.wait())}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,29 +1,40 @@
 """Makes the world as decided. Called by `control.reconcile`, last; the only module with effects on the mesh.
 
 Every action is idempotent and starts from the desired world, so a pass may be cut off at any point and repeated.
-Order: traffic first, then workloads, then Git (in the background: a Git server that is down delays only Git).
+Order: traffic first, then workloads, then Git (in the background: a Git server that is down delays only Git), then gates.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from sternway.control.no_gates import NoGates
 from sternway.control.outbox import Outbox
 from sternway.domain.platform import WorkloadRun
 from sternway.domain.releases import Decision, Observation
 from sternway.domain.traffic import TrafficPlan
 from sternway.errors import SternwayError
-from sternway.ports import Platform, SignalSource, TrafficRouter
+from sternway.ports import Gates, Platform, SignalSource, TrafficRouter
 
 
 class Actor:
     """Carries decisions out through the ports."""
 
-    def __init__(self, *, platform: Platform, router: TrafficRouter, signals: SignalSource, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        *,
+        platform: Platform,
+        router: TrafficRouter,
+        signals: SignalSource,
+        outbox: Outbox,
+        gates: Gates | None = None,
+    ) -> None:
         self._platform = platform
         self._router = router
         self._signals = signals
         self._outbox = outbox
+        self._gates = gates or NoGates()
+        self._gated: dict[str, bool] = {}
         self._runs: dict[str, tuple[WorkloadRun, ...]] = {}
 
     async def act(self, decision: Decision, seen: Observation | None) -> str:
@@ -43,6 +54,10 @@ class Actor:
         except SternwayError as failure:
             failures.append(failure)
         self._outbox.post(decision)
+        try:
+            await self._run_gates(decision, ready=not failures)
+        except SternwayError as failure:
+            failures.append(failure)
         if failures:
             raise failures[0]
         return "; ".join(what for what in done if what)
@@ -69,6 +84,16 @@ class Actor:
         await self._platform.apply(decision.service, wanted)
         self._runs[decision.service] = wanted
         return "workloads: " + (", ".join(f"{run.workload.image} x{run.replicas}" for run in wanted) or "none")
+
+    async def _run_gates(self, decision: Decision, *, ready: bool) -> None:
+        """Each pass for as long as there are any: it costs nothing once they run. A gate asks a world that is as decided."""
+        if not decision.gates:
+            if self._gated.get(decision.service, True):
+                await self._gates.run(decision.service, ())
+                self._gated[decision.service] = False
+        elif ready:
+            self._gated[decision.service] = True
+            await self._gates.run(decision.service, decision.gates)
 
     async def only_take_away(self, decision: Decision, seen: Observation) -> None:
         """When the journal cannot be written: apply the plan if it takes some version's users away, else nothing."""

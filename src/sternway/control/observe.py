@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sternway.clock import Clock
+from sternway.control.no_gates import NoGates
 from sternway.control.outbox import Outbox
 from sternway.domain.platform import WorkloadState
 from sternway.domain.releases import Command, Observation, Progress
 from sternway.errors import StoreUnavailable
 from sternway.policy import bars
-from sternway.ports import CommandQueue, Desired, Platform, SignalSource, TrafficRouter
+from sternway.ports import CommandQueue, Desired, Gates, Platform, SignalSource, TrafficRouter
 
 
 class Observer:
@@ -26,6 +27,7 @@ class Observer:
         signals: SignalSource,
         commands: CommandQueue,
         outbox: Outbox,
+        gates: Gates | None = None,
     ) -> None:
         self._clock = clock
         self._desired = desired
@@ -34,6 +36,7 @@ class Observer:
         self._signals = signals
         self._commands = commands
         self._outbox = outbox
+        self._gates = gates or NoGates()
         self._met: set[str] = set()
 
     async def observe(self, service: str, progress: Progress) -> Observation:
@@ -47,6 +50,8 @@ class Observer:
         self._met.add(service)
         traffic = await self._router.observe(service)
         commands = await self._new_commands(service, progress)
+        waiting = progress.release is not None and progress.release.gates_running
+        gates = await self._gates.outcomes(service) if waiting else ()
         now_s = self._clock.now()
         return Observation(
             wanted=wanted,
@@ -59,6 +64,7 @@ class Observer:
             ledger_bad=self._desired.bad(service),
             recovered=recovered,
             resumed=resumed,
+            gates=gates,
             bars=bars(self._desired.policies(service), service, wanted.guard if wanted else None, now_s),
             now_s=now_s,
         )

@@ -40,6 +40,9 @@ LEARN_MOST_PERCENT = 33.0
 WARM_UP_S = 60.0
 """How long a fresh candidate may be worse than it stays, where a Guard does not say."""
 
+EDITION = 2
+"""The newest of the judge's own rules. What was judged by older ones is replayed by them."""
+
 
 class Until(StrEnum):
     """What must be sure of a candidate before a step is passed.
@@ -177,6 +180,7 @@ class JudgeSettings:
         p * healthy_times + healthy_and_percent / 100.
     warm_up_s: how long a fresh candidate may be worse than it stays. What it shows before suspects, and never condemns.
         (0 is what releases were judged by before there was a warm-up; Guards say `WARM_UP_S`.)
+    edition: of the judge's own rules. (1 is what journals were judged by that name none; Guards say `EDITION`.)
     metrics, alerts: further criteria, out of a monitoring system.
     """
 
@@ -192,8 +196,37 @@ class JudgeSettings:
     healthy_times: float = 3.0
     healthy_and_percent: float = 0.1
     warm_up_s: float = 0.0
+    edition: int = 1
     metrics: tuple[Metric, ...] = ()
     alerts: tuple[AlertRule, ...] = ()
+
+
+GATE_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """Something of the user's that must succeed before a release goes on: exactly one of a Job and a command.
+
+    before_step: it runs before this step of the strategy (1: before any user reaches the candidate); None: before all
+        traffic goes to it. job: the pod template of a Job, as JSON; backoff_limit: how often it is tried again. command: a
+        command line on one machine. then: what its failure does, ROLLBACK or HOLD.
+    """
+
+    name: str
+    before_step: int | None = 1
+    job: str = ""
+    backoff_limit: int = 0
+    command: str = ""
+    timeout_s: float = GATE_TIMEOUT_S
+    then: Then = Then.ROLLBACK
+
+    @property
+    def point(self) -> str:
+        """When it runs, in words."""
+        if self.before_step is None:
+            return "before all traffic"
+        return "before any user" if self.before_step == 1 else f"before step {self.before_step}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +258,7 @@ class Guard:
     blind_s: float = 600.0
     blind_then: Then = Then.HOLD
     progress_deadline_s: float = 120.0
+    gates: tuple[Gate, ...] = ()
     implicit: bool = False
 
     @property
@@ -240,4 +274,4 @@ class Guard:
 
 def implicit_guard(service: str) -> Guard:
     """Give what a service without a Guard gets."""
-    return Guard(service=service, judge=JudgeSettings(warm_up_s=WARM_UP_S), implicit=True)
+    return Guard(service=service, judge=JudgeSettings(warm_up_s=WARM_UP_S, edition=EDITION), implicit=True)

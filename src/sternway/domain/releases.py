@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sternway.domain.evidence import Evidence
+from sternway.domain.gates import GateOutcome, GateRun
 from sternway.domain.guards import Guard
 from sternway.domain.judgements import Judgement
 from sternway.domain.platform import WorkloadRun, WorkloadState
@@ -148,6 +149,7 @@ class Release:
     blind_s, blind_from_s: how long it was blind to anything before, and since when it is now, without a gap.
     first_bad_s, first_slow_s, detected_s: the first bad answer, the first slow one, and the first decision that took
         traffic away. waits: which policy keeps it from going on now, and until when. bad_answers: the candidate's, by what they look like. decided_s, last_candidate_s: the last such decision, and the start of the candidate's last request.
+    gates: how those ended that have. gates_running, gated_s: what it waits for now, and since when.
     """
 
     name: str
@@ -190,6 +192,9 @@ class Release:
     exposed_s: float | None = None
     blind_s: float = 0.0
     blind_from_s: float | None = None
+    gates: tuple[GateOutcome, ...] = ()
+    gates_running: tuple[str, ...] = ()
+    gated_s: float | None = None
     waits: str = ""
 
 
@@ -253,6 +258,7 @@ class Observation:
     ledger_bad: ids of versions that the ledger in Git holds as bad (known even to a fresh store).
     recovered: the last version that the ledger calls good, looked up when there is no stable version yet.
     resumed: the first pass over the service in this process; nobody looked before it.
+    gates: how the gates ended that ran for the service.
     bars: what policies say against going forward at this moment.
     """
 
@@ -267,6 +273,7 @@ class Observation:
     ledger_bad: tuple[str, ...] = ()
     recovered: Version | None = None
     resumed: bool = False
+    gates: tuple[GateOutcome, ...] = ()
     bars: tuple[Bar, ...] = ()
 
 
@@ -275,6 +282,7 @@ class Decision:
     """The desired world and the reason: split, workloads, Git action, when to look again. Never a delta.
 
     traffic None: leave the proxies as they are, unless `gone`: then take the service out of them.
+    gates: those that shall run now; any other that runs is stopped.
     """
 
     service: str
@@ -289,3 +297,4 @@ class Decision:
     look_at_s: float | None = None
     reason: str = ""
     replies: tuple[Reply, ...] = ()
+    gates: tuple[GateRun, ...] = ()

@@ -20,6 +20,7 @@ from sternway.engine.exposure import (
     second_look_requests,
     standing_by,
 )
+from sternway.engine.gates import failed, gated
 from sternway.engine.lifecycle import PROMOTED_BY, enter, needless, promoted, retarget, settled, take_back
 from sternway.engine.transitions import Trigger
 
@@ -77,6 +78,9 @@ def _condemn(progress: Progress, release: Release, seen: Observation, reason: st
 
 def _harm(progress: Progress, release: Release, seen: Observation) -> str | None:
     """A sentence when the candidate is to be condemned now."""
+    gate = failed(release, Then.ROLLBACK)
+    if gate:
+        return gate
     state = _state(release, seen)
     if state is not None and state.failure and ready(seen, release.stable) and not _shared(release):
         return f"{release.candidate.id} cannot run: {state.failure}"
@@ -133,6 +137,9 @@ def _forward(progress: Progress, release: Release, seen: Observation) -> Progres
     kept = _kept_up(progress, release, seen, trigger)
     if kept is not None:
         return _stay(progress, kept)
+    waiting = gated(progress, release, trigger, now_s)
+    if waiting is not None:
+        return _stay(progress, waiting)
     passed = let_pass(progress, release.candidate, seen, *PASSED_BY.get(trigger, ()))
     release = enter(release, trigger, now_s, f"{reason}{passed}")
     return replace(progress, release=_weigh(progress, release))
@@ -352,7 +359,8 @@ def _impatient(progress: Progress, release: Release, seen: Observation, blind_s:
         return replace(progress, release=kept)
     if release.phase is Phase.BAKING:
         return promoted(progress, replace(release, reason=reason), seen.now_s)
-    return replace(progress, release=_weigh(progress, enter(release, Trigger.SWITCH, seen.now_s, reason)))
+    release = gated(progress, release, Trigger.SWITCH, seen.now_s) or enter(release, Trigger.SWITCH, seen.now_s, reason)
+    return replace(progress, release=_weigh(progress, release))
 
 
 def _wait_for_a_person(progress: Progress, release: Release, seen: Observation) -> Progress:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from sternway.domain.guards import Then
 from sternway.domain.policies import Consent, Point, Rule
 from sternway.domain.releases import Command, Mark, Observation, Phase, Progress, Release, Reply, Verb
 from sternway.domain.versions import Version
 from sternway.engine.barring import KEEP_CONSENTS, barred, how_to_pass
+from sternway.engine.gates import failed, overruled
 from sternway.engine.lifecycle import KEEP_FALSE_ALARMS, PROMOTED_BY, TAKEN_BACK_BY, enter, open_rollback, take_back
 from sternway.engine.transitions import Trigger
 
@@ -51,7 +53,10 @@ def _promote(progress: Progress, seen: Observation, command: Command) -> tuple[P
         release = replace(release, baked_s=max(release.baked_s, release.guard.bake_s), reason=reason, paused=False)
         return replace(progress, release=release), f"{release.name}: the bake ends now"
     if release.phase is Phase.STARTING:
-        raise _Refusal(f"{release.name} is not ready yet; promote it when it is, or abort it")
+        what = f"is {release.reason}" if release.gates_running else "is not ready yet"
+        if failed(release, Then.HOLD):
+            what = "is held by a gate: resume it to go on without that gate"
+        raise _Refusal(f"{release.name} {what}; promote it when it is exposed, or abort it")
     progress = _agree(progress, release.candidate, Rule.APPROVAL, command)  # who promotes has approved
     release = replace(release, paused=False)
     trigger = Trigger.OVERRULED_AT_ALL if release.phase is Phase.ASKING else Trigger.SWITCH
@@ -76,6 +81,10 @@ def _resume(progress: Progress, seen: Observation, command: Command) -> tuple[Pr
         release = enter(release, trigger, seen.now_s, f"overruled by {command.by}{_because(command)}")
         release = replace(release, paused=False)
         return replace(progress, release=release), f"{release.name} is exposed again, its evidence starts anew"
+    held = failed(release, Then.HOLD)
+    if held and not release.paused:
+        why = f"passed over by {command.by}{_because(command)}"
+        return replace(progress, release=overruled(release, why)), f"{release.name} goes on though {held}"
     if not release.paused:
         raise _Refusal(f"{release.name} is not paused")
     return replace(progress, release=replace(release, paused=False)), f"{release.name} goes on"

@@ -13,6 +13,7 @@ from sternway.domain.evidence import Counts
 from sternway.domain.guards import BlueGreen, Canary, Strategy
 from sternway.domain.releases import Mark, Observation, Phase, Progress, Release, Retired, Revert, Reverted, Wanted
 from sternway.domain.versions import Version
+from sternway.engine.gates import overruled
 from sternway.engine.transitions import Trigger, next_phase
 
 KEEP_GOOD = 10
@@ -72,6 +73,8 @@ def enter(release: Release, trigger: Trigger, now_s: float, reason: str) -> Rele
         "step_s": now_s,
         "reason": reason,
         "step_requests": 0,
+        "gates_running": (),
+        "gated_s": None,
     }
     if trigger is Trigger.NEXT_STEP:
         changes["index"] = release.index + 1
@@ -104,7 +107,8 @@ def _exposed_again(release: Release, trigger: Trigger, phase: Phase) -> dict[str
         evidence = judgement.begin(
             guard.judge, stable=stable, candidate=candidate, stable_ms=release.stable_ms, control=guard.keeps_control
         )
-        return {"evidence": evidence, "judgement": None, "decided_s": None}
+        gates = overruled(release, "overruled").gates
+        return {"evidence": evidence, "judgement": None, "decided_s": None, "gates": gates}
     if trigger is Trigger.LOOK_AGAIN or (release.phase is Phase.WITHDRAWN and phase is Phase.BAKING):
         changes: dict[str, object] = {"evidence": judgement.begin_exposure(release.evidence), "decided_s": None}
         if trigger is Trigger.LOOK_AGAIN and release.evidence.suspected and waits_for_certainty(release.guard.strategy):

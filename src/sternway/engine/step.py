@@ -21,6 +21,7 @@ from sternway.domain.tallies import Reading, Tally, Unit
 from sternway.engine.advance import advance
 from sternway.engine.commands import obey
 from sternway.engine.follow import follow
+from sternway.engine.gates import learned
 from sternway.engine.world import decide
 
 _EXPOSED = (Phase.MIRRORING, Phase.EXPOSED, Phase.BAKING)
@@ -55,6 +56,8 @@ def learn(progress: Progress, seen: Observation) -> Progress:
     if release and seen.resumed and not release.phase.over:
         # Time that nobody watched does not count: no deadline has run out in it, no bake has passed.
         release = replace(release, entered_s=seen.now_s, step_s=seen.now_s, looked_s=seen.now_s)
+    if release and release.gates_running:
+        release = learned(release, seen)
     return replace(
         progress,
         release=release,
@@ -135,7 +138,7 @@ def _count(release: Release, seen: Observation) -> Release:
     blind_s = seen.now_s - release.blind_from_s if release.blind_from_s is not None and sighted_again else 0.0
     return replace(
         release,
-        step_requests=release.step_requests + answered,
+        step_requests=release.step_requests + max(answered, served),  # where no errors are counted, answers are
         requests=release.requests + served,
         hurt=release.hurt + hurt,
         rescued=release.rescued + (failed - hurt if answered == served else 0),  # nobody waits for a copy's answer

@@ -11,6 +11,7 @@ from sternway.domain.releases import Decision, Observation, Phase, Progress, Rel
 from sternway.domain.tallies import Question
 from sternway.domain.traffic import MirrorTo, Pin, ShieldPlan, Split, TrafficPlan
 from sternway.domain.versions import Version
+from sternway.engine import gates
 from sternway.engine.asking import metric_question
 from sternway.engine.exposure import able, looks_again_s, reachable, ready, split_back, standing_by
 
@@ -48,6 +49,7 @@ def decide(progress: Progress, seen: Observation) -> Decision:
         question=_question(progress, seen),
         look_at_s=_look_at(progress, seen),
         reason=_reason(progress),
+        gates=gates.runs(release, seen.wanted.service) if release and seen.wanted else (),
     )
 
 
@@ -73,7 +75,7 @@ def _traffic(progress: Progress, seen: Observation) -> TrafficPlan | None:
         pins=_pins(release) if release.phase is Phase.EXPOSED and not release.second_look else (),
         mirror=_mirror(release),
         shield=_shield(release.guard, release) if exposed else None,
-        preview=candidate.id if release.phase is Phase.PREVIEW else None,
+        preview=candidate.id if release.phase is Phase.PREVIEW or release.gates_running else None,
     )
     return reachable(plan, release.stable.id, seen.workloads)
 
@@ -86,7 +88,7 @@ def _versions(progress: Progress, release: Release, split: Split, seen: Observat
     """
     fallback = standing_by(seen)
     versions = {v.id: v for v in (release.stable, *(retired.version for retired in progress.retired))}
-    used = release.phase in (*_CARRIES, Phase.MIRRORING, Phase.PREVIEW)
+    used = release.phase in (*_CARRIES, Phase.MIRRORING, Phase.PREVIEW) or release.gates_running
     held = seen.traffic is not None and seen.traffic.holds(release.candidate.id)
     if used or split.percent(release.candidate.id) or (held and release.phase is not Phase.STARTING):
         versions[release.candidate.id] = release.candidate

@@ -10,7 +10,6 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 import yaml
@@ -152,50 +151,50 @@ def _has_names(*texts: str | None) -> bool:
 # Entries of shared files ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Lines:
-    lines: list[str]
-
-    def about(self, start: int, end: int) -> str:
-        """What lines are about: themselves, the list item that they stand in, and the keys that lead there."""
-        region = self.lines[start:end]
-        first = next((i for i in range(start, end) if self.lines[i].strip()), None)
-        if first is None:
-            return ""
-        told, depth, item = list(region), _indent(self.lines[first]), None
-        at = first
-        if self.lines[first].lstrip().startswith("- "):
-            item = first
-        while at > 0 and depth > 0:
-            at -= 1
-            line = self.lines[at]
-            if not line.strip() or _indent(line) >= depth:
-                continue
-            depth = _indent(line)
-            if item is None and line.lstrip().startswith("- "):
-                item = at
-            told.append(line)
-        if item is not None:
-            told += self._item(item)
-        return "\n".join(told)
-
-    def _item(self, start: int) -> list[str]:
-        depth, end = _indent(self.lines[start]), start + 1
-        while end < len(self.lines) and (not self.lines[end].strip() or _indent(self.lines[end]) > depth):
-            end += 1
-        return self.lines[start:end]
-
-
 def with_entries_of(words: frozenset[str], was: str, wanted: str) -> str:
-    """A text with those changes taken back that are about one of the words."""
+    """A text with those changes taken back that are about one of the words: all lines of a change, or none."""
     about = re.compile("|".join(rf"(?<![\w.-]){re.escape(word)}(?![\w.-])" for word in sorted(words)) or "(?!)")
-    before, after = _Lines(was.splitlines(keepends=True)), _Lines(wanted.splitlines(keepends=True))
+    before, after = was.splitlines(keepends=True), wanted.splitlines(keepends=True)
     found: list[str] = []
-    matcher = SequenceMatcher(a=before.lines, b=after.lines, autojunk=False)
-    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
-        ours = tag != "equal" and about.search(before.about(i1, i2) + "\n" + after.about(j1, j2)) is not None
-        found += after.lines[j1:j2] if ours else before.lines[i1:i2]
+    for tag, i1, i2, j1, j2 in SequenceMatcher(a=before, b=after, autojunk=False).get_opcodes():
+        if tag == "equal":
+            found += before[i1:i2]
+            continue
+        single = zip(range(i1, i2), range(j1, j2), strict=True) if i2 - i1 == j2 - j1 else ()
+        parts = [((i, i + 1), (j, j + 1)) for i, j in single] or [((i1, i2), (j1, j2))]
+        for (start, end), (other, last) in parts:
+            told = [
+                *(_about(before, at) for at in range(start, end)),
+                *(_about(after, at) for at in range(other, last)),
+            ]
+            ours = any(told) and all(about.search(one) for one in told if one)
+            found += after[other:last] if ours else before[start:end]
     return "".join(found)
+
+
+def _about(lines: list[str], at: int) -> str:
+    """What a line is about: itself, the list item that it stands in, and the keys that lead there; "" for an empty one."""
+    line = lines[at]
+    if not line.strip():
+        return ""
+    told, depth = [line], _indent(line)
+    item = at if line.lstrip().startswith("- ") else None
+    for above in range(at - 1, -1, -1):
+        line = lines[above]
+        if not line.strip() or _indent(line) >= depth:
+            continue
+        depth = _indent(line)
+        told.append(line)
+        if item is None and line.lstrip().startswith("- "):
+            item = above
+    return "".join(told + (_item(lines, item) if item is not None else []))
+
+
+def _item(lines: list[str], start: int) -> list[str]:
+    depth, end = _indent(lines[start]), start + 1
+    while end < len(lines) and (not lines[end].strip() or _indent(lines[end]) > depth):
+        end += 1
+    return lines[start:end]
 
 
 def _indent(line: str) -> int:

@@ -10,6 +10,7 @@ import asyncio
 import json
 import random
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -45,6 +46,11 @@ class Client:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    @property
+    def requests(self) -> Mapping[tuple[str, str, str], int]:
+        """How often each (verb, kinds, HTTP status) was; status `none`: no answer came."""
+        return self._line.requests
 
     async def close(self) -> None:
         """Hang up."""
@@ -215,6 +221,7 @@ class _Line:
 
     def __init__(self, access: Access, rate: Rate) -> None:
         self._access, self._rate = access, rate
+        self.requests: Counter[tuple[str, str, str]] = Counter()
         self._session: aiohttp.ClientSession | None = None
         self._tls: tuple[Certificate | None, ssl.SSLContext] | None = None
 
@@ -239,7 +246,8 @@ class _Line:
         """Give the answer to a request. Raises the kinds of `errors` for what is none."""
         await self._rate.take(urgent=urgent)
         try:
-            response = await self._send(
+            response = await self._counted(
+                asked,
                 method,
                 self._access.server + (path or _path(asked)),
                 params={key: value for key, value in (query or {}).items() if value},
@@ -256,6 +264,15 @@ class _Line:
                 f"{asked}: {self._access.server}: {exc or type(exc).__name__}",
                 hint="the API server does not answer: is the cluster up, and the address right?",
             ) from exc
+
+    async def _counted(self, asked: Asked, method: str, url: str, **more: Any) -> aiohttp.ClientResponse:
+        status = "none"
+        try:
+            response = await self._send(method, url, **more)
+            status = str(response.status)
+            return response
+        finally:
+            self.requests[asked.verb, asked.resource.plural, status] += 1
 
     async def _send(self, method: str, url: str, *, headers: dict[str, str], **more: Any) -> aiohttp.ClientResponse:
         """Send it, and once more with renewed credentials when these are not accepted."""

@@ -55,6 +55,10 @@ class Remembered(Generic[T]):
             self._found[service] = find(service)
         return self._found[service]
 
+    def forget(self, service: str) -> None:
+        """Work it out anew: it rests on something else than the cluster, which changed."""
+        self._found.pop(service, None)
+
 
 def of_service(obj: Object) -> Iterable[str]:
     """The index by the Service that a Guard, or an object of ours, is about."""

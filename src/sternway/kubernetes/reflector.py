@@ -70,6 +70,8 @@ class Reflector:
         self.resource = resource
         self.shelf = Shelf(indexes or {})
         self.error: SternwayError | None = None
+        self.lists = self.watches = 0
+        """How many were begun: a watch that begins often ends often."""
         self._api, self._clock, self._trim, self._on_change = api, clock, trim, on_change
         self._where, self._backoff_s = where, backoff_s
         self._synced = asyncio.Event()
@@ -113,6 +115,7 @@ class Reflector:
         self._failures += 1
 
     async def _list(self, page: int) -> None:
+        self.lists += 1
         listed = await self._api.list(
             self.resource,
             namespace=self._where.namespace,
@@ -130,6 +133,7 @@ class Reflector:
             self._on_change(key)
 
     async def _watch(self) -> None:
+        self.watches += 1
         watch = self._api.watch(
             self.resource,
             since=self._since,

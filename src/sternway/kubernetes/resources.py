@@ -11,6 +11,7 @@ STATEFUL_SETS = Resource(group="apps", version="v1", plural="statefulsets", kind
 DAEMON_SETS = Resource(group="apps", version="v1", plural="daemonsets", kind="DaemonSet")
 REPLICA_SETS = Resource(group="apps", version="v1", plural="replicasets", kind="ReplicaSet")
 CONTROLLER_REVISIONS = Resource(group="apps", version="v1", plural="controllerrevisions", kind="ControllerRevision")
+JOBS = Resource(group="batch", version="v1", plural="jobs", kind="Job")
 PODS = Resource(group="", version="v1", plural="pods", kind="Pod")
 SERVICES = Resource(group="", version="v1", plural="services", kind="Service")
 CONFIG_MAPS = Resource(group="", version="v1", plural="configmaps", kind="ConfigMap")

@@ -13,7 +13,7 @@ _FIXES = {
     Can.PINS: "use another strategy than `ab`",
     Can.MIRROR: "take `mirror` out",
     Can.SHIELD: "write `shield: {enabled: false}`",
-    Can.PREVIEW: "use another strategy than `blueGreen`",
+    Can.PREVIEW: "use another strategy than `blueGreen`, and no `gates`",
     Can.FAULTS: "take `fault` out of the MeshPolicy",
 }
 
@@ -30,6 +30,8 @@ def requires(guard: Guard) -> frozenset[Can]:
             needed.add(Can.PINS)
     if guard.bake_s > 0 and guard.bake_control_percent > 0:
         needed.add(Can.WEIGHTS)
+    if guard.gates:
+        needed.add(Can.PREVIEW)
     if guard.mirror:
         needed.add(Can.MIRROR)
     return frozenset(needed)

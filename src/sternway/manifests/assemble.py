@@ -19,6 +19,7 @@ from sternway.domain.versions import Service, Version, Workload
 from sternway.manifests.addresses import addresses, container_port, note_shared_ports, replica_port, served_path
 from sternway.manifests.catalogue import Source
 from sternway.manifests.models.deployment import Deployment
+from sternway.manifests.models.gate import words_of
 from sternway.manifests.models.guard import Guard
 from sternway.manifests.models.mesh import MeshPolicy
 from sternway.manifests.models.route import HTTPRoute
@@ -157,6 +158,14 @@ def _guard(world: World, document: Document, manifest: Guard) -> guards.Guard:
     if manifest.spec.mesh:
         said = f"`mesh: {manifest.spec.mesh}` chooses among the meshes of a cluster; on one machine there is Sternway's own"
         world.report.wrong(document, ("spec", "mesh"), said, "take `mesh` out")
+    for index, gate in enumerate(manifest.spec.gates):
+        path: Path = ("spec", "gates", index, "command" if gate.command else "job")
+        if not gate.command:
+            said = f"gate {gate.name} is a Job, which needs a cluster"
+            world.report.wrong(document, path, said, "write `command` on one machine")
+        elif not words_of(gate.command):
+            said = f"the command of gate {gate.name} cannot be read: a quotation mark is not closed, or it is empty"
+            world.report.wrong(document, path, said, "mend the command line")
     return manifest.to_domain()
 
 

@@ -36,6 +36,8 @@ _RELEASE_COLUMNS: tuple[Column, ...] = (
     _WEIGHT,
     ("Hurt", ".status.hurt", "integer", "Bad answers that reached a caller", 0),
     ("Message", ".status.message", "string", "What was decided last and why", 0),
+    ("Revision", ".status.revision", "string", "The Git commit that brought it", 1),
+    ("Reverted", ".status.reverted", "string", "The Git commit that took it back", 1),
     _AGE,
 )
 
@@ -81,7 +83,7 @@ RULES: dict[str, tuple[tuple[str, str], ...]] = {
             "a Guard keeps its service: make another Guard for another service",
         ),
     ),
-    "Window": (
+    "FreezeWindow": (
         (
             "self.from.size() == self.to.size()",
             "from and to are written alike: both with a date, a weekday, or neither",

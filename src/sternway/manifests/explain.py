@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sternway.domain.guards import ABTest, BlueGreen, Canary, CanaryStep, Guard, Mode, Then
+from sternway.domain.guards import ABTest, BlueGreen, Canary, CanaryStep, Gate, Guard, Mode, Then
 from sternway.domain.metrics import Metric, OnAlert
 from sternway.domain.releases import Wanted
 from sternway.manifests.catalogue import Catalogue
@@ -67,6 +67,7 @@ def _exposure(guard: Guard) -> list[str]:
             kind, (name, value) = ("header", ab.header) if ab.header else ("cookie", ab.cookie or ("", ""))
             lines.append(f"requests with the {kind} {name}: {value} go to it until it has answered {count}")
             lines.append("then it gets all traffic")
+    lines += [_gate(gate) for gate in guard.gates]
     if guard.bake_s > 0:
         control = guard.bake_control_percent
         kept = f"the old version keeps {control:g} % to compare with" if control else "without traffic to compare with"
@@ -85,6 +86,12 @@ def _step(index: int, steps: int, step: CanaryStep) -> str:
     hold = f" and {duration(step.hold_s)} have passed" if step.hold_s else ""
     sure = f" and is surely {step.until} (or {duration(step.within_s)} have passed)" if step.until else ""
     return f"step {index} of {steps}: {share}, until it has answered {step.min_requests} requests{hold}{sure}"
+
+
+def _gate(gate: Gate) -> str:
+    what = f"`{gate.command}`" if gate.command else "a Job"
+    then = "it is rolled back" if gate.then is Then.ROLLBACK else "it is held until somebody decides"
+    return f"{gate.point}, gate {gate.name} ({what}) must succeed within {duration(gate.timeout_s)}; else {then}"
 
 
 def _never_less(guard: Guard, steps: tuple[CanaryStep, ...]) -> list[str]:

@@ -51,7 +51,8 @@ def _convert(schema: Schema, known: Mapping[str, Schema], rules: Mapping[str, tu
         found |= {"items": _convert(schema.get("items", {}), known, rules), "maxItems": MOST_ITEMS}
     elif found["type"] == "string" and "enum" not in found and "format" not in found:
         found.setdefault("maxLength", MOST_LETTERS)
-    if stated := rules.get(schema.get("title", "")):
+    stated = rules.get(schema.get("title", "")) if "properties" in schema else None  # a field has a title too
+    if stated:
         found["x-kubernetes-validations"] = [{"rule": rule, "message": message} for rule, message in stated]
     return found
 

@@ -156,6 +156,7 @@ def _beyond(found: Found, spec: model.GuardSpec, deployment: str) -> list[Proble
     if spec.mesh and spec.mesh not in found.meshes:
         said = f"this cluster has no mesh {spec.mesh}"
         problems.append(_problem(found, "spec.mesh", said, suggest(spec.mesh, found.meshes)))
+    problems += _gates(found, spec)
     if spec.fallback is not None:
         said = "a fallback of one's own is not used in a cluster: the proven version always stands by"
         problems.append(_problem(found, "spec.fallback", said, f"take it out; `{deployment}-stable` stands by"))
@@ -163,6 +164,25 @@ def _beyond(found: Found, spec: model.GuardSpec, deployment: str) -> list[Proble
     if not chosen["spec"]["selector"].get("matchLabels"):
         said = f"Deployment {deployment} selects its pods without matchLabels, so its twin's cannot be told apart"
         problems.append(_problem(found, "spec.deployment", said, "give its selector a matchLabels"))
+    return problems
+
+
+def _gates(found: Found, spec: model.GuardSpec) -> list[Problem]:
+    """A gate is a Job here, and no user may be sent to its pods."""
+    problems = []
+    selector = own_selector(found.service or {})
+    for index, gate in enumerate(spec.gates):
+        place = f"spec.gates[{index}]"
+        if gate.job is None:
+            said = f"gate {gate.name} is a command, which runs on one machine alone"
+            problems.append(_problem(found, f"{place}.command", said, "write `job`"))
+            continue
+        labels = (gate.job.template.get("metadata") or {}).get("labels") or {}
+        if selector and selector.items() <= labels.items():
+            said = f"Service {spec.service} selects the pods of gate {gate.name}, so users would be sent to them"
+            problems.append(
+                _problem(found, f"{place}.job.template.metadata.labels", said, "take one of the labels out")
+            )
     return problems
 
 

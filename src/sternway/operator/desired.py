@@ -79,6 +79,7 @@ class ClusterDesired:
         self._meshes = meshes
         self._rules = rules
         self._known: dict[str, _Known] = {}
+        self._recorded: dict[str, Wanted] = {}
         self._looked: Remembered[_Known | None] = Remembered(reader)
 
     def services(self, namespace: str = "") -> tuple[str, ...]:
@@ -91,6 +92,11 @@ class ClusterDesired:
         """See ports.Desired. While its Guard goes, nothing is wanted of a service any more."""
         known, guard = self._look(service), self.guard(service)
         return known.wanted if known and guard and not guard["metadata"].get("deletionTimestamp") else None
+
+    def remember(self, wanted: Wanted) -> None:
+        """What was wanted last, before this process: it stays in force while what the Guard says now cannot be followed."""
+        self._recorded[wanted.service.name] = wanted
+        self._looked.forget(wanted.service.name)
 
     def problems(self, service: str) -> tuple[Problem, ...]:
         """Why the service's Guard is not followed as it stands."""
@@ -143,6 +149,7 @@ class ClusterDesired:
         guards = self._guards(service)
         if not guards:
             self._known.pop(service, None)
+            self._recorded.pop(service, None)
             return None
         found = self._find(service, guards[0])
         before = self._known.get(service)
@@ -152,12 +159,11 @@ class ClusterDesired:
         said = asked(found)
         if len(guards) > 1:
             said = Asked(deployment=said.deployment, wanted=said.wanted, problems=(*said.problems, _second(guards)))
-        known = _Known(
-            token=token,
-            asked=said,
-            wanted=said.wanted or (before.wanted if before else None),
-            deployment=said.deployment or (before.deployment if before else ""),
+        wanted = said.wanted or (before.wanted if before else None) or self._recorded.get(service)
+        deployment = (
+            said.deployment or (before.deployment if before else "") or (wanted.guard.deployment if wanted else "")
         )
+        known = _Known(token=token, asked=said, wanted=wanted, deployment=deployment)
         self._known[service] = known
         return known
 

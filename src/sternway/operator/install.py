@@ -23,6 +23,7 @@ GIT = "/etc/sternway-git"
 """Where the Secret `sternway-git` is seen, if there is one: with what a rollback is pushed to Git."""
 USER = 65532
 _LABELS = {"app.kubernetes.io/name": NAME}
+_SCRAPED = {"prometheus.io/scrape": "true", "prometheus.io/port": str(PORT), "prometheus.io/path": "/metrics"}
 _READ = ["get", "list", "watch"]
 _KEEP = [*_READ, "create", "patch", "update", "delete"]
 
@@ -40,6 +41,7 @@ RULES: tuple[Rule, ...] = (
     ("apps", ("replicasets", "statefulsets", "daemonsets"), _READ),
     ("", ("pods",), _READ),
     ("", ("services", "configmaps", "secrets"), _KEEP),
+    ("batch", ("jobs",), ["get", "list", "watch", "create", "delete"]),  # the gates of Guards
     ("", ("events",), ["create", "patch"]),
     ("discovery.k8s.io", ("endpointslices",), _READ),
     ("autoscaling", ("horizontalpodautoscalers",), _KEEP),
@@ -148,7 +150,7 @@ def _volume(wanted: Installation) -> Object:
 
 def _deployment(wanted: Installation) -> Object:
     pod = {
-        "metadata": {"labels": _LABELS},
+        "metadata": {"labels": _LABELS, "annotations": _SCRAPED},
         "spec": {
             "serviceAccountName": NAME,
             "terminationGracePeriodSeconds": 30,
@@ -219,7 +221,10 @@ def _disruption(wanted: Installation) -> Object:
 
 
 def _network(wanted: Installation) -> Object:
-    """In: the two ports. Out: anything, as the API server, Prometheus and Git stand anywhere."""
+    """In: one port for the kubelet's probes and Prometheus, one for the access logs of proxies, wherever they stand.
+
+    Out: anything, as the API server, Prometheus and Git stand anywhere.
+    """
     spec = {
         "podSelector": {"matchLabels": _LABELS},
         "policyTypes": ["Ingress", "Egress"],

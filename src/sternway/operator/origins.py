@@ -66,6 +66,18 @@ class Origins:
         kept = self._kept(service).get(pod)
         return tuple(dict.fromkeys((*seen, *((kept,) if kept else ()))))
 
+    def brought(self, service: str, pod: str) -> str:
+        """The commit that brought a version, for people; "" where that was not seen.
+
+        A tool may tell of a sync after the cluster shows it: a commit that was in force with another version before is none.
+        """
+        others: set[str] = set()
+        for version, commit in self._seen.get(service, ()):
+            if version == pod and commit not in others:
+                return commit
+            others |= {commit} if version != pod else set()
+        return next(iter(self.commits(service, pod)), "")
+
     def spelled(self, service: str, pods: Collection[str]) -> str:
         """The annotation's text, for these versions; "" when nothing is known."""
         known = {pod: found[0] for pod in sorted(set(pods)) if (found := self.commits(service, pod))}

@@ -7,19 +7,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from sternway.clock import Clock
 from sternway.kubernetes.api import Api, Object, Resource
+from sternway.kubernetes.ours import GATE
 from sternway.kubernetes.patience import served
 from sternway.kubernetes.reading import INDEXES
 from sternway.kubernetes.reflector import Reflector, Selection, lean
-from sternway.kubernetes.resources import PODS, REPLICA_SETS, SECRETS
+from sternway.kubernetes.resources import JOBS, PODS, REPLICA_SETS, SECRETS
 from sternway.kubernetes.shelf import Index, Key, owners
 
 OWNERS, NAMES, NAMESPACE, ADDRESS = "owner", "about", "namespace", "address"
 _OURS_BY_FIELDS = (PODS, REPLICA_SETS)
 """Kinds of which nobody asks who owns which field: there are many of them, and that is most of their size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """How a kind is followed: lists and watches begun since the start; how long the API has said nothing of it."""
+
+    plural: str
+    lists: int
+    watches: int
+    silent_s: float
 
 
 class Stores:
@@ -106,6 +118,18 @@ class Stores:
         """The services that a route is about."""
         return frozenset(self._about(obj)) if resource in self._routes else frozenset()
 
+    def followed(self) -> tuple[Followed, ...]:
+        """How each kind is followed."""
+        return tuple(
+            Followed(
+                plural=resource.plural,
+                lists=sum(one.lists for one in reflectors),
+                watches=sum(one.watches for one in reflectors),
+                silent_s=max(one.age_s() for one in reflectors),
+            )
+            for resource, reflectors in self._reflectors.items()
+        )
+
     def troubles(self) -> dict[str, str]:
         """Which kinds cannot be followed now, and why."""
         everyone = (one for reflectors in self._reflectors.values() for one in reflectors)
@@ -139,7 +163,7 @@ class Stores:
             self._api,
             resource,
             clock=self._clock,
-            where=Selection(namespace=namespace, fields=_FIELDS.get(resource, "")),
+            where=Selection(namespace=namespace, fields=_FIELDS.get(resource, ""), labels=_LABELS.get(resource, "")),
             indexes=indexes,
             trim=lean if resource in _OURS_BY_FIELDS else _as_it_is,
             on_change=told,
@@ -149,6 +173,9 @@ class Stores:
 
 _FIELDS = {SECRETS: "type!=helm.sh/release.v1"}
 """Helm keeps every revision of a chart as a Secret: large, many, and nothing that a pod uses."""
+
+_LABELS = {JOBS: GATE}
+"""Of Jobs our own alone."""
 
 
 def _namespace(obj: Object) -> Iterable[str]:

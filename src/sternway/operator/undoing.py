@@ -7,74 +7,38 @@ its repository is reverted. What cannot be reverted is said, and held: the traff
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 
-from sternway.domain.gitops import Origin, TakeBack, Unfollowed
 from sternway.domain.releases import Mark, Revert, Reverted
-from sternway.errors import HistoryUnavailable, SternwayError, Temporary
 from sternway.kubernetes.api import Api, Object, Patch, name_of, namespace_of
 from sternway.kubernetes.ours import LEDGER, REVISIONS, annotation
 from sternway.kubernetes.resources import GUARDS
+from sternway.operator.in_git import InGit
 from sternway.operator.ledger import read_ledger, spell_ledger, with_marks
-from sternway.operator.origins import Origins
-from sternway.ports import Repositories
 
 Restore = Callable[[str, str, str], Awaitable[str]]
 """(service, fingerprint of the bad version, of the good one) -> what was done, in words."""
-Ask = Callable[[Revert, Origin, tuple[str, ...]], TakeBack]
-"""(revert, where it comes from, commits of the good version) -> what to take back in Git."""
 
 
 class ClusterUndoing:
     """Restores Deployments and their configuration, reverts Git, and keeps the ledger on the Guards.
 
-    guard: the one that governs a service now. restore: the platform's. origins, ask, repositories: for GitOps.
+    guard: the one that governs a service now. restore: the platform's. git: without it, the cluster alone is restored.
     """
 
     def __init__(
-        self,
-        *,
-        api: Api,
-        guard: Callable[[str], Object | None],
-        restore: Restore,
-        origins: Origins,
-        ask: Ask,
-        repositories: Repositories,
+        self, *, api: Api, guard: Callable[[str], Object | None], restore: Restore, git: InGit | None = None
     ) -> None:
         self._api = api
         self._guard = guard
         self._restore = restore
-        self._origins = origins
-        self._ask = ask
-        self._repositories = repositories
+        self._git = git
 
     async def revert(self, revert: Revert) -> Reverted:
         """See ports.Undoing. In a cluster a version's commit is its fingerprint."""
         said = await self._restore(revert.service, revert.bad, revert.restore)
-        found = self._origins.of(revert.service)
-        if found is None:
+        if self._git is None:
             return Reverted(release=revert.release, commit=None, message=said)
-        if isinstance(found, Unfollowed):
-            message = f"{said}; nothing is reverted in Git: {found.why}. {_capital(found.fix)}"
-            return Reverted(release=revert.release, commit=None, message=message)
-        return await self._revert_in_git(revert, found, said)
-
-    async def _revert_in_git(self, revert: Revert, origin: Origin, said: str) -> Reverted:
-        good = self._origins.commits(revert.service, revert.restore)
-        try:
-            done = await self._repositories.take_back(self._ask(revert, origin, good))
-        except Temporary as exc:
-            raise HistoryUnavailable(
-                f"{said}; not reverted in Git yet: {exc.message}", hint=exc.hint, retry_in_s=exc.retry_in_s
-            ) from exc
-        except SternwayError as exc:
-            hint = f". {_capital(exc.hint)}" if exc.hint else ""
-            return Reverted(
-                release=revert.release, commit=None, message=f"{said}; not reverted in Git: {exc.message}{hint}"
-            )
-        where = f"in {origin.repository}, for {origin.by} to sync"
-        message = f"{done.message} {where}" if done.commit else f"{done.message} ({origin.repository})"
-        return replace(done, message=message)
+        return await self._git.revert(revert, said)
 
     async def mark(self, marks: Sequence[Mark]) -> None:
         """See ports.Undoing. Without a Guard there is nobody to remember for."""
@@ -91,11 +55,10 @@ class ClusterUndoing:
             text = spell_ledger(ledger)
             if text != annotation(live, LEDGER):
                 version = live["metadata"]["resourceVersion"]
-                revisions = self._origins.spelled(service, [mark.commit for mark in ledger])
-                annotations = {LEDGER: text, **({REVISIONS: revisions} if revisions else {})}
+                annotations = {LEDGER: text, **self._revisions(service, [mark.commit for mark in ledger])}
                 patch = {"metadata": {"annotations": annotations, "resourceVersion": version}}
                 await self._api.patch(GUARDS, name, patch, namespace=namespace, how=Patch.MERGE)
 
-
-def _capital(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}"
+    def _revisions(self, service: str, pods: Sequence[str]) -> dict[str, str]:
+        spelled = self._git.origins.spelled(service, pods) if self._git else ""
+        return {REVISIONS: spelled} if spelled else {}

@@ -53,6 +53,7 @@ def guard_status(
     problems: Sequence[Problem],
     *,
     mesh: str,
+    evidence: str = "",
     twin: bool = True,
     answer: CommandStatus | None,
     now_s: float,
@@ -77,6 +78,7 @@ def guard_status(
         weight=_weight(under_way, versions),
         release=resource_name(release.name) if release else None,
         mesh=mesh or None,
+        evidence=evidence or None,
         message=_short(shown.reason if shown else ""),
         last_command=answer,
         conditions=conditions(said, about.before, about.generation, now_s),
@@ -84,8 +86,13 @@ def guard_status(
     return _plain(status)
 
 
-def release_object(about: About, view: ReleaseView, images: Mapping[str, str], before: Object | None) -> Object:
-    """Give the Release that shows a release, owned by its Guard. before: as it stands in the cluster."""
+def release_object(
+    about: About, view: ReleaseView, images: Mapping[str, str], before: Object | None, *, revision: str = ""
+) -> Object:
+    """Give the Release that shows a release, owned by its Guard. before: as it stands in the cluster.
+
+    revision: the Git commit that brought the candidate; "" where nobody knows, which forgets none that was known.
+    """
     known = (before or {}).get("status", {})
     spec = ReleaseSpec(
         guard=about.name,
@@ -111,7 +118,9 @@ def release_object(about: About, view: ReleaseView, images: Mapping[str, str], b
         started_at=when(view.started_s),
         detected_at=when(view.detected_s),
         ended_at=when(view.ended_s),
+        revision=revision or known.get("revision"),
         reverted=view.revert_commit,
+        undone=_short(view.revert_message) or None,
         conditions=conditions(said, known, None, changed_s),
     )
     labels = {"sternway.dev/guard": about.name}

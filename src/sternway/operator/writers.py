@@ -26,13 +26,15 @@ _WARNINGS = ("withdrawn", "rolling-back", "rolled-back", "asking")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """What is to be shown of a service now."""
+    """What is to be shown of a service now. revision: the Git commit that brought the release under way."""
 
     status: ServiceStatus | None
     problems: tuple[Problem, ...] = ()
     mesh: str = ""
+    evidence: str = ""
     twin: bool = True
     answer: CommandStatus | None = None
+    revision: str = ""
 
 
 class Writer:
@@ -48,11 +50,19 @@ class Writer:
         about = about_guard(guard)
         release = shown.status.release if shown.status else None
         if release is not None and shown.status is not None:
-            await self._release(about, release, {view.id: view.image for view in shown.status.versions})
+            images = {view.id: view.image for view in shown.status.versions}
+            await self._release(about, release, images, shown.revision)
             await self._event(about, release, now_s)
             await self._prune(about, resource_name(release.name))
         found = guard_status(
-            about, shown.status, shown.problems, mesh=shown.mesh, twin=shown.twin, answer=shown.answer, now_s=now_s
+            about,
+            shown.status,
+            shown.problems,
+            mesh=shown.mesh,
+            evidence=shown.evidence,
+            twin=shown.twin,
+            answer=shown.answer,
+            now_s=now_s,
         )
         if found != dict(about.before):
             patch = [{"op": "add", "path": "/status", "value": found}]
@@ -67,9 +77,9 @@ class Writer:
             name, namespace = name_of(policy), namespace_of(policy)
             await self._api.patch(POLICIES, name, patch, namespace=namespace, how=Patch.JSON, subresource="status")
 
-    async def _release(self, about: About, view: ReleaseView, images: Mapping[str, str]) -> None:
+    async def _release(self, about: About, view: ReleaseView, images: Mapping[str, str], revision: str) -> None:
         before = self._reader.get(RELEASES, resource_name(view.name), about.namespace)
-        obj = release_object(about, view, images, before)
+        obj = release_object(about, view, images, before, revision=revision)
         status = obj.pop("status")
         if before is None:
             with contextlib.suppress(Conflict):  # the store has not told of it yet
@@ -86,6 +96,7 @@ class Writer:
         said = f"{view.name} {view.phase} {view.withdrawals} {view.entered_s}"
         if self._told.get(about.uid) == said:
             return
+        undone = f"; {view.revert_message}" if view.phase == "rolled-back" and view.revert_message else ""
         digest = hashlib.sha256(said.encode()).hexdigest()[:12]
         event = {
             "apiVersion": "v1",
@@ -100,7 +111,7 @@ class Writer:
             },
             "type": "Warning" if view.phase in _WARNINGS else "Normal",
             "reason": "".join(part.capitalize() for part in view.phase.split("-")),
-            "message": f"{resource_name(view.name)}: {view.to_version} {view.reason}"[:1024],
+            "message": f"{resource_name(view.name)}: {view.to_version} {view.reason}{undone}"[:1024],
             "source": {"component": "sternway"},
             "firstTimestamp": when(now_s),
             "lastTimestamp": when(now_s),

@@ -2,8 +2,8 @@
 
 An `Attribution` over the objects of the cluster; wired by `sternway.cluster`. Three rules:
 
-- **The caller's side counts.** A request through two sidecars is logged twice; Istio calls the server's side `inbound|…`, and
-  that entry is left out. Who calls from outside the mesh has no entry at the caller's side, and loses nothing: only the mesh's
+- **The caller's side counts.** A request through two sidecars is logged twice; the server's side is told by Istio's name for
+  it, `inbound|…`, or by the pod that answered being the sidecar's own, and is left out. Who calls from outside the mesh has no entry at the caller's side, and loses nothing: only the mesh's
   routes lead to a candidate. Copies (a mirror) are logged by nobody else, so they alone count at the server's side: Envoy
   marks them by `-shadow` after the host.
 - **Who answered is a pod, found by its address.** That holds for every mesh, also where one cluster of Envoy's holds the pods of
@@ -90,7 +90,7 @@ class ClusterNames:
 
     def named(self, sent: Sent) -> Named | None:
         """See Attribution. What was found is kept until the cluster or the plan changes; what was not is looked for again."""
-        if sent.cluster.startswith(("inbound|", "InboundPassthroughCluster")):
+        if _at_the_servers_side(sent):
             return self._copy(sent)
         key = sent.cluster, sent.replica or ""
         kept = self._named.get(key)
@@ -193,9 +193,16 @@ def _roles(backends: Backends | None, ids: Mapping[str, str]) -> dict[str, str]:
     return {role: ids[one.workload_id] for role, one in both if one is not None and one.workload_id in ids}
 
 
+def _at_the_servers_side(sent: Sent) -> bool:
+    if sent.cluster.startswith(("inbound|", "InboundPassthroughCluster")):
+        return True
+    parts = sent.proxy.split("~", 2)
+    return parts[0] == "sidecar" and sent.replica is not None and sent.replica.rpartition(":")[0] == parts[1]
+
+
 def _istio_host(cluster: str) -> tuple[str, str] | None:
-    """(name, namespace) by `outbound|PORT|SUBSET|HOST`; a waypoint's are called `inbound-vip|…`."""
-    parts = cluster.split("|")
+    """(name, namespace) by `outbound|PORT|SUBSET|HOST`, with `;` at its end or not; a waypoint's are called `inbound-vip|…`."""
+    parts = cluster.rstrip(";").split("|")
     if len(parts) != 4 or parts[0] not in ("outbound", "inbound-vip"):
         return None
     name, _, rest = parts[3].partition(".")

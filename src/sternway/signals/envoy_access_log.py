@@ -36,6 +36,7 @@ class EnvoyAccessLog:
 
     attribution: whom an entry is about.
     wake: called with a service's name when its candidate has failed a request: at once, then every 10 ms at most.
+    heard: called with a service's name when the first proxy tells of it, and when the last that did has gone.
     connected: whether Envoy is connected in any other way. It opens the stream of logs with its first entry, so
         without this an idle Envoy looks like a lost one. answered_itself: (service, version, replica, duration_ms) ->
         whether a shielded version answered although the stable one had been asked as well. wall: the clock that Envoy stamps its entries with.
@@ -47,6 +48,7 @@ class EnvoyAccessLog:
         attribution: Attribution,
         wake: Callable[[str], None],
         *,
+        heard: Callable[[str], None] = lambda _: None,
         connected: Callable[[], bool] = lambda: False,
         answered_itself: Callable[[str, str, str, float], bool] = lambda *_: False,
         wall: Callable[[], float] = time.time,
@@ -54,6 +56,7 @@ class EnvoyAccessLog:
         self._clock = clock
         self._attribution = attribution
         self._wake = wake
+        self._heard = heard
         self._connected = connected
         self._answered_itself = answered_itself
         self._wall = wall
@@ -121,8 +124,10 @@ class EnvoyAccessLog:
                 self.take(message, teller)
         finally:
             self._streams -= 1
-            self._hearing.gone(teller, self._clock.now())
+            lost = self._hearing.gone(teller, self._clock.now())
             self._look()
+            for service in lost:
+                self._heard(service)
         return als_pb2.StreamAccessLogsResponse()
 
     def take(self, message: als_pb2.StreamAccessLogsMessage, teller: Teller | None = None) -> None:
@@ -146,7 +151,8 @@ class EnvoyAccessLog:
                 failing[named.service] = None
         if teller is not None:
             for service, version in told:
-                self._hearing.told(teller, service, version)
+                if self._hearing.told(teller, service, version):
+                    self._heard(service)
         for service in failing:
             self._call(service)
 
@@ -235,13 +241,14 @@ class EnvoyAccessLog:
 def _sent(entry: Any, proxy: str) -> Sent:
     common = entry.common_properties
     address = common.upstream_remote_address.socket_address
+    tunnelled: str = common.upstream_remote_address.envoy_internal_address.endpoint_id
     return Sent(
         proxy,
         common.downstream_local_address.socket_address.port_value,
         entry.request.authority,
         common.route_name,
         common.upstream_cluster,
-        f"{address.address}:{address.port_value}" if address.port_value else None,
+        f"{address.address}:{address.port_value}" if address.port_value else tunnelled or None,
     )
 
 

@@ -25,14 +25,17 @@ class Hearing:
         self._heard: dict[str, dict[str, set[Teller]]] = {}
         self._lost_s: dict[str, float] = {}
 
-    def told(self, teller: Teller, service: str, version: str) -> None:
-        """A stream has told of a version."""
+    def told(self, teller: Teller, service: str, version: str) -> bool:
+        """A stream has told of a version. True when nobody was there before who had told of the service."""
+        new = service not in self._heard
         self._heard.setdefault(service, {}).setdefault(version, set()).add(teller)
         teller.services.add(service)
         self._lost_s.pop(service, None)
+        return new
 
-    def gone(self, teller: Teller, now_s: float) -> None:
-        """A stream has ended."""
+    def gone(self, teller: Teller, now_s: float) -> tuple[str, ...]:
+        """A stream has ended. Gives the services that nobody is there any more to tell of."""
+        lost = []
         for service in teller.services:
             heard = self._heard.get(service, {})
             for version in [version for version, tellers in heard.items() if teller in tellers]:
@@ -42,7 +45,9 @@ class Hearing:
             if service in self._heard and not heard:
                 del self._heard[service]
                 self._lost_s[service] = now_s
+                lost.append(service)
         teller.services.clear()
+        return tuple(lost)
 
     def versions(self, service: str) -> frozenset[str]:
         """The versions of a service that a connected proxy has told of."""

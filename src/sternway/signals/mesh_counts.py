@@ -3,6 +3,9 @@
 Used where no proxy sends us its log. The counters are read by `prometheus` as the metric `mesh-errors`, which the operator
 adds to every Guard (`operator.desired`): they condemn as any ratio does. Here they are also the plain counts from which
 the engine knows how much traffic there is, and suspects: a scrape late, where a log is not.
+
+Where the mesh counts nothing that tells versions apart, the Guard's own first ratio (or else latency) says how much traffic
+there is, so that a step that waits for requests goes on. It is judged as the Guard states it, and never suspected by.
 """
 
 from __future__ import annotations
@@ -31,8 +34,9 @@ class MeshCounts:
         asked = self._asked.get(service)
         if asked is None:
             return reading
-        counted = [tally for tally in reading.tallies if tally.criterion == MESH_ERRORS]
-        plain = [replace(tally, criterion="errors") for tally in counted]
+        by = _counts_by(asked)
+        counted = [tally for tally in reading.tallies if tally.criterion == by]
+        plain = [replace(tally, criterion="errors") for tally in counted if by == MESH_ERRORS]
         plain += [replace(tally, criterion="hurt") for tally in counted if tally.version == asked.candidate]
         ours = [tally for tally in counted if tally.version == asked.candidate and tally.total]
         unseen = next((one for one in reading.unseen if one.criterion == MESH_ERRORS and not one.role), None)
@@ -65,3 +69,10 @@ class MeshCounts:
             lately.popleft()
         spans = {(tally.start_s, tally.end_s) for tally in lately}
         return sum(tally.total for tally in lately) / sum(end - start for start, end in spans)
+
+
+def _counts_by(asked: Question) -> str:
+    """The criterion by which requests are counted."""
+    asks = asked.metrics.asks if asked.metrics else ()
+    found = [ask.name for kind in ("ratio", "slower") for ask in asks if ask.kind == kind]
+    return MESH_ERRORS if MESH_ERRORS in found or not found else found[0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from sternway.domain.gates import GateOutcome, GateRun
 from sternway.domain.metrics import Alert, Unseen
 from sternway.domain.monitoring import Endpoint
 from sternway.domain.notices import Message, StandingAlert
@@ -139,6 +140,38 @@ class FakeSignals:
     def ask(self, service: str, question: Question | None) -> None:
         """See ports.SignalSource."""
         self.questions[service] = question
+
+
+@dataclass
+class FakeGates:
+    """Gates that end when a test says how: `ends` by their name; "" is a success, anything else why they failed."""
+
+    tap: Tap = no_tap
+    ends: dict[str, str] = field(default_factory=dict)
+    running: dict[str, tuple[GateRun, ...]] = field(default_factory=dict)
+    started: list[tuple[str, str]] = field(default_factory=list)
+
+    async def run(self, service: str, runs: Sequence[GateRun]) -> None:
+        """See ports.Gates."""
+        self.tap("gates.run before")
+        self.running[service] = tuple(runs)
+        for run in runs:
+            if (run.release, run.gate.name) not in self.started:
+                self.started.append((run.release, run.gate.name))
+        self.tap("gates.run after")
+
+    async def outcomes(self, service: str) -> tuple[GateOutcome, ...]:
+        """See ports.Gates."""
+        return tuple(
+            GateOutcome(
+                release=run.release,
+                gate=run.gate.name,
+                passed=not self.ends[run.gate.name],
+                why=self.ends[run.gate.name],
+            )
+            for run in self.running.get(service, ())
+            if run.gate.name in self.ends
+        )
 
 
 @dataclass

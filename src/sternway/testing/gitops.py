@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import posixpath
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,12 +77,15 @@ class PlayedGitOps:
         self.synced = commit
         return commit
 
-    async def run(self, every_s: float = 0.2) -> None:
-        """Sync until cancelled."""
+    async def run(self, *, heal_every_s: float = 2.0) -> None:
+        """Sync whenever the branch moves, and now and then besides, until cancelled."""
+        last = 0.0
         while True:
-            if not self.paused:
+            moved = self.server.head(self.repository, self.branch) != self.synced
+            if not self.paused and (moved or time.monotonic() - last > heal_every_s):
                 await self.sync()
-            await asyncio.sleep(every_s)
+                last = time.monotonic()
+            await asyncio.sleep(0.1)
 
     def mark(self, manifest: Object, resource: Resource) -> None:
         """Write into a manifest that it is this controller's."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from sternway.control.measures import Books, Measured, Totals
-from sternway.web.services import Recorded
+from sternway.web.services import Journaled
 
 _PAGE = 100
 
@@ -16,7 +16,7 @@ _PAGE = 100
 class Figures:
     """Reads what is new each time that somebody asks."""
 
-    def __init__(self, recorded: Recorded) -> None:
+    def __init__(self, recorded: Journaled) -> None:
         self._recorded = recorded
         self._books = Books()
         self._reading = asyncio.Lock()

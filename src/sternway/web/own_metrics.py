@@ -7,7 +7,7 @@ services and fixed words, never versions, callers or reasons: there are as many 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -25,7 +25,8 @@ from prometheus_client.registry import Collector
 from sternway import __version__
 from sternway.control.histograms import Durations, Histogram
 from sternway.control.measures import By, Totals
-from sternway.domain.releases import Phase, Release, Wanted
+from sternway.domain.releases import Phase, Progress, Release, Wanted
+from sternway.domain.traffic import TrafficPlan
 from sternway.errors import Temporary
 from sternway.web import gather
 from sternway.web.figures import Figures
@@ -89,11 +90,7 @@ class OwnMetrics:
             now = await self._read()
         except Temporary as trouble:  # a scrape that fails is seen by whoever scrapes; half the truth is not
             return web.Response(text=f"{trouble.message}\n", status=503)
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        registry = CollectorRegistry()
-        registry.register(_Families(families(now)))
-        body = await asyncio.to_thread(encode, registry)
-        return web.Response(body=body, headers={"Content-Type": content_type})
+        return await exposed(request, families(now))
 
     async def _read(self) -> Now:
         totals = await self._figures.totals()
@@ -110,16 +107,43 @@ class OwnMetrics:
 
     async def _service(self, name: str, totals: Totals) -> ServiceNow:
         progress = await self._services.reconciler.progress(name)
-        release = progress.release if progress.release and not progress.release.phase.over else None
-        plan = await self._services.router.observe(name) if release else None
-        return ServiceNow(
-            service=name,
-            totals=totals,
-            release=release,
-            weight_percent=plan.split.percent(release.candidate.id) if plan and release else 0.0,
+        return await service_now(
+            progress,
+            totals,
+            observe=self._services.router.observe,
             troubles=len(gather.troubles_of(self._services, name, progress)),
             wanted=self._services.git.wanted(name),
         )
+
+
+async def service_now(
+    progress: Progress,
+    totals: Totals,
+    *,
+    observe: Callable[[str], Awaitable[TrafficPlan | None]],
+    troubles: int,
+    wanted: Wanted | None,
+) -> ServiceNow:
+    """One service as it is scraped."""
+    release = progress.release if progress.release and not progress.release.phase.over else None
+    plan = await observe(progress.service) if release else None
+    return ServiceNow(
+        service=progress.service,
+        totals=totals,
+        release=release,
+        weight_percent=plan.split.percent(release.candidate.id) if plan and release else 0.0,
+        troubles=troubles,
+        wanted=wanted,
+    )
+
+
+async def exposed(request: web.Request, found: Iterable[Metric]) -> web.Response:
+    """Answer a scrape, in the format that it asks for."""
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    registry = CollectorRegistry()
+    registry.register(_Families(found))
+    body = await asyncio.to_thread(encode, registry)
+    return web.Response(body=body, headers={"Content-Type": content_type})
 
 
 class _Families(Collector):

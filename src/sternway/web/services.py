@@ -137,8 +137,8 @@ class Commits(Protocol):
         ...
 
 
-class Recorded(Protocol):
-    """What is known of releases: by a running platform, or by the journal of one that does not run."""
+class Journaled(Protocol):
+    """The journal of whoever leads, and where its services stand."""
 
     @property
     def clock(self) -> Clock:
@@ -154,6 +154,10 @@ class Recorded(Protocol):
     def journal(self) -> Records:
         """The journal."""
         ...
+
+
+class Recorded(Journaled, Protocol):
+    """What is known of releases: by a running platform, or by the journal of one that does not run."""
 
     @property
     def history(self) -> Commits:

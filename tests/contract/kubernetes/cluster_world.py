@@ -10,17 +10,20 @@ import asyncio
 import os
 import uuid
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from sternway.errors import SternwayError
 from sternway.kubernetes.access import find_access
-from sternway.kubernetes.api import Api, Change, Object, Resource, Told
+from sternway.kubernetes.api import Api, Change, Object, Patch, Resource, Told, name_of
 from sternway.kubernetes.client import Client
-from sternway.kubernetes.resources import NAMESPACES
+from sternway.kubernetes.resources import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES
 
 WAIT_S = 30.0
 """How long a busy machine may take to tell what it has to tell."""
@@ -99,3 +102,35 @@ async def real_world() -> AsyncIterator[World]:
             yield World(api=api, namespace=name)
         finally:
             await api.delete(NAMESPACES, name)
+
+
+async def install_published(world: World, kinds: Collection[Resource]) -> None:
+    """Install the published definitions of these kinds, from STERNWAY_TEST_CRDS, and wait until they are served."""
+    wanted = {f"{one.plural}.{one.group}": one for one in kinds if not await world.api.serves(one)}
+    folder = os.environ.get("STERNWAY_TEST_CRDS")
+    if wanted and not folder:
+        said = f"the cluster does not serve {', '.join(wanted)}"
+        if os.environ.get("CI"):
+            pytest.fail(f"{said}: set STERNWAY_TEST_CRDS")
+        pytest.skip(said)
+    for one in _definitions(Path(folder or ""), wanted) if wanted else ():
+        await world.api.patch(CUSTOM_RESOURCE_DEFINITIONS, name_of(one), one, how=Patch.APPLY, force=True)
+    async with asyncio.timeout(3 * WAIT_S):
+        for kind in wanted.values():
+            while not await _listed(world, kind):
+                await asyncio.sleep(0.2)
+
+
+async def _listed(world: World, kind: Resource) -> bool:
+    """Whether objects of a kind can be listed: a group is served a moment after its first definition."""
+    try:
+        await world.api.list(kind, namespace=world.namespace)
+    except SternwayError:
+        return False
+    return await world.api.serves(kind)
+
+
+def _definitions(folder: Path, wanted: Collection[str]) -> list[Object]:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    found = [one for path in sorted(folder.rglob("*.yaml")) for one in yaml.load_all(path.read_text(), Loader=loader)]
+    return [one for one in found if one and one["kind"] == "CustomResourceDefinition" and name_of(one) in wanted]

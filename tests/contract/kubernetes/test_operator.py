@@ -12,8 +12,9 @@ from operator_world import Cluster, cluster
 
 from sternway.domain.releases import Verb
 from sternway.errors import Refused
+from sternway.kubernetes.api import Object
 from sternway.kubernetes.errors import Denied
-from sternway.kubernetes.resources import GUARDS, SERVICES
+from sternway.kubernetes.resources import GUARDS, JOBS, SERVICES
 from sternway.operator.people import command
 from sternway.testing.kubernetes import FakeKubernetes, Fault
 
@@ -138,3 +139,36 @@ async def test_a_guard_says_which_mesh_shares_its_traffic_out(tmp_path: Path) ->
             status = await here.until(lambda s, mesh=mesh: s.get("mesh") == mesh)  # type: ignore[misc]
         message = status["conditions"][0]["message"]
         assert "this cluster has no mesh contour (there is: ingress-nginx, istio, service)" in message
+
+
+async def test_a_gate_takes_a_release_back_before_anybody_has_met_it(shop: tuple[Cluster, str]) -> None:
+    """The Job runs while the candidate has no traffic; its failure is the release's end, and everything is as it was."""
+    here, address = shop
+    template = {"spec": {"containers": [{"name": "smoke", "image": "registry/smoke:1"}]}}
+    gates = [{"name": "smoke", "job": {"template": template}}]
+    async with here.operated(address):
+        await here.until(lambda s: "stable" in s and s["conditions"][0]["status"] == "True")
+        await here.world.api.patch(GUARDS, "orders", {"spec": {"gates": gates}}, namespace=here.world.namespace)
+        await here.image("orders:2")
+        await here.until(lambda s: "waiting for gate smoke" in s.get("message", ""))
+        job = await here.world.until(JOBS, "orders-1-smoke", lambda job: job is not None)
+        assert job is not None
+        assert job["metadata"]["ownerReferences"][0]["name"] == "orders"
+        assert here.shares()["orders-stable"] == 1.0
+        await _fail(here, job)
+        await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
+        await here.settled("orders:1")
+        (release, *_) = await here.releases()
+        assert release["status"]["phase"] == "rolled-back"
+        assert "gate smoke failed: BackoffLimitExceeded" in release["status"]["message"]
+
+
+async def _fail(here: Cluster, job: Object) -> None:
+    """The Job controller gives up."""
+    at = "2026-01-01T00:00:00Z"
+    said = {"status": "True", "reason": "BackoffLimitExceeded", "lastTransitionTime": at, "lastProbeTime": at}
+    conditions = [{"type": one, **said} for one in ("FailureTarget", "Failed")]
+    status = {"status": {"startTime": at, "conditions": conditions}}
+    await here.world.api.patch(
+        JOBS, job["metadata"]["name"], status, namespace=here.world.namespace, subresource="status"
+    )

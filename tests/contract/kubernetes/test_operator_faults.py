@@ -134,6 +134,7 @@ SEEDS = range(int(os.environ.get("STERNWAY_FAULT_SEEDS", "2")))
 """STERNWAY_FAULT_SEEDS=50 walks on for longer; a seed that fails is in the test's name."""
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_the_story_ends_the_same_in_changing_weather(shop: tuple[Cluster, str], seed: int) -> None:
     """Any trouble may come at any time, and Sternway is started anew again and again: the same end."""
@@ -158,7 +159,7 @@ async def restarting(here: Cluster, address: str, door: FakeKubernetes, chance: 
     while True:
         async with here.operated(address, api=door):
             lasts_s = chance.uniform(2, 8)
-            print(f"{lasts_s:.1f} s, then a restart")
+            print(f"{lasts_s:.1f} s, then a restart")  # noqa: T201  what a walk did, for who has to find out
             await asyncio.sleep(lasts_s)
 
 
@@ -254,6 +255,24 @@ async def test_a_guard_that_comes_back_is_followed_again(shop: tuple[Cluster, st
         )
         await ready(here)
         await here.settled("orders:2")
+
+
+async def test_a_guard_that_cannot_be_followed_after_a_restart_changes_nothing(shop: tuple[Cluster, str]) -> None:
+    """A release is under way, somebody spoils the Guard, Sternway is started anew: it is judged and taken back all the same."""
+    here, address = shop
+    async with here.operated(address):
+        await exposed(here)
+    spoiled = {"spec": {"deployment": "no-such"}}
+    fake_of(here).store.patch(GUARDS, "orders", spoiled, namespace="ours", manager="somebody")
+    here.users.bad["orders"] = 0.5
+    async with here.operated(address):
+        await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
+        await here.settled("orders:1")
+        assert (await here.guard())["status"]["conditions"][0]["reason"] == "Invalid"
+        mended = {"spec": {"deployment": "orders"}}
+        fake_of(here).store.patch(GUARDS, "orders", mended, namespace="ours", manager="somebody")
+        await ready(here)
+        assert await here.image_of("orders-stable") == "orders:1"
 
 
 def _quicker() -> Exception:

@@ -89,7 +89,7 @@ async def changing(door: FakeKubernetes, chance: random.Random) -> None:
     while True:
         name = chance.choice(list(WEATHERS))
         lasts_s = chance.uniform(0.2, 1.5)
-        print(f"{lasts_s:.1f} s: {name}")
+        print(f"{lasts_s:.1f} s: {name}")  # noqa: T201  what a walk did, for who has to find out
         async with WEATHERS[name].over(door):
             await asyncio.sleep(lasts_s)
         await asyncio.sleep(chance.uniform(0.0, 0.5))

@@ -33,12 +33,16 @@ BETWEEN_S = 0.1
 """From the endpoints of a push to its routes."""
 _TYPE = "type.googleapis.com/envoy.extensions.filters"
 _ADS = {"ads": {}, "resource_api_version": "V3"}
+_LOG = "accesslog"
 _CONTROLLER = "gateway.envoyproxy.io/gatewayclass-controller"
 
 
 @dataclass
 class DataPlane:
-    """See the module. translate: of `mesh_translation`. kind, policies: of the routes, and of what is said beside them."""
+    """See the module. translate: of `mesh_translation`. kind, policies: of the routes, and of what is said beside them.
+
+    log_to: the port at which somebody hears the access log; 0 for none.
+    """
 
     api: Api
     namespace: str
@@ -47,6 +51,7 @@ class DataPlane:
     kind: Resource
     policies: Resource | None
     folder: Path
+    log_to: int = 0
     port: int = 0
     told: Config = field(default_factory=Config)
     pushes: int = 0
@@ -66,7 +71,10 @@ class DataPlane:
         await self.ads.start()
         await self.envoy.start()
         try:
-            await self._put(Kind.LISTENER, {"users": message(Kind.LISTENER, _listener(self.port))}, wait=False)
+            if self.log_to:
+                await self._put(Kind.CLUSTER, {_LOG: message(Kind.CLUSTER, _log_cluster(self.log_to))}, wait=False)
+            listener = _listener(self.port, [_access_log()] if self.log_to else [])
+            await self._put(Kind.LISTENER, {"users": message(Kind.LISTENER, listener)}, wait=False)
             yield
         finally:
             await self.envoy.close(stop=True)
@@ -88,7 +96,9 @@ class DataPlane:
         seen = Seen(
             namespace=self.namespace,
             services=await self._list(SERVICES),
-            pods=[one for one in await self._list(PODS) if is_ready(one) and "deletionTimestamp" not in one["metadata"]],
+            pods=[
+                one for one in await self._list(PODS) if is_ready(one) and "deletionTimestamp" not in one["metadata"]
+            ],
             places=self.kubelet.place,
             routes=await self._list(self.kind),
             policies=await self._list(self.policies) if self.policies else (),
@@ -134,7 +144,36 @@ class DataPlane:
         )
 
 
-def _listener(port: int) -> Json:
+def _log_cluster(port: int) -> Json:
+    options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    http2 = {"@type": f"type.googleapis.com/{options}", "explicit_http_config": {"http2_protocol_options": {}}}
+    place = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    return {
+        "name": _LOG,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "typed_extension_protocol_options": {options: http2},
+        "load_assignment": {
+            "cluster_name": _LOG,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": place}}]}],
+        },
+    }
+
+
+def _access_log() -> Json:
+    config = {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig",
+        "common_config": {
+            "log_name": "users",
+            "transport_api_version": "V3",
+            "grpc_service": {"envoy_grpc": {"cluster_name": _LOG}},
+            "buffer_flush_interval": "0.1s",
+        },
+    }
+    return {"name": "envoy.access_loggers.http_grpc", "typed_config": config}
+
+
+def _listener(port: int, access_log: list[Json]) -> Json:
     router = {
         "name": "envoy.filters.http.router",
         "typed_config": {"@type": f"{_TYPE}.http.router.v3.Router"},
@@ -144,6 +183,7 @@ def _listener(port: int) -> Json:
         "stat_prefix": "users",
         "rds": {"route_config_name": "routes", "config_source": _ADS},
         "http_filters": [router],
+        "access_log": access_log,
     }
     return {
         "name": "users",
@@ -213,5 +253,3 @@ class IstioCounters:
         labels = f'reporter="destination",destination_workload_namespace="{self._plane.namespace}"'
         series = f'{name}{{{labels},destination_workload="{workload}",{label}}}'
         self._sums[series] += int(told["n"]) - before
-
-

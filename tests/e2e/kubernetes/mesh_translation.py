@@ -125,7 +125,10 @@ def envoy_gateway(seen: Seen) -> Config:
     for route in seen.routes:
         _only(route["spec"], "parentRefs", "hostnames", "rules")
         missing = [
-            ref["name"] for rule in route["spec"]["rules"] for ref in rule["backendRefs"] if not _service(seen, ref["name"])
+            ref["name"]
+            for rule in route["spec"]["rules"]
+            for ref in rule["backendRefs"]
+            if not _service(seen, ref["name"])
         ]
         generation = route["metadata"]["generation"]
         made.conditions[name_of(route)] = [

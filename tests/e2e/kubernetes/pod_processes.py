@@ -100,7 +100,12 @@ class Kubelet:
         status = _status(pod, process)
         if not _shows(pod, process):
             await self.api.patch(
-                PODS, name_of(pod), {"status": status}, namespace=self.namespace, subresource="status", manager="kubelet"
+                PODS,
+                name_of(pod),
+                {"status": status},
+                namespace=self.namespace,
+                subresource="status",
+                manager="kubelet",
             )
 
     async def _end(self, uid: str, process: Process, pod: Object | None) -> None:

@@ -9,26 +9,38 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-from cluster_world import World
+import yaml
+from cluster_world import World, install_published
 from controllers import play
 from docs_walk import Walk, walk
 from mesh_envoy import DataPlane, IstioCounters
 from mesh_translation import envoy_gateway, istio
 from mesh_world import Client, Load
-from monitoring_world import Prometheus
+from monitoring_world import Prometheus, free_port
 from operator_world import install
 from pod_processes import Kubelet
 
 from sternway.cluster import ClusterSternway, Settings
 from sternway.kubernetes.api import Object, Patch, Resource, name_of
-from sternway.kubernetes.resources import DEPLOYMENTS, GUARDS, PODS, RELEASES, SERVICES
+from sternway.kubernetes.resources import (
+    APPLICATIONS,
+    DEPLOYMENTS,
+    GIT_REPOSITORIES,
+    GUARDS,
+    KUSTOMIZATIONS,
+    PODS,
+    RELEASES,
+    SERVICES,
+)
+from sternway.testing.git_server import GitServer
+from sternway.testing.gitops import PlayedFlux, PlayedGitOps
 from sternway.testing.kubernetes import FakeKubernetes
 from sternway.traffic.kubernetes.gateway_api import GRPC_ROUTES, HTTP_ROUTES
 from sternway.traffic.kubernetes.istio import DESTINATION_RULES, VIRTUAL_SERVICES
@@ -90,7 +102,9 @@ class Story:
     kubelet: Kubelet
     plane: DataPlane
     prometheus: Prometheus
+    gitops: PlayedGitOps | None = None
     load: Load = field(init=False)
+    work: list[asyncio.Task[None]] = field(default_factory=list)
     sternway: ClusterSternway | None = None
 
     # What a person does ------------------------------------------------------------------------------------------
@@ -109,6 +123,14 @@ class Story:
         await self.world.api.patch(
             DEPLOYMENTS, "orders", patch, namespace=self.world.namespace, how=Patch.JSON, manager="kubectl"
         )
+
+    async def commit(self, image: str) -> str:
+        """Push another image to the branch that the cluster follows. Gives the commit."""
+        assert self.gitops is not None
+        made = copy.deepcopy(self.deployment())
+        del made["spec"]["replicas"]  # left to Sternway, as the docs advise
+        made["spec"]["template"]["spec"]["containers"][0]["image"] = LEFT_ALONE + image
+        return self.gitops.server.commit("shop", {"apps/orders.yaml": yaml.safe_dump(made)}, f"Ship {image}")
 
     async def guard(self, **more: Any) -> None:
         """`kubectl apply -f guard.yaml`, with everything that is waited for made short."""
@@ -130,6 +152,15 @@ class Story:
             return await self.world.api.get(GUARDS, "orders", self.world.namespace) is None
 
         await self.wait(gone, "the end of the Guard")
+
+    def deployment(self) -> Object:
+        """The walk's Deployment."""
+        made: Object = copy.deepcopy(self.walk.object("Deployment"))
+        pod = made["spec"]["template"]
+        pod["spec"]["containers"][0]["image"] = LEFT_ALONE + pod["spec"]["containers"][0]["image"]
+        if self.mesh is ISTIO:  # in the walk the namespace has the label, which here is of the test's making
+            pod["metadata"]["labels"]["sidecar.istio.io/inject"] = "true"
+        return made
 
     # What is there -----------------------------------------------------------------------------------------------
 
@@ -158,22 +189,22 @@ class Story:
         found = (await self.world.api.list(RELEASES, namespace=self.world.namespace)).items
         return sorted(found, key=lambda one: int(name_of(one).rpartition("-")[2]))
 
-    async def until(self, holds: Callable[[Object], bool], what: str, within_s: float = 60.0) -> Object:
+    async def until(self, holds: Callable[[Object], bool], what: str, within_s: float = 60.0) -> None:
         """Wait for the Guard's status."""
-        status: Object = {}
-        try:
-            async with asyncio.timeout(within_s):
-                while not holds(status := await self.status()):
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            raise AssertionError(f"{what} never came: {json.dumps(status, indent=1)} {self.troubles()}") from None
-        return status
+
+        async def done() -> bool:
+            return holds(await self.status())
+
+        await self.wait(done, what, within_s)
 
     async def wait(self, holds: Callable[[], Awaitable[bool]], what: str, within_s: float = 60.0) -> None:
-        """Wait for anything."""
+        """Wait for anything. The cluster must go on meanwhile."""
         try:
             async with asyncio.timeout(within_s):
                 while not await holds():
+                    for task in self.work:
+                        if task.done():
+                            await task
                     await asyncio.sleep(0.05)
         except TimeoutError:
             said = json.dumps(await self.status(), indent=1)
@@ -245,8 +276,14 @@ class Story:
     @asynccontextmanager
     async def operated(self) -> AsyncIterator[ClusterSternway]:
         """Sternway runs and leads."""
+        log = self.plane.log_to
         settings = Settings(
-            state=self.folder / "state", namespaces=(self.world.namespace,), prometheus=self.prometheus.url, linger_s=2.0
+            state=self.folder / "state",
+            namespaces=(self.world.namespace,),
+            prometheus="" if log else self.prometheus.url,
+            access_log=f"127.0.0.1:{log}" if log else "off",
+            git=self.folder / "access",
+            linger_s=2.0,
         )
         self.sternway = sternway = ClusterSternway(settings, self.world.api)
         try:
@@ -258,12 +295,19 @@ class Story:
 
 
 @asynccontextmanager
-async def story(world: World, mesh: Mesh, folder: Path) -> AsyncIterator[Story]:
-    """A cluster with the service of a walk, called all the time. No Guard, and no Sternway yet."""
+async def story(
+    world: World, mesh: Mesh, folder: Path, *, log: bool = False, git: bool = False
+) -> AsyncIterator[Story]:
+    """A cluster with the service of a walk, called all the time. No Guard, and no Sternway yet.
+
+    log: Envoy sends its access log, and no Prometheus is asked. git: Flux brings the Deployment from a Git server.
+    """
+    kinds = (*mesh.kinds, KUSTOMIZATIONS, GIT_REPOSITORIES, APPLICATIONS) if git else mesh.kinds
     if isinstance(world.api, FakeKubernetes):
-        world = World(api=FakeKubernetes(kinds=mesh.kinds, namespaces=(world.namespace,)), namespace=world.namespace)
+        world = World(api=FakeKubernetes(kinds=kinds, namespaces=(world.namespace,)), namespace=world.namespace)
     else:
         await install(world)
+        await install_published(world, kinds)
     given = walk(mesh.page)
     (folder / "pods").mkdir()
     kubelet = Kubelet(
@@ -281,6 +325,7 @@ async def story(world: World, mesh: Mesh, folder: Path) -> AsyncIterator[Story]:
         kind=mesh.kind,
         policies=mesh.policies,
         folder=folder,
+        log_to=free_port() if log else 0,
     )
     here = Story(
         world=world,
@@ -297,8 +342,15 @@ async def story(world: World, mesh: Mesh, folder: Path) -> AsyncIterator[Story]:
         await stack.enter_async_context(plane.serving())
         if mesh.counted:
             here.prometheus.scrape({await stack.enter_async_context(IstioCounters(plane).serving())})
-        await stack.enter_async_context(_going_on(here.live(), kubelet.run(), plane.run()))
+        if git:
+            server = stack.enter_context(GitServer(folder / "git"))
+            here.gitops = PlayedFlux(api=world.api, server=server, repository="shop", namespace=world.namespace)
+            (folder / "access").mkdir()
+            (folder / "access" / "credentials").write_text(server.credentials)
+        await stack.enter_async_context(_going_on(here.work, here.live(), kubelet.run(), plane.run()))
         await _put_there(here)
+        if here.gitops is not None:
+            await stack.enter_async_context(_going_on(here.work, here.gitops.run()))
         session = await stack.enter_async_context(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=60))
         )
@@ -312,29 +364,27 @@ async def story(world: World, mesh: Mesh, folder: Path) -> AsyncIterator[Story]:
 
 
 @asynccontextmanager
-async def _going_on(*work: Any) -> AsyncIterator[None]:
-    """Run coroutines beside a test; one that fails fails it."""
-    tasks = [asyncio.create_task(one) for one in work]
+async def _going_on(tasks: list[asyncio.Task[None]], *work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run coroutines beside a test."""
+    mine = [asyncio.create_task(one) for one in work]
+    tasks += mine
     try:
         yield
     finally:
-        failed = [one.exception() for one in tasks if one.done() and not one.cancelled()]
-        for task in tasks:
+        for task in mine:
+            tasks.remove(task)
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for failure in failed:
-            if failure is not None:
-                raise failure
+        await asyncio.gather(*mine, return_exceptions=True)
 
 
 async def _put_there(here: Story) -> None:
     """`kubectl apply -n shop -f orders.yaml`, and the route, where the walk has one."""
-    deployment = copy.deepcopy(here.walk.object("Deployment"))
-    pod = deployment["spec"]["template"]
-    pod["spec"]["containers"][0]["image"] = LEFT_ALONE + pod["spec"]["containers"][0]["image"]
-    if here.mesh is ISTIO:  # in the walk the namespace has the label, which here is of the test's making
-        pod["metadata"]["labels"]["sidecar.istio.io/inject"] = "true"
-    await here.create(DEPLOYMENTS, deployment)
+    if here.gitops is None:
+        await here.create(DEPLOYMENTS, here.deployment())
+    else:
+        here.gitops.server.create("shop")
+        await here.commit("orders:1.0.0")
+        await here.gitops.install()
     await here.create(SERVICES, here.walk.object("Service"))
     if here.mesh is ENVOY_GATEWAY:
         await here.create(HTTP_ROUTES, here.walk.object("HTTPRoute"))
@@ -349,9 +399,7 @@ async def _first_answer(here: Story, client: Client) -> None:
         except aiohttp.ClientError:
             return False
 
-    async with asyncio.timeout(60):
-        while not await answered():
-            await asyncio.sleep(0.05)
+    await here.wait(answered, "an answer to the first user")
 
 
 async def _let_go(here: Story) -> None:

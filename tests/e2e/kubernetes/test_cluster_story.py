@@ -14,6 +14,8 @@ from story_world import ENVOY_GATEWAY, ISTIO, MENDED, Mesh, Story, story
 
 from sternway.testing.kubernetes import FakeKubernetes
 
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
@@ -75,3 +77,46 @@ async def test_from_adoption_over_a_rollback_and_a_promotion_to_the_end_no_reque
         assert await shop.replicas() == 2
         assert not shop.bad(since_s=back_s + 1)
         assert not shop.lost()
+
+
+async def test_a_bad_commit_is_reverted_in_git_and_users_are_rid_of_it_before(world: World, folder: Path) -> None:
+    """Flux brings a bad commit: the traffic goes back first, then the revert stands on the server, and Flux brings that."""
+    async with story(world, ISTIO, folder, git=True) as shop, shop.operated():
+        assert shop.gitops is not None
+        server = shop.gitops.server
+        await shop.guard()
+        await shop.until(lambda s: "stable" in s, "adoption")
+        await shop.rests("orders:1.0.0")
+
+        bad = await shop.commit("orders:1.1.0")
+        await shop.until(lambda s: s.get("phase") == "exposed", "exposure")
+        await shop.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", "rollback", 90)
+        back_s = asyncio.get_running_loop().time()
+        await shop.rests("orders:1.0.0")
+        head = server.head("shop")
+        assert f"Sternway-Reverts: {bad}" in server.message("shop", head)
+        await shop.answered(100)
+        assert shop.bad()
+        assert not shop.bad(since_s=back_s + 1)
+        assert not shop.lost()
+        assert len(await shop.releases()) == 1
+
+
+async def test_by_the_access_log_a_bad_version_is_taken_back_without_any_metric(world: World, folder: Path) -> None:
+    """Envoy Gateway's proxy sends its log to Sternway: no Prometheus, and a Guard without metrics."""
+    async with story(world, ENVOY_GATEWAY, folder, log=True) as shop, shop.operated():
+        await shop.guard(metrics=[])
+        await shop.until(lambda s: "stable" in s, "adoption")
+        await shop.rests("orders:1.0.0")
+
+        await shop.set_image("orders:1.1.0")
+        await shop.until(lambda s: s.get("release") == "orders-1" and s.get("phase") == "idle", "rollback", 90)
+        back_s = asyncio.get_running_loop().time()
+        await shop.rests("orders:1.0.0")
+        await shop.answered(100)
+        assert shop.bad()
+        assert not shop.bad(since_s=back_s + 1)
+        assert not shop.lost()
+        release = (await shop.releases())[-1]["status"]
+        assert release["phase"] == "rolled-back"
+        assert release["hurt"] == len(shop.bad())

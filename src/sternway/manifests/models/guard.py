@@ -12,7 +12,13 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from sternway.domain import guards, tallies
 from sternway.manifests.models.base import (
@@ -37,6 +43,7 @@ from sternway.manifests.models.base import (
     wrong,
 )
 from sternway.manifests.models.core import Metadata
+from sternway.manifests.models.gate import Gate, refuse_misplaced
 from sternway.manifests.models.metrics import AlertRule, Metric, refuse_equal_names
 
 _GUARD = guards.Guard(service="")
@@ -419,6 +426,7 @@ class Judge(Ours):
             healthy_times=self.healthy.times,
             healthy_and_percent=self.healthy.and_,
             warm_up_s=self.warm_up,
+            edition=guards.EDITION,
         )
 
 
@@ -476,6 +484,14 @@ class GuardSpec(Ours):
     """What happens when nothing can be seen."""
     progress_deadline: Duration = Field(default=spelled(_GUARD.progress_deadline_s))
     """A candidate that is not ready after this long is rolled back."""
+    gates: tuple[Gate, ...] = ()
+    """What must succeed before a release goes on, beside what is observed. Those of one point run at the same time."""
+
+    @model_validator(mode="after")
+    def _gates_fit(self) -> GuardSpec:
+        strategy = self.strategy.to_domain() if self.strategy else _GUARD.strategy
+        refuse_misplaced(self.gates, len(strategy.steps) if isinstance(strategy, guards.Canary) else 1)
+        return self
 
 
 class Guard(Ours):
@@ -517,4 +533,5 @@ class Guard(Ours):
             blind_s=spec.blind.bear_for,
             blind_then=guards.Then(spec.blind.then),
             progress_deadline_s=spec.progress_deadline,
+            gates=tuple(gate.to_domain() for gate in spec.gates),
         )

@@ -85,6 +85,8 @@ class GuardStatus(Conditions):
     """The latest Release."""
     mesh: str | None = None
     """Through what traffic is shared."""
+    evidence: str | None = None
+    """By what a release is judged now: `access log` (the mesh's proxies send it), `metrics`, or `none` of both."""
     message: str | None = None
     """What happens now, in a sentence."""
     last_command: CommandStatus | None = None
@@ -139,8 +141,12 @@ class ReleaseStatus(Conditions):
     """When traffic was taken away first."""
     ended_at: Time | None = None
     """When it was over."""
+    revision: str | None = None
+    """The Git commit with which Argo CD or Flux brought it, where that was seen."""
     reverted: str | None = None
     """The commit that took it back in Git."""
+    undone: str | None = None
+    """What was given back after it was taken back, in the cluster and in Git, or why not."""
 
 
 class Release(Written):

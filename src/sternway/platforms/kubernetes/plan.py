@@ -252,8 +252,9 @@ def _user(scene: Scene, runs: Sequence[WorkloadRun], *, free: bool) -> tuple[Wri
     if twin is None:
         return ()  # adoption: nothing of the user's is touched before the twin runs
     run = next((run for run in runs if run.workload.pod == scene.pod), None)
-    if scene.twin_pod() == scene.pod and (settled(scene) or not user.replicas):
-        run = None
+    elsewhere = settled(scene) or not user.replicas or scene.live(user) != scene.pod
+    if scene.twin_pod() == scene.pod and elsewhere:
+        run = None  # the twin has it: what else runs here is a version that was taken back
     if run is None:
         return _rest(scene, user, free=free and rolled_out(scene, twin, scene.twin_pod()))
     if not user.replicas:
