@@ -470,6 +470,7 @@ class ClusterSternway:
             workloads=await self.platform.describe(service),
             traffic=await self.router.observe(service),
             now_s=self.clock.now(),
+            closely=False,
             reason=decision.reason if decision else "",
             troubles=troubles(self.troubles_of(progress)),
         )

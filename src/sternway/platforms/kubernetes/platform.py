@@ -20,6 +20,7 @@ from sternway.kubernetes.errors import Conflict
 from sternway.kubernetes.patience import served
 from sternway.kubernetes.reading import Reader, Remembered
 from sternway.kubernetes.resources import CONTROLLER_REVISIONS
+from sternway.kubernetes.template import TemplateDigests
 from sternway.platforms.kubernetes import manifests
 from sternway.platforms.kubernetes.endings import given_back, leftovers, restored
 from sternway.platforms.kubernetes.followers import KINDS
@@ -60,6 +61,7 @@ class KubernetesPlatform:
         self._runs: dict[str, tuple[WorkloadRun, ...]] = {}
         self._backends: dict[str, Backends | None] = {}
         self._again: dict[str, float] = {}
+        self._digests = TemplateDigests()
         self._scenes: Remembered[Scene] = Remembered(reader)
         self._published: Remembered[Backends | None] = Remembered(reader)
 
@@ -171,7 +173,10 @@ class KubernetesPlatform:
         return self._quiet.until(scene.key, carrying, selector)
 
     def _scene(self, service: str) -> Scene:
-        return self._scenes.get(service, lambda one: read_scene(self._reader, one, self._deployment(one), self._kinds))
+        return self._scenes.get(service, self._read)
+
+    def _read(self, service: str) -> Scene:
+        return read_scene(self._reader, service, self._deployment(service), self._kinds, self._digests)
 
     async def _write(self, writes: Sequence[Write]) -> None:
         for write in writes:
