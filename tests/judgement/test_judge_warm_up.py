@@ -204,8 +204,12 @@ def exposures(settings: JudgeSettings, *, total: int, bad: int, number: int) -> 
 
 
 def test_rounds_too_forgive_the_very_first_bad_answers() -> None:
-    """Three of twenty, twice: the first round withdraws and pays nothing. Of two hundred answers it pays at once."""
-    assert exposures(KEYLESS, total=20, bad=3, number=2) == pytest.approx([1.0, 6.4])
+    """Three of twenty, thrice: such rounds withdraw and pay nothing. From the tenth bad answer on they pay.
+
+    So they do at once where all answers are bad, and beyond a hundred answers.
+    """
+    assert exposures(KEYLESS, total=20, bad=3, number=4) == pytest.approx([1.0, 1.0, 1.0, 6.4])
+    assert exposures(KEYLESS, total=4, bad=4, number=1) == pytest.approx([6.4])
     assert exposures(KEYLESS, total=200, bad=5, number=1) == pytest.approx([6.4])
     assert exposures(replace(KEYLESS, edition=1), total=20, bad=3, number=1) == pytest.approx([6.4])
 

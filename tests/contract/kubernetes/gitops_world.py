@@ -131,6 +131,17 @@ class Shop(Cluster):
             await asyncio.gather(syncing, return_exceptions=True)
             await sternway.close()
 
+    async def at_rest(self) -> None:
+        """Wait until the user's pods are known to run what the twin does, and see that the twin had all traffic meanwhile."""
+        assert self.sternway is not None
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                assert self.shares() == {"orders": 0.0, "orders-stable": 1.0}
+                places = self.sternway.platform.backends(self.key)
+                if places is not None and places.settled and places.candidate is not None:
+                    return
+                await asyncio.sleep(0.05)
+
     async def sternway_status(self) -> ServiceStatus:
         """What Sternway says of the service."""
         assert self.sternway is not None
@@ -141,7 +152,7 @@ class Shop(Cluster):
         name, status = f"orders-{number}", {}
         try:
             async with asyncio.timeout(100):
-                while status.get("phase") != "rolled-back" or self.shares().get("orders-stable") != 1.0:
+                while status.get("phase") != "rolled-back":
                     await asyncio.sleep(0.1)
                     found = next((one for one in await self.releases() if name_of(one) == name), None)
                     status = (found or {}).get("status") or {}
@@ -149,6 +160,7 @@ class Shop(Cluster):
             assert self.sternway is not None
             said = f"{status} {self.shares()} {await self.sternway_status()} {self.sternway.troubles()}"
             raise AssertionError(said) from None
+        assert self.shares() == {"orders": 0.0, "orders-stable": 1.0}
         return dict(status)
 
 

@@ -71,6 +71,16 @@ class Mirror:
         )
 
 
+class AheadOfTime(SystemClock):
+    """A clock that a test moves on."""
+
+    ahead_s = 0.0
+
+    def now(self) -> float:
+        """See Clock."""
+        return super().now() + self.ahead_s
+
+
 class Shop:
     """The service `orders`. traffic: the workloads that users' requests shall reach."""
 
@@ -82,14 +92,19 @@ class Shop:
         self.carrying: set[str] = set()
         self.states: dict[str, WorkloadState] = {}
         self.woken: list[str] = []
-        self.platform = KubernetesPlatform(
-            api=world.api,
+        self.clock = AheadOfTime()
+        self.platform = self.new_platform(linger_s=0.0)
+
+    def new_platform(self, *, linger_s: float) -> KubernetesPlatform:
+        """A platform that knows nothing yet, as after a start."""
+        return KubernetesPlatform(
+            api=self.world.api,
             reader=self.mirror,
             deployment=lambda _: "orders",
             carrying=lambda _: self.carrying,
             wake=self.woken.append,
-            clock=SystemClock(),
-            linger_s=0.0,
+            clock=self.clock,
+            linger_s=linger_s,
         )
 
     async def open(self, **more: Any) -> Workload:

@@ -49,6 +49,7 @@ async def test_a_bad_commit_is_reverted_and_synced(here: tuple[Shop, str]) -> No
             while await found.image_of() != "orders:1" or found.gitops.synced != head:
                 await asyncio.sleep(0.1)
         await found.until(lambda s: s["phase"] == "idle" and s["conditions"][2]["status"] == "False")
+        await found.at_rest()
         assert len(await found.releases()) == 1
         assert found.server.head("shop") == head
         assert found.server.password not in "".join(str(one) for one in await found.releases())
@@ -87,7 +88,7 @@ async def test_without_access_the_bad_version_is_held_and_the_way_out_is_said(he
         status = await found.rolled_back()
         assert status.get("reverted") is None
         assert "Sternway has no access to" in str(status["undone"])
-        assert "make a Secret sternway-git in Sternway's namespace" in str(status["undone"])
+        assert "ake a Secret sternway-git in Sternway's namespace" in str(status["undone"])
         assert found.server.head("shop") == bad
         await found.gitops.sync()
         assert await found.image_of() == "orders:2"

@@ -77,7 +77,7 @@ def backends_of(scene: Scene) -> Backends | None:
     )
     candidate = None
     if user is not None and user.replicas:
-        pod = scene.live(user) or scene.pod
+        pod = _runs(scene, user)
         labels = selector_of(scene) | (user.deployment["spec"]["selector"].get("matchLabels") or {})
         candidate = _backend(scene, user, pod, role="candidate", labels=tuple(sorted(labels.items())))
     stable = None
@@ -92,6 +92,19 @@ def backends_of(scene: Scene) -> Backends | None:
         candidate=candidate,
         settled=settled(scene),
     )
+
+
+def _runs(scene: Scene, user: Seat) -> str:
+    """Which version the user's pods are to be reached as.
+
+    Pods of nobody knows what (somebody's tool changed the template while they ran) are of no version while the twin serves:
+    they get no traffic, and so they are rolled and marked.
+    """
+    live, twin = scene.live(user), scene.twin
+    if live or twin is None or not rolled_out(scene, twin, scene.twin_pod()):
+        return live or scene.pod
+    made = any(int(one["spec"].get("replicas") or 0) for one in user.sets)
+    return "" if made or scene.twin_pod() == scene.pod else scene.pod
 
 
 def settled(scene: Scene) -> bool:
