@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench import alert, cpu, detect, fleet, hurt, judge, start, switch
+from bench import alert, cpu, detect, fleet, hurt, judge, operator, start, switch
 from bench.arena import bench as arena
 from bench.results import Result
 
@@ -20,4 +20,5 @@ BENCHES: dict[str, Bench] = {
     "alert": alert.run,
     "hurt": hurt.run,
     "cpu": cpu.run,
+    "operator": operator.run,
 }
