@@ -7,8 +7,13 @@ What is promised comes first, with its goal; then the numbers of each cell, name
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import repeat
+from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
 
@@ -71,10 +76,14 @@ class Cell:
 
 
 def run(quick: bool) -> list[Result]:  # noqa: FBT001 - the form of every bench
-    """Play everything."""
+    """Play everything, on every core: each number follows from its own seed, in whatever order they are found."""
     sizes = Sizes(quick=quick)
-    cells = [*_healthy(sizes), *_shares(sizes), *_paths(sizes), *_clustered(sizes), *_timed(sizes)]
-    results = [*_promises(cells), *_bounds(sizes)]
+    paths = [partial(_paths, stable=stable) for stable in ((0.001,) if quick else (0.001, 0.002, 0.01))]
+    parts = [_healthy, _warm_ups, _shares, *paths, _clustered, _timed]
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        bounds = pool.submit(_found, _bounds, sizes)
+        cells: list[Cell] = [cell for found in pool.map(_found, parts, repeat(sizes)) for cell in found]
+        results = [*_promises(cells), *bounds.result()]
     details = [row for cell in cells for row in cell.cells()]
     page.show(details)
     return results + details
@@ -126,8 +135,12 @@ def _play(
     return Cell(section=section, scenario=scenario, shape=shape, outcomes=outcomes)
 
 
+def _found(part: Callable[[Sizes], Iterator[Any]], sizes: Sizes) -> list[Any]:
+    return list(part(sizes))
+
+
 def _healthy(sizes: Sizes) -> Iterator[Cell]:
-    rules, rules_of_paths, size = at_weight(10.0), on_own_paths({}), sizes.healthy
+    rules, size = at_weight(10.0), sizes.healthy
     for name, shape in sizes.some(shapes.BASES).items():
         for rate in sizes.traffic:
             yield _play("healthy", f"{rate:g}/s, {name}", shape.at(rate), rules, size, horizon_s=HALF_S)
@@ -138,10 +151,14 @@ def _healthy(sizes: Sizes) -> Iterator[Cell]:
             yield _play("healthy, clustered", f"{rate:g}/s, {name}", shape.at(rate), rules, size, horizon_s=HALF_S)
     for name, shape in sizes.some(shapes.REPLICAS).items():
         yield _play("replicas", f"200/s, {name}", shape, rules, size, horizon_s=HALF_S)
+
+
+def _warm_ups(sizes: Sizes) -> Iterator[Cell]:
+    rules = on_own_paths({})
     for rate in sizes.traffic:
         for name, shape in sizes.some(shapes.WARM_UPS).items():
             if rate >= MUCH_PER_S or name == WARM_UP:
-                yield _play("warm-up", f"{rate:g}/s, {name}", shape.at(rate), rules_of_paths, size, horizon_s=HALF_S)
+                yield _play("warm-up", f"{rate:g}/s, {name}", shape.at(rate), rules, sizes.healthy, horizon_s=HALF_S)
 
 
 def _shares(sizes: Sizes) -> Iterator[Cell]:
@@ -154,21 +171,18 @@ def _shares(sizes: Sizes) -> Iterator[Cell]:
             yield _play("fixed weight", scenario, shape, rules, sizes.faulty, horizon_s=HALF_S, fine_s=FINE_S)
 
 
-def _paths(sizes: Sizes) -> Iterator[Cell]:
+def _paths(sizes: Sizes, stable: float) -> Iterator[Cell]:
     """Everybody on the own path, from the first request to the promotion; the peers also at their best."""
-    for stable in (0.001,) if sizes.quick else (0.001, 0.002, 0.01):
-        for rate in sizes.traffic:
-            service = healthy(stable, rate_per_s=rate)
-            best = tune(service, seed=seed_of("tuning", stable, rate), size=sizes.faulty)
-            rules = on_own_paths(best)
-            scenario = f"{rate:g}/s, {100 * stable:g} %"
-            yield _play("own path, healthy", scenario, service, rules, sizes.faulty, horizon_s=PATH_S)
-            for name, shape in shapes.STEPS.items():
-                if shape.stable == stable:
-                    scenario, fine_s = f"{rate:g}/s, {name}", 0.0 if shape.leak_s else FINE_S
-                    yield _play(
-                        "own path", scenario, shape.at(rate), rules, sizes.faulty, horizon_s=PATH_S, fine_s=fine_s
-                    )
+    for rate in sizes.traffic:
+        service = healthy(stable, rate_per_s=rate)
+        best = tune(service, seed=seed_of("tuning", stable, rate), size=sizes.faulty)
+        rules = on_own_paths(best)
+        scenario = f"{rate:g}/s, {100 * stable:g} %"
+        yield _play("own path, healthy", scenario, service, rules, sizes.faulty, horizon_s=PATH_S)
+        for name, shape in shapes.STEPS.items():
+            if shape.stable == stable:
+                scenario, fine_s = f"{rate:g}/s, {name}", 0.0 if shape.leak_s else FINE_S
+                yield _play("own path", scenario, shape.at(rate), rules, sizes.faulty, horizon_s=PATH_S, fine_s=fine_s)
 
 
 def _clustered(sizes: Sizes) -> Iterator[Cell]:

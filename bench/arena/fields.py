@@ -21,7 +21,7 @@ from bench.arena.tuning import LOOKS_S, Best
 from sternway.backtest.peers.argo import ArgoSettings
 from sternway.backtest.peers.flagger import FlaggerSettings
 from sternway.backtest.peers.kayenta import KayentaSettings
-from sternway.domain.guards import WARM_UP_S, Canary, Guard, JudgeSettings
+from sternway.domain.guards import EDITION, WARM_UP_S, Canary, Guard, JudgeSettings
 from sternway.domain.tallies import ClusterKey
 
 KEY, NO_KEY = "Sternway, key", "Sternway, no key"
@@ -29,7 +29,7 @@ FLAGGER, ARGO, KAYENTA = "Flagger", "Argo", "Kayenta"
 BEST = {"flagger": "Flagger, best", "argo": "Argo, best", "kayenta": "Kayenta, best"}
 OURS = (KEY, NO_KEY)
 PROMISED = JudgeSettings().false_rollback_rate
-ERRORS_ALONE = JudgeSettings(latency_quantiles=(), alone=(), warm_up_s=WARM_UP_S)
+ERRORS_ALONE = JudgeSettings(latency_quantiles=(), alone=(), warm_up_s=WARM_UP_S, edition=EDITION)
 WITH_KEY = replace(ERRORS_ALONE, cluster_key=ClusterKey(header="x-user"))
 LAST_PERCENT, LAST_S = 50.0, 120.0
 """The best settings look at their weight for as long as they were tuned for, and two minutes at half of the traffic."""

@@ -27,7 +27,7 @@ from sternway.errors import Refused, SternwayError
 from sternway.history.repositories import Repositories
 from sternway.kubernetes.api import Api, Object, Resource, name_of, namespace_of
 from sternway.kubernetes.ours import SELECTOR, annotation, split_key
-from sternway.kubernetes.reading import behind
+from sternway.kubernetes.reading import Remembered, behind, own_selector, selected
 from sternway.kubernetes.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
@@ -138,6 +138,7 @@ class ClusterSternway:
         self.concerned = Concerned(self.stores)
         self.writer = Writer(api=api, reader=self.stores)
         self._meshes: dict[str, Dialect] = {}
+        self._detected: Remembered[Dialect] = Remembered(self.stores)
         self._answers: dict[str, CommandStatus] = {}
         self._waiting: dict[int, tuple[str, str]] = {}
         self._leads = False
@@ -173,7 +174,7 @@ class ClusterSternway:
         self.names = ClusterNames(
             self.stores,
             self.platform,
-            services_of=lambda pod: self.concerned.of(PODS, pod, ()),
+            services_of=lambda pod: self.concerned.of(PODS, pod, lambda _: ()),
             plan=self.router.told,
             wanted=self._wanted,
         )
@@ -469,6 +470,7 @@ class ClusterSternway:
             workloads=await self.platform.describe(service),
             traffic=await self.router.observe(service),
             now_s=self.clock.now(),
+            closely=False,
             reason=decision.reason if decision else "",
             troubles=troubles(self.troubles_of(progress)),
         )
@@ -492,7 +494,7 @@ class ClusterSternway:
                 self.queue.wake(service)
             return
         named = self.stores.named_in(resource, obj)
-        for service in named or self.concerned.of(resource, obj, self.desired.services()):
+        for service in named or self.concerned.of(resource, obj, self.desired.services):
             self.names.forget(service)
             self.queue.wake(service)
 
@@ -573,6 +575,9 @@ class ClusterSternway:
 
     def _dialect(self, service: str) -> Dialect:
         """The mesh that a service is in: as its Guard says, as we were told, or as its routes and pods show."""
+        return self._detected.get(service, self._detect)
+
+    def _detect(self, service: str) -> Dialect:
         stated = ((self.desired.guard(service) or {}).get("spec") or {}).get("mesh")
         if stated in self._meshes_here():  # any other is a problem of the Guard, which changes nothing
             return dialect(stated)
@@ -580,7 +585,8 @@ class ClusterSternway:
             return dialect(self.settings.mesh)
         namespace, name = split_key(service)
         found = self.stores.get(SERVICES, name, namespace)
-        behind_it = behind(found, self.stores.all(DEPLOYMENTS, namespace)) if found is not None else []
+        selector = own_selector(found) if found is not None else {}
+        behind_it = behind(found, selected(self.stores, DEPLOYMENTS, selector, namespace)) if found is not None else []
         space = self.stores.get(NAMESPACES, namespace)
         return detect(
             service,

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from judge_traffic import start, tally
+from judge_traffic import binomial_limit, start, tally
 
 from sternway.domain.evidence import Evidence
-from sternway.domain.guards import JudgeSettings, Objectives
+from sternway.domain.guards import EDITION, JudgeSettings, Objectives
 from sternway.domain.judgements import Judgement, Verdict
 from sternway.domain.tallies import ClusterKey, Reading, Unit
-from sternway.judgement import begin_exposure, judge
-from sternway.judgement.comparison import FIRST_BAD
+from sternway.judgement import begin_exposure, columns, judge
+from sternway.judgement.budget import budget
+from sternway.judgement.comparison import AT_ONCE_BAD, FIRST_BAD, FIRST_OF_OLD, FIRST_REQUESTS
+from sternway.judgement.rounds import race_evidence
 
-KEYED = JudgeSettings(cluster_key=ClusterKey(header="x-user"), latency_quantiles=(), alone=(), warm_up_s=60.0)
+KEYED = JudgeSettings(
+    cluster_key=ClusterKey(header="x-user"), latency_quantiles=(), alone=(), warm_up_s=60.0, edition=EDITION
+)
+KEYLESS = replace(KEYED, cluster_key=None)
 BEGAN_S = 1000.0
 
 
@@ -98,7 +104,7 @@ def test_of_the_first_requests_a_few_may_fail_whenever_they_come() -> None:
 
 
 def test_a_version_that_was_asked_often_gets_no_bad_answers_for_free() -> None:
-    """Well through its first minute and three hundred requests: its next bad answers count from the first on."""
+    """Well through its first minute and 450 requests: its next bad answers count from the first on."""
     evidence, _ = seen(KEYED, start(KEYED), range(1, 70), total=20, bad=0)
     _, judgement = judge(KEYED, evidence, second(BEGAN_S + 70, total=20, bad=FIRST_BAD - 1), now_s=BEGAN_S + 70)
     assert judgement.verdict is Verdict.HARMFUL
@@ -115,3 +121,111 @@ def test_an_objective_is_missed_only_by_a_warm_version() -> None:
     assert next(one.e_value for one in judgement.criteria if one.name == "errors-objective") == pytest.approx(1.0)
     _, judgement = seen(settings, evidence, range(62, 66), total=20, bad=8)
     assert next(one.e_value for one in judgement.criteria if one.name == "errors-objective") > 1000.0
+
+
+def first_answers(settings: JudgeSettings, *, bad: int, total: int, first: int = 1) -> Judgement:
+    """Warm, but asked for the first time: after `first` good answers so many bad ones, among as many seconds."""
+    evidence, _ = judge(settings, start(settings), second(BEGAN_S + 1, total=first, bad=0), now_s=BEGAN_S + 1)
+    for at in range(bad):
+        seen = second(BEGAN_S + 400 + at, total=total, bad=1)
+        evidence, judgement = judge(settings, evidence, seen, now_s=BEGAN_S + 400 + at)
+        evidence = begin_exposure(evidence) if judgement.verdict is Verdict.SUSPECT else evidence
+    return judgement
+
+
+def test_of_its_very_first_answers_more_may_fail_where_most_are_good() -> None:
+    """Ten of the first fifty condemn nothing; where all fail it is six, so that total failure stays cheap."""
+    assert evidence_of(first_answers(KEYED, bad=AT_ONCE_BAD, total=5)) == pytest.approx(1.0)
+    assert evidence_of(first_answers(KEYED, bad=AT_ONCE_BAD + 3, total=5)) > 100.0
+    assert evidence_of(first_answers(KEYED, bad=FIRST_BAD + 3, total=1)) > 100.0
+
+
+def test_journals_of_the_first_edition_are_judged_as_they_were() -> None:
+    """Beyond three hundred answers a bad one counted then from the first on, and a warm version was warm at once."""
+    between = (FIRST_OF_OLD[0] + FIRST_REQUESTS) // 2
+    found = {
+        edition: evidence_of(first_answers(replace(KEYED, edition=edition), bad=4, total=1, first=between))
+        for edition in (1, EDITION)
+    }
+    assert found[1] > 100.0
+    assert found[EDITION] <= 1.0
+    assert JudgeSettings().edition == 1, "what older journals do not say"
+
+
+def told(rng: np.random.Generator, evidence: Evidence, size: int, at_s: float, rates: tuple[float, float]):
+    """A second of 200 answers of the candidate and 1,800 of stable, of each of `size` releases, with and without a key."""
+    totals = rng.poisson((200, 1800), (size, 2))
+    bads = rng.binomial(totals, rates)
+    counts = np.stack((totals[:, 0], bads[:, 0], totals[:, 1], bads[:, 1]), axis=1)
+    return columns.Batch(
+        start_s=np.full(size, at_s - 1.0),
+        answered=np.ones(size, dtype=bool),
+        errors=counts[:, None],
+        compared=np.repeat(counts[:, None], len(evidence.compared), axis=1),
+        limited=np.zeros((size, 0, 4), dtype=np.int64),
+        arms=np.zeros((size, 1, 9, 2), dtype=np.int64),
+    )
+
+
+@pytest.mark.parametrize(("edition", "kept"), [(1, False), (EDITION, True)], ids=["as it was", "today"])
+def test_a_warm_up_that_outlasts_the_minute_is_not_condemned(*, edition: int, kept: bool) -> None:
+    """Three times as many errors that fade with a time constant of a minute: of 200 releases, 1 % may be condemned.
+
+    One in ten thousand such tests would fail by chance; a warm-up that simply ends after the minute fails it.
+    """
+    size, rng, settings = 200, np.random.default_rng(5), replace(KEYED, edition=edition)
+    evidence, spent, concurrent = start(settings), budget(settings, history=False), np.ones(size, dtype=bool)
+    state = columns.pack([evidence] * size)
+    condemned = np.zeros(size, dtype=bool)
+    for age in range(1, 241):
+        rates = (0.002 * (1.0 + 2.0 * np.exp(-age / 60.0)), 0.002)
+        batch = told(rng, evidence, size, BEGAN_S + age, rates)
+        now_s = np.full(size, BEGAN_S + age)
+        state = columns.fold(settings, spent, state, batch, now_s=now_s, concurrent=concurrent)
+        condemned |= columns.stand(spent, state, concurrent=concurrent).harmful
+    assert (condemned.sum() <= binomial_limit(size, 0.01)) == kept
+
+
+def exposures(settings: JudgeSettings, *, total: int, bad: int, number: int) -> list[float]:
+    """The wealth of the rounds after each of some exposures, in each of which the candidate alone answers badly."""
+    evidence, wealth = start(settings), []
+    for exposure in range(number):
+        at_s = BEGAN_S + 100.0 * (exposure + 1)
+        tallies = (
+            tally(candidate=True, total=total, bad=bad, at_s=at_s),
+            tally(candidate=False, total=9 * total, bad=0, at_s=at_s),
+            *(tally(candidate=False, total=total, bad=0, at_s=at_s, arm=arm) for arm in range(9)),
+        )
+        evidence, judgement = judge(settings, evidence, Reading(tallies=tallies), now_s=at_s)
+        assert judgement.verdict in {Verdict.SUSPECT, Verdict.HARMFUL}
+        wealth.append(race_evidence(evidence.race))
+        evidence = begin_exposure(evidence)
+    return wealth
+
+
+def test_rounds_too_forgive_the_very_first_bad_answers() -> None:
+    """Three of twenty, thrice: such rounds withdraw and pay nothing. From the tenth bad answer on they pay.
+
+    So they do at once where all answers are bad, and beyond a hundred answers.
+    """
+    assert exposures(KEYLESS, total=20, bad=3, number=4) == pytest.approx([1.0, 1.0, 1.0, 6.4])
+    assert exposures(KEYLESS, total=4, bad=4, number=1) == pytest.approx([6.4])
+    assert exposures(KEYLESS, total=200, bad=5, number=1) == pytest.approx([6.4])
+    assert exposures(replace(KEYLESS, edition=1), total=20, bad=3, number=1) == pytest.approx([6.4])
+
+
+def test_a_candidate_that_was_first_is_looked_at_again_more_closely() -> None:
+    """Where no placebo arm was noisy, the second round takes less; where one was, the bar stays where that put it."""
+    evidence = start(KEYLESS)
+    tallies = (
+        tally(candidate=True, total=200, bad=5, at_s=BEGAN_S),
+        tally(candidate=False, total=1800, bad=0, at_s=BEGAN_S),
+        *(tally(candidate=False, total=200, bad=0, at_s=BEGAN_S, arm=arm) for arm in range(9)),
+    )
+    bars = {}
+    for bar in (20.0, 1e9):
+        noisy = replace(evidence, race=replace(evidence.race, bar=bar))
+        found, _ = judge(KEYLESS, noisy, Reading(tallies=tallies), now_s=BEGAN_S)
+        bars[bar] = begin_exposure(found).race.bar
+    assert bars[20.0] == pytest.approx(8.0)
+    assert bars[1e9] == pytest.approx(1e9, rel=0.01)

@@ -48,6 +48,7 @@ judges = st.builds(
     latency_quantiles=st.sets(quantiles, max_size=4).map(lambda drawn: tuple(sorted(drawn))),
     latency_worse_than_percent=percents,
     warm_up_s=milliseconds,
+    edition=st.just(guards.EDITION),
     objectives=st.builds(
         guards.Objectives,
         availability_percent=st.none() | shares,

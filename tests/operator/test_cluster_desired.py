@@ -24,6 +24,7 @@ from sternway.kubernetes.resources import (
     SERVICES,
     STATEFUL_SETS,
 )
+from sternway.kubernetes.shelf import Index
 from sternway.operator.desired import ClusterDesired
 from sternway.operator.ledger import MOST, read_ledger, spell_ledger, with_marks
 from sternway.operator.undoing import ClusterUndoing
@@ -47,6 +48,11 @@ class Objects:
         self.objects[resource, name] = made
         return made
 
+    @property
+    def version(self) -> int:
+        """See Reader. Whatever a test does between two reads may have changed something."""
+        return next(self._version)
+
     def get(self, resource: Resource, name: str, namespace: str = "") -> Object | None:
         """See Reader."""
         return self.objects.get((resource, name)) if namespace == "shop" else None
@@ -54,6 +60,10 @@ class Objects:
     def all(self, resource: Resource, namespace: str = "") -> Sequence[Object]:
         """See Reader."""
         return [one for (kind, _), one in self.objects.items() if kind == resource and namespace in ("", "shop")]
+
+    def find(self, resource: Resource, index: Index, word: str, namespace: str) -> Sequence[Object]:
+        """See Reader."""
+        return [one for one in self.all(resource, namespace) if word in index(one)]
 
     def owned(self, resource: Resource, uid: str) -> Sequence[Object]:
         """See Reader."""

@@ -42,10 +42,12 @@ class Observer:
     async def observe(self, service: str, progress: Progress) -> Observation:
         """Everything that the pass may know."""
         wanted = self._desired.wanted(service)
-        recovered = None
-        if progress.stable is None and wanted is not None and wanted.version.id in self._desired.bad(service):
-            recovered = await self._desired.last_good(service)
         workloads = await self.workloads(service)
+        recovered = None
+        if progress.stable is None and wanted is not None:
+            doubtful = wanted.version.id in self._desired.bad(service)
+            another = any(one.ready and one.workload_id != wanted.version.workload.id for one in workloads)
+            recovered = await self._desired.last_good(service) if doubtful or another else None
         resumed = service not in self._met
         self._met.add(service)
         traffic = await self._router.observe(service)

@@ -233,6 +233,8 @@ class Facts:
     preview: str | None = None
     reason: str = ""
     troubles: tuple[Trouble, ...] = ()
+    closely: bool = True
+    """Also what takes long to work out and few look at: what else the evidence might have said."""
 
 
 def service_status(facts: Facts) -> ServiceStatus:
@@ -248,7 +250,7 @@ def service_status(facts: Facts) -> ServiceStatus:
         stable=progress.stable.id if progress.stable else None,
         wanted=wanted.version.id if wanted else None,
         versions=versions,
-        release=release_view(release, facts.now_s) if release else None,
+        release=release_view(release, facts.now_s, closely=facts.closely) if release else None,
         rate_per_s=progress.rate_per_s,
         stable_answers=answered.total if answered else 0,
         stable_bad=answered.bad if answered else 0,
@@ -293,8 +295,8 @@ def _version_view(role: str, version: Version, facts: Facts) -> VersionView:
     )
 
 
-def release_view(release: Release, now_s: float) -> ReleaseView:
-    """Show a release."""
+def release_view(release: Release, now_s: float, *, closely: bool = True) -> ReleaseView:
+    """Show a release. closely: with what would have changed the judge's mind."""
     judged, reverted = release.judgement, release.reverted
     over = release.phase.over
     return ReleaseView(
@@ -320,7 +322,7 @@ def release_view(release: Release, now_s: float) -> ReleaseView:
         rounds=judged.rounds if judged else (0, 0),
         decided_by=which_answers(release.bad_answers, judged.criterion if judged else None),
         bad_answers=release.bad_answers,
-        otherwise=_otherwise(release),
+        otherwise=_otherwise(release) if closely else None,
         common_trouble=judged.common_trouble if judged else None,
         withdrawals=release.withdrawals,
         looks_again_in_s=_left(release, Phase.WITHDRAWN, looks_again_s(release, now_s) - release.entered_s, now_s),

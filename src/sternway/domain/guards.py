@@ -40,6 +40,9 @@ LEARN_MOST_PERCENT = 33.0
 WARM_UP_S = 60.0
 """How long a fresh candidate may be worse than it stays, where a Guard does not say."""
 
+EDITION = 2
+"""The newest of the judge's own rules. What was judged by older ones is replayed by them."""
+
 
 class Until(StrEnum):
     """What must be sure of a candidate before a step is passed.
@@ -177,6 +180,7 @@ class JudgeSettings:
         p * healthy_times + healthy_and_percent / 100.
     warm_up_s: how long a fresh candidate may be worse than it stays. What it shows before suspects, and never condemns.
         (0 is what releases were judged by before there was a warm-up; Guards say `WARM_UP_S`.)
+    edition: of the judge's own rules. (1 is what journals were judged by that name none; Guards say `EDITION`.)
     metrics, alerts: further criteria, out of a monitoring system.
     """
 
@@ -192,6 +196,7 @@ class JudgeSettings:
     healthy_times: float = 3.0
     healthy_and_percent: float = 0.1
     warm_up_s: float = 0.0
+    edition: int = 1
     metrics: tuple[Metric, ...] = ()
     alerts: tuple[AlertRule, ...] = ()
 
@@ -269,4 +274,4 @@ class Guard:
 
 def implicit_guard(service: str) -> Guard:
     """Give what a service without a Guard gets."""
-    return Guard(service=service, judge=JudgeSettings(warm_up_s=WARM_UP_S), implicit=True)
+    return Guard(service=service, judge=JudgeSettings(warm_up_s=WARM_UP_S, edition=EDITION), implicit=True)

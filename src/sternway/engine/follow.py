@@ -41,7 +41,10 @@ def _leave(progress: Progress, seen: Observation) -> Progress:
 
 
 def _adopt(progress: Progress, seen: Observation, wanted: Wanted) -> Progress:
-    """The first version ever seen is trusted, unless it was taken back before and a good one is known."""
+    """The first version ever seen is trusted, unless it was taken back before and a good one is known.
+
+    Or unless one that the ledger calls good runs: then the record was lost while a release was under way, and that begins anew.
+    """
     version: Version = wanted.version
     note = ""
     known = next(iter(progress.good), None) or seen.recovered or wanted.fallback
@@ -50,6 +53,8 @@ def _adopt(progress: Progress, seen: Observation, wanted: Wanted) -> Progress:
         if known is not None:
             note = f"{version.id} is held: it was taken back before; {known.id} is known to be good"
             version = known
+    elif seen.recovered is not None and seen.recovered.id != version.id and ready(seen, seen.recovered):
+        version = seen.recovered
     good = (version, *(v for v in progress.good if v.id != version.id))
     return replace(progress, stable=version, stable_documents=wanted.documents, good=good, note=note)
 

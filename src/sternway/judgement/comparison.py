@@ -27,13 +27,19 @@ from sternway.judgement.blocks import (
     warming,
 )
 from sternway.judgement.packing import as_counts, as_time, pack_counts, pack_times
-from sternway.stats.exact import Floats, Ints
+from sternway.stats.exact import Floats, Ints, exp_below
 from sternway.stats.shares import WORSE, share_factors
 from sternway.stats.wealth import grow, new_wealth
 
 ERRORS = "errors"
-FIRST_REQUESTS, FIRST_BAD = 300, 6
+FIRST_REQUESTS, FIRST_BAD = 450, 6
 """Of the first so many answers of a candidate that has to warm up, so many bad ones condemn nothing."""
+AT_ONCE, AT_ONCE_BAD, MOSTLY_GOOD = 100, 10, 4
+"""Of its very first answers so many more may be bad, as long as at most one in four is."""
+FIRST_OF_OLD = 300, 6
+"""What the first edition has instead of both."""
+LINGERS_TIMES, LINGERS_FOR = 1.0, 5.0
+"""A warm version may still be (1 + exp(-age / warm-up)) times as bad, up to so many times the warm-up."""
 
 
 def is_slow(name: str) -> bool:
@@ -121,25 +127,22 @@ def compare(
     at = np.nonzero(ends & ~(slow & warming(since_s=since_s, fresh_s=fresh_s)))
     wealth, exposure_wealth = columns.wealth, columns.exposure_wealth
     if at[0].size:
-        weighed, slow_ones = block[at], slow[at[1]]
-        tolerated = np.array([margins(settings, name) for name in columns.names])
-        factors = share_factors(
-            weighed[:, CANDIDATE_TOTAL],
-            weighed[:, CANDIDATE_BAD],
-            weighed[:, STABLE_TOTAL],
-            weighed[:, STABLE_BAD],
-            tolerance=tolerated[at[1], 0],
-            floor=tolerated[at[1], 1],
-            cap=np.where(slow_ones, SLOW_CAP, np.inf),
-        )
+        weighed, caps = block[at], np.where(slow[at[1]], SLOW_CAP, np.inf)
+        tolerance, floor = np.array([margins(settings, name) for name in columns.names])[at[1]].T
+        factors = _factors(weighed, tolerance, floor, caps)
         # Cash waits while the candidate has no traffic: nothing can come to light then.
         covered_s = elapsed(since_s=since_s, now_s=now_s)[at]
         passed_s = np.where(weighed[:, CANDIDATE_TOTAL] > 0, covered_s, 0.0)
         wealth, exposure_wealth = wealth.copy(), exposure_wealth.copy()
         exposure_wealth[at] = grow(exposure_wealth[at], factors, passed_s)
         lasts = ~_may_pass(settings, columns, since_s, look)[at]
+        times, lasting = np.where(slow, 1.0, lingers(settings, since_s, look))[at], factors
+        left = np.nonzero(lasts & (times > 1.0))[0]
+        if left.size:
+            lasting = factors.copy()
+            lasting[left] = _factors(weighed[left], tolerance[left] * times[left], floor[left], caps[left])
         kept = tuple(axis[lasts] for axis in at)
-        wealth[kept] = grow(wealth[kept], factors[lasts], passed_s[lasts])
+        wealth[kept] = grow(wealth[kept], lasting[lasts], passed_s[lasts])
     since_s, block = carry(
         columns.since_s, columns.block, now_since_s=since_s, now_block=block, stays=open_ & ~ends, ends=ends
     )
@@ -154,6 +157,28 @@ def compare(
     )
 
 
+def _factors(weighed: Ints, tolerance: Floats, floor: Floats, caps: Floats) -> Floats:
+    return share_factors(
+        weighed[:, CANDIDATE_TOTAL],
+        weighed[:, CANDIDATE_BAD],
+        weighed[:, STABLE_TOTAL],
+        weighed[:, STABLE_BAD],
+        tolerance=tolerance,
+        floor=floor,
+        cap=caps,
+    )
+
+
+def lingers(settings: JudgeSettings, since_s: Floats, look: Look) -> Floats:
+    """[R, C] How many times as bad a warm version may still be, as what it had while it was cold fades."""
+    if settings.edition == 1 or not settings.warm_up_s:
+        return np.ones(since_s.shape)
+    age = (since_s - look.fresh_s[:, None]) / settings.warm_up_s
+    fades = (age >= 0.0) & (age < LINGERS_FOR)
+    times: Floats = 1.0 + np.where(fades, LINGERS_TIMES * exp_below(-np.where(fades, age, 0.0)), 0.0)
+    return times
+
+
 def _may_pass(settings: JudgeSettings, columns: ComparedColumns, since_s: Floats, look: Look) -> Bools:
     """[R, C] Whether what a block shows may pass by itself: the candidate was cold, or has hardly been asked yet.
 
@@ -161,6 +186,14 @@ def _may_pass(settings: JudgeSettings, columns: ComparedColumns, since_s: Floats
     """
     early = since_s < look.warm_s[:, None]
     if settings.warm_up_s:
-        seen = columns.release
-        early |= (seen[..., CANDIDATE_TOTAL] < FIRST_REQUESTS) & (seen[..., CANDIDATE_BAD] < FIRST_BAD)
+        answered, bad = columns.release[..., CANDIDATE_TOTAL], columns.release[..., CANDIDATE_BAD]
+        requests, forgiven = FIRST_OF_OLD if settings.edition == 1 else (FIRST_REQUESTS, FIRST_BAD)
+        early |= (answered < requests) & (bad < forgiven)
+        if settings.edition > 1:
+            early |= hardly_asked(answered, bad)
     return np.asarray(early)
+
+
+def hardly_asked(answered: Ints, bad: Ints) -> Bools:
+    """Whether a candidate's very first bad answers may pass: most were good, so nothing fails altogether."""
+    return np.asarray((answered < AT_ONCE) & (bad < AT_ONCE_BAD) & (MOSTLY_GOOD * bad <= answered))

@@ -32,7 +32,7 @@ from sternway.judgement.blocks import (
     block_ends,
     elapsed,
 )
-from sternway.judgement.comparison import ERRORS, margins
+from sternway.judgement.comparison import ERRORS, hardly_asked, margins
 from sternway.judgement.packing import COUNT, as_counts, as_time, pack_counts, pack_times
 from sternway.stats.exact import Floats, Ints
 from sternway.stats.shares import WORSE, share_factors
@@ -46,7 +46,12 @@ STAKES = np.array((0.3, 0.6, 0.9))
 # in the round; one that was quiet for so long has left it; one that is quiet at the finish is not counted then.
 JOINS_WITHIN, GONE_AFTER, COUNTED_WITHIN = 8, 16, 3
 RAISE = 10.0
-"""A placebo arm that is first raises the bar at least so many times, and at least half the way to where it came."""
+"""A placebo arm that is first raises the bar at least so many times, and at least half the way to where it came.
+
+Since the second edition also to the power of three halves: where that is more, the bar has been raised before.
+"""
+SURE_SO_FAR = 2.5
+"""Where no placebo arm has raised the bar, it lies so much lower once the candidate was first."""
 WANTED_PER_S = 1.0 / 10800.0
 """How often each arm, and so a healthy candidate, may reach the bar."""
 LOWER_PER_S = 2.302585092994046 * WANTED_PER_S
@@ -216,7 +221,7 @@ def run(
     ends = open_ & block_ends(block, since_s=since_s, now_s=look.now_s)
     if not ends.any():
         return added
-    return _finish(_weigh(settings, added, ends, elapsed(since_s=since_s, now_s=look.now_s)), ends)
+    return _finish(settings, _weigh(settings, added, ends, elapsed(since_s=since_s, now_s=look.now_s)), ends)
 
 
 def _weigh(settings: JudgeSettings, columns: RaceColumns, ends: Bools, covered_s: Floats) -> RaceColumns:
@@ -244,6 +249,7 @@ def _weigh(settings: JudgeSettings, columns: RaceColumns, ends: Bools, covered_s
     wealth = columns.wealth.copy()
     wealth[at] = grow(wealth[at], factors, passed_s[at[0]])
     placebos = runs[:, 1:].sum(axis=1)
+    lowest = settings.suspicion if settings.edition == 1 else np.minimum(settings.suspicion, columns.bar)
     return replace(
         columns,
         since_s=np.where(ends, np.nan, columns.since_s),
@@ -254,11 +260,11 @@ def _weigh(settings: JudgeSettings, columns: RaceColumns, ends: Bools, covered_s
         quiet=quiet.astype(COUNT),
         wealth=wealth,
         seen=columns.seen + np.where(ends, ours, 0),
-        bar=np.maximum(settings.suspicion, columns.bar / (1.0 + LOWER_PER_S * passed_s * placebos)),
+        bar=np.maximum(lowest, columns.bar / (1.0 + LOWER_PER_S * passed_s * placebos)),
     )
 
 
-def _finish(columns: RaceColumns, ends: Bools) -> RaceColumns:
+def _finish(settings: JudgeSettings, columns: RaceColumns, ends: Bools) -> RaceColumns:
     heights = np.where(columns.runs, total(columns.wealth), 0.0)
     over = ends & (heights.max(axis=1) >= columns.bar)
     if not over.any():
@@ -267,16 +273,31 @@ def _finish(columns: RaceColumns, ends: Bools) -> RaceColumns:
     lost = over & columns.runs[:, 1:].any(axis=1) & (heights[:, 0] <= heights[:, 1:].max(axis=1))
     others = (columns.runs & (columns.quiet < COUNTED_WITHIN))[:, 1:].sum(axis=1)
     won = over & ~lost
-    paid = won & (others > 0)
+    paid = won & (others > 0) & ~_may_pass(settings, columns)
     raised = np.maximum(columns.bar * RAISE, np.sqrt(columns.bar * heights[:, 1:].max(axis=1)))
+    if settings.edition > 1:
+        raised = np.maximum(raised, columns.bar * np.sqrt(columns.bar))
     bets = np.where(lost[:, None], columns.bets * (1.0 - STAKES), columns.bets)
     bets = np.where(paid[:, None], bets * (1.0 + others[:, None] * STAKES), bets)
+    bar = np.where(lost, np.minimum(raised, HIGHEST_BAR), columns.bar)
+    if settings.edition > 1:
+        bar = np.where(won & (bar <= settings.suspicion), settings.suspicion / SURE_SO_FAR, bar)
     columns = replace(
         columns,
         bets=bets,
         won=columns.won | won,
         finished=(columns.finished + (lost | paid)).astype(COUNT),
         first=(columns.first + paid).astype(COUNT),
-        bar=np.where(lost, np.minimum(raised, HIGHEST_BAR), columns.bar),
+        bar=bar,
     )
     return new_rounds(columns, lost, fastest)
+
+
+def _may_pass(settings: JudgeSettings, columns: RaceColumns) -> Bools:
+    """[R] Whether a round that the candidate wins pays nothing, because it has hardly been asked yet.
+
+    It may lose its stake all the same, so the bet stays fair whatever the candidate's answers say on this.
+    """
+    if settings.edition == 1 or not settings.warm_up_s:
+        return np.zeros(columns.won.shape, dtype=bool)
+    return hardly_asked(columns.release[:, CANDIDATE_TOTAL], columns.release[:, CANDIDATE_BAD])

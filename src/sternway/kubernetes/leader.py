@@ -96,14 +96,17 @@ class Leader:
             await self.resign()
 
     async def resign(self) -> None:
-        """Give the lease back, so that another need not wait for its end."""
+        """Give the lease back, so that another need not wait for its end. A server that is slow is not waited for."""
         if not self.leads:
             return
         self._until_s = float("-inf")
         try:
-            lease = await self._api.get(LEASES, self._name, self._namespace)
-            if lease is not None and lease["spec"].get("holderIdentity") == self.identity:
-                await self._write(lease, holder="")
+            async with asyncio.timeout(self._retry_s):
+                lease = await self._api.get(LEASES, self._name, self._namespace)
+                if lease is not None and lease["spec"].get("holderIdentity") == self.identity:
+                    await self._write(lease, holder="")
+        except TimeoutError:
+            self.error = Unreachable(f"the lease {self._name} was not given back in {self._retry_s:g} s")
         except SternwayError as exc:
             self.error = exc
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Generic, Protocol, TypeVar
 
 from sternway.kubernetes.api import Object, Resource, name_of
-from sternway.kubernetes.ours import REPLICAS, ROLE, SELECTOR, TWIN, annotation
+from sternway.kubernetes.ours import REPLICAS, ROLE, SELECTOR, SERVICE, TWIN, annotation
+from sternway.kubernetes.shelf import Index
+
+T = TypeVar("T")
 
 
 class Reader(Protocol):
     """Objects as they were when the watch told of them last. Nobody changes what is handed out."""
+
+    @property
+    def version(self) -> int:
+        """Rises with each change of any object."""
+        ...
 
     def get(self, resource: Resource, name: str, namespace: str = "") -> Object | None:
         """One object."""
@@ -21,9 +29,65 @@ class Reader(Protocol):
         """Every object of a kind in a namespace; nothing where the kind is not served."""
         ...
 
+    def find(self, resource: Resource, index: Index, word: str, namespace: str) -> Sequence[Object]:
+        """The objects of a kind in a namespace that one of `INDEXES` has under a word, without looking at the others."""
+        ...
+
     def owned(self, resource: Resource, uid: str) -> Sequence[Object]:
         """The objects of a kind whose controller has this uid."""
         ...
+
+
+class Remembered(Generic[T]):
+    """What was worked out of the cluster for each service, until anything in it changes."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._found: dict[str, T] = {}
+        self._version = -1
+
+    def get(self, service: str, find: Callable[[str], T]) -> T:
+        """Give it, and work it out where it is not known."""
+        if self._version != self._reader.version:
+            self._found.clear()
+            self._version = self._reader.version
+        if service not in self._found:
+            self._found[service] = find(service)
+        return self._found[service]
+
+    def forget(self, service: str) -> None:
+        """Work it out anew: it rests on something else than the cluster, which changed."""
+        self._found.pop(service, None)
+
+
+def of_service(obj: Object) -> Iterable[str]:
+    """The index by the Service that a Guard, or an object of ours, is about."""
+    spec = obj.get("spec")
+    said = spec.get("service") if obj.get("kind") == "Guard" and isinstance(spec, dict) else None
+    found = said or (obj["metadata"].get("labels") or {}).get(SERVICE)
+    return (found,) if isinstance(found, str) else ()
+
+
+def of_guard(obj: Object) -> Iterable[str]:
+    """The index by the Guard that a Release is of."""
+    found = (obj["metadata"].get("labels") or {}).get("sternway.dev/guard")
+    return (str(found),) if found else ()
+
+
+def pod_labels(workload: Object) -> Iterable[str]:
+    """The index by each label of a workload's pods: `app=orders`."""
+    spec = workload.get("spec") or {}
+    metadata = (spec.get("template") or {}).get("metadata") if isinstance(spec, dict) else None
+    return (f"{key}={value}" for key, value in ((metadata or {}).get("labels") or {}).items())
+
+
+INDEXES: tuple[Index, ...] = (of_service, of_guard, pod_labels)
+
+
+def selected(reader: Reader, resource: Resource, selector: Mapping[str, str], namespace: str) -> Sequence[Object]:
+    """Workloads of a kind among which are all whose pods have these labels: those with the rarest of them."""
+    words = (f"{key}={value}" for key, value in selector.items())
+    return min((reader.find(resource, pod_labels, word, namespace) for word in words), key=len, default=())
 
 
 def own_selector(service: Object) -> dict[str, str]:

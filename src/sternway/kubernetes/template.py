@@ -5,7 +5,6 @@ Used by the platform, which runs templates, and by the operator, which tells a n
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -52,8 +51,7 @@ def canonical(template: Object) -> Object:
         if key not in NO_RELEASE and not key.startswith(PREFIX)
     }
     stated = {key: value for key, value in (("labels", labels), ("annotations", annotations)) if value}
-    kept: Object = copy.deepcopy({"metadata": stated, "spec": _without_nulls(template.get("spec") or {})})
-    return kept
+    return {"metadata": stated, "spec": _without_nulls(template.get("spec") or {})}
 
 
 def digest(value: object, length: int = 12) -> str:
@@ -95,6 +93,24 @@ def fingerprint(template: Object, config: Callable[[ConfigName], Object | None])
 def template_digest(template: Object) -> str:
     """A fingerprint of the template alone."""
     return digest(canonical(template), 8)
+
+
+class TemplateDigests:
+    """Fingerprints of the templates of Deployments and ReplicaSets, worked out once for each version of an object."""
+
+    _MOST = 50_000
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], str] = {}
+
+    def __call__(self, obj: Object) -> str:
+        """Give the fingerprint of an object's template."""
+        key = str(obj["metadata"]["uid"]), str(obj["metadata"]["resourceVersion"])
+        if key not in self._known:
+            if len(self._known) >= self._MOST:
+                self._known.clear()
+            self._known[key] = template_digest(obj["spec"]["template"])
+        return self._known[key]
 
 
 def rewritten(template: Object, names: Mapping[ConfigName, str]) -> Object:

@@ -83,7 +83,7 @@ RULES: dict[str, tuple[tuple[str, str], ...]] = {
             "a Guard keeps its service: make another Guard for another service",
         ),
     ),
-    "Window": (
+    "FreezeWindow": (
         (
             "self.from.size() == self.to.size()",
             "from and to are written alike: both with a date, a weekday, or neither",

@@ -32,7 +32,8 @@ from sternway.operator.mesh_metrics import mesh_metrics
 class Found:
     """Everything in the cluster that a Guard may be about.
 
-    deployments: of the namespace; others: its StatefulSets and DaemonSets. router, can: the service's mesh, and what it can do.
+    deployments, others (StatefulSets and DaemonSets): those that the Service may select. services: of the namespace, where
+    it has none of that name. router, can: the service's mesh, and what it can do.
     meshes: the names of those that this cluster has.
     """
 

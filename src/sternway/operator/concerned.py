@@ -6,12 +6,12 @@ rests on is remembered each time that it was looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from sternway.kubernetes.api import Object, Resource, key_of, name_of, namespace_of
-from sternway.kubernetes.ours import SERVICE, TWIN, named, service_key
-from sternway.kubernetes.reading import Reader
+from sternway.kubernetes.ours import SERVICE, TWIN, named, service_key, split_key
+from sternway.kubernetes.reading import Reader, own_selector, selects
 from sternway.kubernetes.resources import CONFIG_MAPS, DEPLOYMENTS, GUARDS, PODS, REPLICA_SETS, SECRETS, SERVICES
 from sternway.kubernetes.template import references
 
@@ -43,8 +43,8 @@ class Concerned:
         self._keep(service, frozenset())
         del self._rests[service]
 
-    def of(self, resource: Resource, obj: Object, everyone: Iterable[str]) -> frozenset[str]:
-        """Which services an object is about. everyone: all services, for what nobody is known to rest on yet."""
+    def of(self, resource: Resource, obj: Object, everyone: Callable[[str], Iterable[str]]) -> frozenset[str]:
+        """Which services an object is about. everyone: all of a namespace, for what nobody is known to rest on yet."""
         namespace = namespace_of(obj)
         named_there = _named_in(resource, obj)
         if named_there is not None:
@@ -54,7 +54,14 @@ class Concerned:
         known = frozenset(self._services.get((resource.plural, *key_of(obj)), ()))
         if known or resource is not DEPLOYMENTS:
             return known
-        return frozenset(one for one in everyone if one.endswith(f".{namespace}"))  # a Guard may have waited for it
+        return frozenset(
+            one for one in everyone(namespace) if self._may_select(one, obj)
+        )  # a Guard may have waited for it
+
+    def _may_select(self, service: str, workload: Object) -> bool:
+        namespace, name = split_key(service)
+        found = self.reader.get(SERVICES, name, namespace)
+        return found is not None and selects(own_selector(found), workload)
 
     def _of_deployment(self, namespace: str, name: str) -> frozenset[str]:
         return frozenset(self._services.get((DEPLOYMENTS.plural, namespace, name), ()))

@@ -16,8 +16,17 @@ from sternway.domain.traffic import Can
 from sternway.domain.versions import Version
 from sternway.errors import Problem
 from sternway.kubernetes.api import Object, Resource, name_of, namespace_of
-from sternway.kubernetes.ours import POD, SERVICE, TWIN, is_ours, named, service_key, split_key
-from sternway.kubernetes.reading import Reader, behind, replicas_of, scales
+from sternway.kubernetes.ours import POD, TWIN, is_ours, named, service_key, split_key
+from sternway.kubernetes.reading import (
+    Reader,
+    Remembered,
+    behind,
+    of_service,
+    own_selector,
+    replicas_of,
+    scales,
+    selected,
+)
 from sternway.kubernetes.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
@@ -71,6 +80,7 @@ class ClusterDesired:
         self._rules = rules
         self._known: dict[str, _Known] = {}
         self._recorded: dict[str, Wanted] = {}
+        self._looked: Remembered[_Known | None] = Remembered(reader)
 
     def services(self, namespace: str = "") -> tuple[str, ...]:
         """Every service that has a Guard."""
@@ -86,6 +96,7 @@ class ClusterDesired:
     def remember(self, wanted: Wanted) -> None:
         """What was wanted last, before this process: it stays in force while what the Guard says now cannot be followed."""
         self._recorded[wanted.service.name] = wanted
+        self._looked.forget(wanted.service.name)
 
     def problems(self, service: str) -> tuple[Problem, ...]:
         """Why the service's Guard is not followed as it stands."""
@@ -102,9 +113,9 @@ class ClusterDesired:
         if known is not None and known.deployment:
             return known.deployment
         namespace, name = split_key(service)
-        for one in self._reader.all(DEPLOYMENTS, namespace):
+        for one in self._reader.find(DEPLOYMENTS, of_service, name, namespace):
             labels = one["metadata"].get("labels") or {}
-            if labels.get(SERVICE) == name and TWIN in labels:
+            if TWIN in labels:
                 return str(labels[TWIN])
         return None
 
@@ -132,6 +143,9 @@ class ClusterDesired:
         return read_ledger(guard, service) if guard else ()
 
     def _look(self, service: str) -> _Known | None:
+        return self._looked.get(service, self._look_again)
+
+    def _look_again(self, service: str) -> _Known | None:
         guards = self._guards(service)
         if not guards:
             self._known.pop(service, None)
@@ -167,12 +181,16 @@ class ClusterDesired:
         def scaled(deployment: str) -> bool:
             return any(scales(one, deployment) for kind in self._scalers for one in reader.all(kind, namespace))
 
+        service_object = reader.get(SERVICES, name, namespace)
+        selector = own_selector(service_object) if service_object is not None else {}
+        others = (selected(reader, kind, selector, namespace) for kind in (STATEFUL_SETS, DAEMON_SETS))
+        known = reader.all(SERVICES, namespace) if service_object is None else ()
         return Found(
             guard=guard,
-            service=reader.get(SERVICES, name, namespace),
-            deployments=reader.all(DEPLOYMENTS, namespace),
-            others=tuple(one for kind in (STATEFUL_SETS, DAEMON_SETS) for one in reader.all(kind, namespace)),
-            services=tuple(name_of(one) for one in reader.all(SERVICES, namespace) if not is_ours(one)),
+            service=service_object,
+            deployments=selected(reader, DEPLOYMENTS, selector, namespace),
+            others=tuple(one for several in others for one in several),
+            services=tuple(name_of(one) for one in known if not is_ours(one)),
             config=config,
             twin=twin,
             scaled=scaled,
@@ -191,14 +209,13 @@ class ClusterDesired:
 
     def _guards(self, service: str) -> list[Object]:
         namespace, name = split_key(service)
-        guards = [one for one in self._reader.all(GUARDS, namespace) if _service_of(one) == name]
+        guards = [one for one in self._reader.find(GUARDS, of_service, name, namespace) if _service_of(one) == name]
         return sorted(guards, key=lambda one: (str(one["metadata"].get("creationTimestamp", "")), name_of(one)))
 
     def _kept(self, service: str, mark: Mark) -> Version | None:
         namespace, name = split_key(service)
-        for revision in self._reader.all(CONTROLLER_REVISIONS, namespace):
-            labels = revision["metadata"].get("labels") or {}
-            if (labels.get(SERVICE), labels.get(POD)) == (name, mark.commit):
+        for revision in self._reader.find(CONTROLLER_REVISIONS, of_service, name, namespace):
+            if (revision["metadata"].get("labels") or {}).get(POD) == mark.commit:
                 deployment = self.deployment(service) or ""
                 template = revision["data"]["template"]
                 workload = workload_of(template, mark.commit, service=service, deployment=deployment)

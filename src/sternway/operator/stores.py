@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from sternway.clock import Clock
 from sternway.kubernetes.api import Api, Object, Resource
 from sternway.kubernetes.ours import GATE
 from sternway.kubernetes.patience import served
+from sternway.kubernetes.reading import INDEXES
 from sternway.kubernetes.reflector import Reflector, Selection, lean
 from sternway.kubernetes.resources import JOBS, PODS, REPLICA_SETS, SECRETS
 from sternway.kubernetes.shelf import Index, Key, owners
@@ -59,6 +61,8 @@ class Stores:
         self._routes: frozenset[Resource] = frozenset()
         self._last: dict[tuple[Resource, Key], Object] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self.version = 0
+        """See kubernetes.reading.Reader."""
 
     async def start(self, resources: Sequence[Resource], *, routes: Sequence[Resource] = ()) -> None:
         """Follow these kinds, those of them that the API serves, and return when all is known. routes: for `about`."""
@@ -92,6 +96,11 @@ class Stores:
         if not namespace:
             return tuple(obj for one in reflectors for obj in one.shelf)
         return tuple(obj for one in reflectors for obj in one.shelf.find(NAMESPACE, namespace))
+
+    def find(self, resource: Resource, index: Index, word: str, namespace: str) -> Sequence[Object]:
+        """See kubernetes.reading.Reader."""
+        name, place = index.__name__, f"{namespace}/{word}"
+        return tuple(obj for one in self._reflectors.get(resource, ()) for obj in one.shelf.find(name, place))
 
     def owned(self, resource: Resource, uid: str) -> Sequence[Object]:
         """See kubernetes.reading.Reader."""
@@ -134,12 +143,14 @@ class Stores:
 
     def _reflector(self, resource: Resource, namespace: str) -> Reflector:
         indexes: dict[str, Index] = {OWNERS: owners, NAMESPACE: _namespace}
+        indexes |= {index.__name__: partial(_placed, index) for index in INDEXES}
         if resource in self._routes:
             indexes[NAMES] = self._about
         if resource == PODS:
             indexes[ADDRESS] = _addresses
 
         def told(key: Key) -> None:
+            self.version += 1
             known = reflector.shelf.get(*key)
             gone = self._last.pop((resource, key), None)
             if known is not None:
@@ -169,6 +180,12 @@ _LABELS = {JOBS: GATE}
 
 def _namespace(obj: Object) -> Iterable[str]:
     return (str(obj["metadata"].get("namespace", "")),)
+
+
+def _placed(index: Index, obj: Object) -> Iterable[str]:
+    """The words of an index, each in the object's namespace."""
+    namespace = obj["metadata"].get("namespace", "")
+    return [f"{namespace}/{word}" for word in index(obj)]
 
 
 def _addresses(pod: Object) -> Iterable[str]:

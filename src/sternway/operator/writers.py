@@ -14,7 +14,7 @@ from sternway.control.status import ReleaseView, ServiceStatus
 from sternway.errors import Problem
 from sternway.kubernetes.api import Api, Object, Patch, name_of, namespace_of
 from sternway.kubernetes.errors import Conflict
-from sternway.kubernetes.reading import Reader
+from sternway.kubernetes.reading import Reader, of_guard
 from sternway.kubernetes.resources import EVENTS, GUARDS, POLICIES, RELEASES
 from sternway.manifests.models.status import CommandStatus
 from sternway.operator.views import About, guard_status, release_object, resource_name, when
@@ -123,9 +123,7 @@ class Writer:
 
     async def _prune(self, about: About, latest: str) -> None:
         mine = [
-            one
-            for one in self._reader.all(RELEASES, about.namespace)
-            if (one["metadata"].get("labels") or {}).get("sternway.dev/guard") == about.name and name_of(one) != latest
+            one for one in self._reader.find(RELEASES, of_guard, about.name, about.namespace) if name_of(one) != latest
         ]
         for old in sorted(mine, key=_number, reverse=True)[KEPT - 1 :]:
             await self._api.delete(RELEASES, name_of(old), about.namespace)

@@ -18,7 +18,7 @@ from controllers import play
 
 from sternway.cluster import ClusterSternway, Settings
 from sternway.kubernetes.api import Api, Object, Patch
-from sternway.kubernetes.resources import CUSTOM_RESOURCE_DEFINITIONS, DEPLOYMENTS, GUARDS, RELEASES, SERVICES
+from sternway.kubernetes.resources import CUSTOM_RESOURCE_DEFINITIONS, DEPLOYMENTS, GUARDS, POLICIES, RELEASES, SERVICES
 from sternway.manifests.custom_resources import definitions
 from sternway.testing.kubernetes import FakeKubernetes
 from sternway.traffic.kubernetes.istio import DESTINATION_RULES, VIRTUAL_SERVICES
@@ -265,7 +265,7 @@ async def install(world: World) -> None:
     """Put our own custom resource definitions into a real cluster, and wait until they are served."""
     for one in definitions():
         await world.api.patch(CUSTOM_RESOURCE_DEFINITIONS, one["metadata"]["name"], one, how=Patch.APPLY, force=True)
-    for kind in (GUARDS, RELEASES):
+    for kind in (GUARDS, POLICIES, RELEASES):
         async with asyncio.timeout(30):
             while not await world.api.serves(kind):
                 await asyncio.sleep(0.2)

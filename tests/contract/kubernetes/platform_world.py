@@ -25,6 +25,7 @@ from sternway.kubernetes.resources import (
     SECRETS,
     SERVICES,
 )
+from sternway.kubernetes.shelf import Index
 from sternway.kubernetes.template import fingerprint, workload_of
 from sternway.platforms.kubernetes.platform import KubernetesPlatform
 from sternway.testing.kubernetes import FakeKubernetes
@@ -39,9 +40,11 @@ class Mirror:
         self.kinds: tuple[Resource, ...] = KINDS
         self._world = world
         self._objects: dict[Resource, dict[str, Object]] = {}
+        self.version = 0
 
     async def refresh(self) -> None:
         """Read everything again."""
+        self.version += 1
         for kind in self.kinds:
             listed = await self._world.api.list(kind, namespace=self._world.namespace)
             self._objects[kind] = {name_of(one): one for one in listed.items}
@@ -56,12 +59,26 @@ class Mirror:
         assert namespace == self._world.namespace
         return tuple(self._objects.get(resource, {}).values())
 
+    def find(self, resource: Resource, index: Index, word: str, namespace: str) -> Sequence[Object]:
+        """See Reader."""
+        return [one for one in self.all(resource, namespace) if word in index(one)]
+
     def owned(self, resource: Resource, uid: str) -> Sequence[Object]:
         """See Reader."""
         objects = self._objects.get(resource, {}).values()
         return tuple(
             one for one in objects if any(o.get("uid") == uid for o in one["metadata"].get("ownerReferences") or ())
         )
+
+
+class AheadOfTime(SystemClock):
+    """A clock that a test moves on."""
+
+    ahead_s = 0.0
+
+    def now(self) -> float:
+        """See Clock."""
+        return super().now() + self.ahead_s
 
 
 class Shop:
@@ -75,14 +92,19 @@ class Shop:
         self.carrying: set[str] = set()
         self.states: dict[str, WorkloadState] = {}
         self.woken: list[str] = []
-        self.platform = KubernetesPlatform(
-            api=world.api,
+        self.clock = AheadOfTime()
+        self.platform = self.new_platform(linger_s=0.0)
+
+    def new_platform(self, *, linger_s: float) -> KubernetesPlatform:
+        """A platform that knows nothing yet, as after a start."""
+        return KubernetesPlatform(
+            api=self.world.api,
             reader=self.mirror,
             deployment=lambda _: "orders",
             carrying=lambda _: self.carrying,
             wake=self.woken.append,
-            clock=SystemClock(),
-            linger_s=0.0,
+            clock=self.clock,
+            linger_s=linger_s,
         )
 
     async def open(self, **more: Any) -> Workload:

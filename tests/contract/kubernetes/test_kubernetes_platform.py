@@ -9,9 +9,9 @@ from platform_world import Shop
 from sternway.domain.platform import WorkloadRun
 from sternway.domain.versions import Workload
 from sternway.errors import PlatformUnavailable, Refused
-from sternway.kubernetes.api import Patch
+from sternway.kubernetes.api import Patch, name_of
 from sternway.kubernetes.errors import Conflict
-from sternway.kubernetes.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, PODS, SERVICES
+from sternway.kubernetes.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, PODS, REPLICA_SETS, SERVICES
 
 TWIN = {"sternway.dev/twin": "orders"}
 
@@ -43,6 +43,40 @@ async def test_the_users_pods_stay_while_routes_reach_them(shop: Shop) -> None:
     await shop.until(lambda: shop.service()["spec"]["selector"] == TWIN, first)  # nobody says where requests go
     await shop.steps(10, first)
     assert shop.replicas() == 3
+
+
+async def test_pods_that_nothing_leads_to_any_more_stay_until_every_proxy_knows_it(shop: Shop) -> None:
+    """A route is written at once and learned by each proxy when it is: until then the pods behind the old one serve on."""
+    shop.platform = shop.new_platform(linger_s=1000.0)
+    await shop.platform.start()
+    first = await shop.open()
+    shop.traffic = (first,)
+    await shop.until(lambda: shop.carrying == {"orders-stable"} and shop.service()["spec"]["selector"] == TWIN, first)
+    await shop.steps(10, first)
+    assert shop.replicas() == 3
+    again_s = shop.platform.again_s(shop.key)
+    assert again_s is not None
+    assert 900 < again_s - shop.clock.now() <= 1000
+    shop.clock.ahead_s += 1000.0
+    await shop.until(lambda: shop.replicas() == 0, first)
+    await shop.run(first)
+    assert shop.platform.again_s(shop.key) is None
+
+
+async def test_what_was_taken_back_rests_without_starting_the_good_version_once_more(shop: Shop) -> None:
+    """The template is given back while the bad version's pods still run: they go, and no pod of the good one is made there."""
+    first = await shop.adopted()
+    second = await shop.image("orders:2")
+    shop.traffic = (first, second)
+    await shop.until(lambda: shop.up(second) == 3 and shop.user()["spec"].get("paused"), first, second)
+    sets = shop.names(REPLICA_SETS)
+    shop.traffic = (first,)
+    await shop.look()
+    await shop.platform.restore(shop.key, bad=second.pod, good=first.pod)
+    await shop.until(lambda: shop.replicas() == 0, first)
+    await shop.steps(6, first)
+    new = [one for one in shop.mirror.all(REPLICA_SETS, shop.world.namespace) if name_of(one) not in sets]
+    assert all((one["spec"]["replicas"], one["metadata"]["generation"]) == (0, 1) for one in new), "some were scaled up"
 
 
 async def test_at_rest_nothing_is_written(shop: Shop) -> None:

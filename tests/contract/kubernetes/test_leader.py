@@ -140,6 +140,18 @@ async def test_work_runs_while_we_lead_and_is_cancelled_when_we_do_not() -> None
     assert lease["spec"]["holderIdentity"] == ""
 
 
+async def test_who_resigns_does_not_wait_for_a_server_that_hangs() -> None:
+    """SIGTERM leaves half a minute: the lease is left to run out."""
+    fake = FakeKubernetes()
+    leader = Leader(fake, namespace="shop", name="a", identity="one", clock=SystemClock(), retry_s=0.01)
+    await leader.attend()
+    fake.faults.append(Fault(until=asyncio.Event(), times=None))
+    async with asyncio.timeout(WAIT_S):
+        await leader.resign()
+    assert not leader.leads
+    assert isinstance(leader.error, Unreachable)
+
+
 async def test_what_the_work_raises_is_raised() -> None:
     """An error of ours is not hidden by the election."""
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +24,8 @@ from sternway.kubernetes.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, GUA
 from sternway.store import SqlStore
 from sternway.testing.kubernetes import FakeKubernetes, Fault
 from sternway.traffic.kubernetes.istio import VIRTUAL_SERVICES
+
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
@@ -130,11 +133,10 @@ async def test_the_story_ends_the_same_on_a_bad_day(shop: tuple[Cluster, str], w
     await told_once(here)
 
 
-SEEDS = range(int(os.environ.get("STERNWAY_FAULT_SEEDS", "2")))
+SEEDS = range(int(os.environ.get("STERNWAY_FAULT_SEEDS", "1")))
 """STERNWAY_FAULT_SEEDS=50 walks on for longer; a seed that fails is in the test's name."""
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_the_story_ends_the_same_in_changing_weather(shop: tuple[Cluster, str], seed: int) -> None:
     """Any trouble may come at any time, and Sternway is started anew again and again: the same end."""
@@ -273,6 +275,24 @@ async def test_a_guard_that_cannot_be_followed_after_a_restart_changes_nothing(s
         fake_of(here).store.patch(GUARDS, "orders", mended, namespace="ours", manager="somebody")
         await ready(here)
         assert await here.image_of("orders-stable") == "orders:1"
+
+
+async def test_a_split_whose_record_is_lost_comes_back_to_safety(shop: tuple[Cluster, str]) -> None:
+    """The volume is lost while orders:2 has users: the twin's version is known to be good, and orders:2 is judged anew."""
+    here, address = shop
+    async with here.operated(address):
+        await exposed(here)
+        async with asyncio.timeout(60):
+            while not here.shares()["orders"]:
+                await asyncio.sleep(0.05)
+    shutil.rmtree(here.state)
+    known = len(splits(here))
+    async with here.operated(address):
+        await here.until(lambda s: (s.get("stable") or {}).get("image") == "registry/orders:1" and s["phase"] != "idle")
+        here.users.bad["orders"] = 0.5
+        await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
+        await here.settled("orders:1")
+    assert dict(splits(here)[known]).get("orders-candidate", 0) == 0
 
 
 def _quicker() -> Exception:

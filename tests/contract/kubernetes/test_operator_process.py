@@ -8,8 +8,9 @@ import os
 import signal
 import socket
 import sys
+import time
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from sternway.kubernetes.api import Resource
 from sternway.kubernetes.resources import GUARDS, LEASES, SECRETS
 from sternway.operator.install import Installation, installation
 
-pytestmark = pytest.mark.kubernetes
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
 
 
 def free_port() -> int:
@@ -34,10 +35,12 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def operator(here: Cluster, address: str, port: int, config: str = "") -> AsyncIterator[Process]:
+async def operator(
+    here: Cluster, address: str, port: int, config: str = "", state: Path | None = None
+) -> AsyncIterator[Process]:
     """A process of its own; ended at the end whatever happens. config: a kubeconfig, other than that of the tests."""
     command = [sys.executable, "-m", "sternway.cli", "operator", "--namespace", here.world.namespace]
-    command += ["--listen", f"127.0.0.1:{port}", "--lease", here.world.namespace, "--state", str(here.state)]
+    command += ["--listen", f"127.0.0.1:{port}", "--lease", here.world.namespace, "--state", str(state or here.state)]
     command += ["--prometheus", address, "--mesh", "istio", "--access-log", "127.0.0.1:0"]
     environment = {**os.environ, "KUBECONFIG": config or kubeconfig_for_tests()}
     process = await asyncio.create_subprocess_exec(*command, env=environment)
@@ -58,6 +61,14 @@ async def answers(port: int, path: str) -> int:
         return 0
 
 
+async def leads(port: int) -> bool:
+    """What a process exports of itself."""
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as found:
+        lines = (await found.text()).splitlines()
+    assert any(line.startswith('sternway_kubernetes_requests_total{code="200"') for line in lines), lines
+    return "sternway_kubernetes_leader 1.0" in lines
+
+
 async def until_ready(port: int) -> None:
     """Wait for the readiness probe."""
     async with asyncio.timeout(60):
@@ -75,6 +86,7 @@ async def test_it_leads_answers_its_probes_and_stops_when_it_is_told(real: World
             await here.until(lambda s: "stable" in s and s["conditions"][0]["status"] == "True")
             async with operator(here, address, second) as other:
                 await until_ready(second)
+                assert [await leads(port) for port in (first, second)] == [True, False]
                 lease = await real.api.get(LEASES, "sternway", real.namespace)
                 assert lease is not None
                 held = lease["spec"]["holderIdentity"]
@@ -91,6 +103,56 @@ async def test_it_leads_answers_its_probes_and_stops_when_it_is_told(real: World
                 await here.settled("orders:1")
                 other.send_signal(signal.SIGTERM)
                 assert await asyncio.wait_for(other.wait(), 60) == 0
+
+
+@pytest.mark.parametrize(
+    ("phase", "lost"),
+    [("exposed", True), ("taken away", False)],
+    ids=["exposed, volume lost", "taken away, volume kept"],
+)
+async def test_who_stands_by_finishes_what_a_killed_leader_began(
+    real: World, tmp_path: Path, phase: str, *, lost: bool, record_property: Callable[[str, object], None]
+) -> None:
+    """A SIGKILL while a bad version has users, and when the traffic is back and the Deployment is not restored yet."""
+    async with cluster(real, tmp_path / "state") as (here, address):
+        first, second = free_port(), free_port()
+        async with operator(here, address, first) as one:
+            await until_ready(first)
+            await here.until(lambda s: "stable" in s and s["conditions"][0]["status"] == "True")
+            async with operator(here, address, second, state=tmp_path / "other" if lost else None) as other:
+                await until_ready(second)
+                await here.image("orders:2")
+                await here.until(lambda s: s.get("phase") == "exposed")
+                if phase == "taken away":
+                    here.users.bad["orders"] = 0.5
+                    await until_back(here)
+                one.kill()
+                await one.wait()
+                began_s = time.monotonic()
+                here.users.bad["orders"] = 0.5
+                lease = await real.api.get(LEASES, "sternway", real.namespace)
+                assert lease is not None
+                held = lease["spec"]["holderIdentity"]
+                async with asyncio.timeout(60):
+                    while held == lease["spec"]["holderIdentity"]:
+                        await asyncio.sleep(0.1)
+                        lease = await real.api.get(LEASES, "sternway", real.namespace)
+                        assert lease is not None
+                record_property("taken_over_after_s", round(time.monotonic() - began_s, 1))
+                await until_back(here)
+                record_property("traffic_back_after_s", round(time.monotonic() - began_s, 1))
+                await here.settled("orders:1")
+                release, *others = await here.releases()
+                assert (release["status"]["phase"], others) == ("rolled-back", [])
+                other.send_signal(signal.SIGTERM)
+                assert await asyncio.wait_for(other.wait(), 60) == 0
+
+
+async def until_back(here: Cluster) -> None:
+    """Wait until the twin has all traffic."""
+    async with asyncio.timeout(60):
+        while here.shares()["orders-stable"] < 1.0:
+            await asyncio.sleep(0.05)
 
 
 async def as_installed(here: Cluster, folder: Path) -> str:

@@ -21,7 +21,7 @@ from mesh_translation import Config, Json, Seen
 from monitoring_world import free_port
 from pod_processes import Kubelet, is_ready
 
-from sternway.kubernetes.api import Api, Object, Resource, name_of
+from sternway.kubernetes.api import Api, Object, Resource
 from sternway.kubernetes.resources import PODS, SERVICES
 from sternway.traffic.envoy.ads import AdsServer
 from sternway.traffic.envoy.messages import Kind, message, routes, virtual_host

@@ -34,8 +34,9 @@ class Seen:
 
 @dataclass(slots=True, kw_only=True)
 class Config:
-    """Envoy's, in its JSON form. hosts: name -> (domains, routes). workloads: cluster, as it is counted ->
-    Deployments whose pods are there.
+    """Envoy's, in its JSON form.
+
+    hosts: name -> (domains, routes). workloads: cluster, as it is counted -> Deployments whose pods are there.
     """
 
     clusters: dict[str, Json] = field(default_factory=dict)

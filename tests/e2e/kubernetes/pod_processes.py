@@ -133,7 +133,7 @@ class Kubelet:
             text = text.replace(f'("", {port})', f'("{address}", {real})')
         environment = {"PATH": os.environ["PATH"], **self.images[image], **await self._environment(container)}
         log = (self.folder / f"{name_of(pod)}.log").open("ab")
-        child = subprocess.Popen(
+        child = subprocess.Popen(  # noqa: ASYNC220  a fork takes a millisecond
             [sys.executable, "-S", "-c", _NEW_NAMESPACE + text],
             env=environment,
             stdin=subprocess.DEVNULL,

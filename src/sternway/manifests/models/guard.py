@@ -426,6 +426,7 @@ class Judge(Ours):
             healthy_times=self.healthy.times,
             healthy_and_percent=self.healthy.and_,
             warm_up_s=self.warm_up,
+            edition=guards.EDITION,
         )
 
 

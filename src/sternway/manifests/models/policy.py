@@ -22,10 +22,8 @@ _FORMS = {16: "a date", 9: "a day of the week", 5: "a time of the day"}
 
 def _parse_moment(value: Any) -> str:
     """`2026-12-18T18:00`, `fri 16:00` or `16:00`."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        raise wrong(f"YAML reads this as the number {value}", 'put the time in quotes: "16:00"')
     if not isinstance(value, str) or not re.fullmatch(_MOMENT, value):
-        raise wrong(f"{value!r} is no time", "write for example `2026-12-18T18:00`, `fri 16:00` or `16:00`, in quotes")
+        raise wrong(f"{value!r} is no time", "write for example `2026-12-18T18:00`, `fri 16:00` or `16:00`")
     if len(value) == len("2026-12-18T18:00"):
         try:
             datetime.fromisoformat(value)
@@ -52,7 +50,7 @@ Zone = Annotated[
 Patterns = tuple[Annotated[Text, Field(min_length=1, max_length=253)], ...]
 
 
-class Window(Ours):
+class FreezeWindow(Ours):
     """A time in which nothing new is released: once, every week, or on every one of some days."""
 
     from_: Moment = Field(alias="from")
@@ -68,7 +66,7 @@ class Window(Ours):
     `finish` lets it go on. Harm takes it back in either case."""
 
     @model_validator(mode="after")
-    def _alike(self) -> Window:
+    def _alike(self) -> FreezeWindow:
         begins, ends = len(self.from_), len(self.to)
         if begins != ends:
             said = f"it begins at {_FORMS[begins]} and ends at {_FORMS[ends]}"
@@ -157,7 +155,7 @@ class PolicySpec(Ours):
     namespace; of all namespaces where the Policy stands in Sternway's own, and then `*.shop` means those of one."""
     except_: Patterns = Field(default=(), alias="except")
     """Names or patterns of services that it is not about."""
-    freeze: tuple[Window, ...] = ()
+    freeze: tuple[FreezeWindow, ...] = ()
     """When nothing new is released. `sternway override SERVICE --reason …` lets one version pass."""
     require: Require | None = None
     """Bounds on the services' Guards."""

@@ -18,8 +18,9 @@ from sternway.kubernetes.api import Api, Patch, Resource
 from sternway.kubernetes.backends import Backends
 from sternway.kubernetes.errors import Conflict
 from sternway.kubernetes.patience import served
-from sternway.kubernetes.reading import Reader
+from sternway.kubernetes.reading import Reader, Remembered
 from sternway.kubernetes.resources import CONTROLLER_REVISIONS
+from sternway.kubernetes.template import TemplateDigests
 from sternway.platforms.kubernetes import manifests
 from sternway.platforms.kubernetes.endings import given_back, leftovers, restored
 from sternway.platforms.kubernetes.followers import KINDS
@@ -60,6 +61,9 @@ class KubernetesPlatform:
         self._runs: dict[str, tuple[WorkloadRun, ...]] = {}
         self._backends: dict[str, Backends | None] = {}
         self._again: dict[str, float] = {}
+        self._digests = TemplateDigests()
+        self._scenes: Remembered[Scene] = Remembered(reader)
+        self._published: Remembered[Backends | None] = Remembered(reader)
 
     async def start(self) -> tuple[Resource, ...]:
         """Learn which kinds of autoscalers and disruption budgets this cluster has; the reader must follow them."""
@@ -105,11 +109,11 @@ class KubernetesPlatform:
     async def describe(self, service: str) -> tuple[WorkloadState, ...]:
         """See ports.Platform."""
         scene = self._scene(service)
-        return workload_states(scene, backends_of(scene))
+        return workload_states(scene, self.backends(service))
 
     def backends(self, service: str) -> Backends | None:
         """Where a service's versions are reached now: for the routers."""
-        return backends_of(self._scene(service))
+        return self._published.get(service, lambda one: backends_of(self._scene(one)))
 
     def pods(self, service: str) -> dict[str, str]:
         """Name of each pod of a service -> id of the workload that it runs: for who reads what proxies tell."""
@@ -169,7 +173,10 @@ class KubernetesPlatform:
         return self._quiet.until(scene.key, carrying, selector)
 
     def _scene(self, service: str) -> Scene:
-        return read_scene(self._reader, service, self._deployment(service), self._kinds)
+        return self._scenes.get(service, self._read)
+
+    def _read(self, service: str) -> Scene:
+        return read_scene(self._reader, service, self._deployment(service), self._kinds, self._digests)
 
     async def _write(self, writes: Sequence[Write]) -> None:
         for write in writes:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sternway.kubernetes.api import Object, Resource, name_of
-from sternway.kubernetes.ours import POD, SERVICE, STAMP, TWIN, named, split_key
-from sternway.kubernetes.reading import Reader, own_selector, replicas_of
+from sternway.kubernetes.ours import POD, STAMP, TWIN, named, split_key
+from sternway.kubernetes.reading import Reader, of_service, own_selector, replicas_of
 from sternway.kubernetes.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
@@ -65,6 +65,11 @@ class Seat:
         return int(seen) >= int(self.deployment["metadata"].get("generation", 0))
 
 
+def digest_of(obj: Object) -> str:
+    """A fingerprint of the template of a Deployment or ReplicaSet."""
+    return template_digest(obj["spec"]["template"])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """One service as the cluster shows it.
@@ -88,6 +93,8 @@ class Scene:
     held: Callable[[ConfigName], Object | None]
     followers: tuple[tuple[Resource, Object], ...] = ()
     pod: str = ""
+    digest: Callable[[Object], str] = digest_of
+    """Of the template of a Deployment or ReplicaSet."""
 
     def twin_pod(self) -> str:
         """Which version the twin's template is of."""
@@ -103,10 +110,10 @@ class Scene:
         pod, of_template = stamped(template)
         if self.twin is not None and seat.uid == self.twin.uid:
             return pod
-        same = template_digest(template)
+        same = self.digest(replica_set)
         if pod:
             return pod if of_template == same else ""
-        return self.pod if same == template_digest(seat.template) else ""
+        return self.pod if same == self.digest(seat.deployment) else ""
 
     def live(self, seat: Seat) -> str:
         """The version that a Deployment's newest pods run; "" when it has none or one that nobody knows."""
@@ -140,12 +147,18 @@ def owned_by_gitops(obj: Object, *path: str) -> str:
     return ""
 
 
-def read_scene(reader: Reader, key: str, deployment: str | None, kinds: tuple[Resource, ...]) -> Scene:
+def read_scene(
+    reader: Reader,
+    key: str,
+    deployment: str | None,
+    kinds: tuple[Resource, ...],
+    digest: Callable[[Object], str],
+) -> Scene:
     """Read one service. kinds: of what follows a Deployment about, as far as this cluster serves them."""
     namespace, name = split_key(key)
     user = _seat(reader, deployment, namespace) if deployment else None
     twin = _seat(reader, named(deployment, "stable"), namespace) if deployment else None
-    ours = [one for one in reader.all(CONTROLLER_REVISIONS, namespace) if _labels(one).get(SERVICE) == name]
+    ours = reader.find(CONTROLLER_REVISIONS, of_service, name, namespace)
     kept = {_labels(one)[POD]: one for one in ours if POD in _labels(one)}
     config = _config(reader, namespace, user)
     return Scene(
@@ -164,6 +177,7 @@ def read_scene(reader: Reader, key: str, deployment: str | None, kinds: tuple[Re
         held=lambda key: reader.get(KINDS[key[0]], key[1], namespace),
         followers=tuple((kind, one) for kind in kinds for one in reader.all(kind, namespace)),
         pod=fingerprint(user.template, config.get) if user else "",
+        digest=digest,
     )
 
 

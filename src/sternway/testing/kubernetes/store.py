@@ -50,6 +50,9 @@ class Store:
         self._served = {(one.group, one.version, one.plural) for one in kinds}
         self._objects: dict[Kind, dict[tuple[str, str], Object]] = defaultdict(dict)
         self._kinds: dict[Kind, Resource] = {}
+        self._alive: set[str] = set()
+        self._owned: dict[str, set[tuple[Kind, tuple[str, str]]]] = defaultdict(set)
+        """An owner's uid -> what has named it; whether it still does is asked when the owner goes."""
         self._random = random.Random(0)  # noqa: S311 # names in a test need no secret
         for namespace in namespaces:
             self.create(NAMESPACES, {"metadata": {"name": namespace}})
@@ -209,7 +212,7 @@ class Store:
         metadata["managedFields"] = ownership.managed(owned, self.now())
         self._log(resource, Change.ADDED, new, None)
         made = copied(new)
-        self._collect()
+        self._collect((resource.group, resource.plural), key_of(new))
         return made
 
     def _install_definition(self, definition: Object) -> None:
@@ -308,8 +311,12 @@ class Store:
         objects = self._of(resource)
         if change is Change.DELETED:
             del objects[key_of(obj)]
+            self._alive.discard(obj["metadata"]["uid"])
         else:
             objects[key_of(obj)] = obj
+            self._alive.add(obj["metadata"]["uid"])
+            for owner in obj["metadata"].get("ownerReferences") or ():
+                self._owned[owner["uid"]].add(((resource.group, resource.plural), key_of(obj)))
         entry = Entry(version=self.version, change=change, object=obj, before=before)
         self.history[resource.group, resource.plural].append(entry)
         for listener in tuple(self.listeners):
@@ -317,16 +324,15 @@ class Store:
 
     def _remove(self, resource: Resource, obj: Object) -> None:
         self._log(resource, Change.DELETED, copied(obj), obj)
-        self._collect()
+        for kind, key in sorted(self._owned.pop(obj["metadata"]["uid"], ())):
+            self._collect(kind, key)
 
-    def _collect(self) -> None:
-        """Delete what nothing owns any more."""
-        alive = {obj["metadata"]["uid"] for objects in self._objects.values() for obj in objects.values()}
-        for kind, objects in tuple(self._objects.items()):
-            for (namespace, name), obj in tuple(objects.items()):
-                owners = obj["metadata"].get("ownerReferences")
-                if owners and not any(owner["uid"] in alive for owner in owners):
-                    self.delete(self._kinds[kind], name, namespace)
+    def _collect(self, kind: Kind, key: tuple[str, str]) -> None:
+        """Delete an object that nothing owns any more."""
+        obj = self._objects[kind].get(key)
+        owners = obj["metadata"].get("ownerReferences") if obj else None
+        if owners and not any(owner["uid"] in self._alive for owner in owners):
+            self.delete(self._kinds[kind], key[1], key[0])
 
     def _empty(self, namespace: str) -> None:
         for kind, objects in tuple(self._objects.items()):

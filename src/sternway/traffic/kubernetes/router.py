@@ -52,9 +52,10 @@ def nobody(_: str) -> Object | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fresh:
-    """What a write of ours brought back; None: it is gone. The reader has it too, in a while."""
+    """What a write of ours brought back; None: it is gone. The reader has it too, in a while. about: which services."""
 
     obj: Object | None
+    about: frozenset[str]
     until_s: float
 
 
@@ -190,7 +191,7 @@ class KubernetesRouter:
                 continue
             if fresh.obj is None:
                 found.pop(key, None)
-            elif service in dialect.names(fresh.obj) and _newer(fresh.obj, found.get(key)):
+            elif service in fresh.about and service in dialect.names(fresh.obj) and _newer(fresh.obj, found.get(key)):
                 found[key] = fresh.obj
         return tuple(
             obj for _, obj in sorted(found.items(), key=lambda one: (dialect.reads.index(one[0][0]), one[0][1:]))
@@ -286,7 +287,8 @@ class KubernetesRouter:
         await self._api.delete(change.resource, name, namespace, uid=change.wanted["metadata"].get("uid", ""))
 
     def _keep(self, key: tuple[Resource, str, str], obj: Object | None) -> None:
-        self._fresh[key] = _Fresh(obj=obj, until_s=asyncio.get_running_loop().time() + _LAG_S)
+        about = frozenset().union(*(one.names(obj) for one in self._dialects if obj and key[0] in one.reads))
+        self._fresh[key] = _Fresh(obj=obj, about=about, until_s=asyncio.get_running_loop().time() + _LAG_S)
 
     async def _witnessed(self, service: str, dialect: Dialect) -> None:
         """Return once the mesh has taken what was written. Raises NotApplied."""

@@ -1,0 +1,121 @@
+"""What is known of a cluster is found by indexes: the objects of one service, whatever else its namespace holds."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from sternway.clock import SystemClock
+from sternway.kubernetes.api import Object, Resource, name_of
+from sternway.kubernetes.reading import Remembered, of_guard, of_service, selected
+from sternway.kubernetes.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, GUARDS, RELEASES, SERVICES
+from sternway.kubernetes.template import TemplateDigests, template_digest
+from sternway.operator.concerned import Concerned
+from sternway.operator.stores import Stores
+from sternway.testing.kubernetes import FakeKubernetes
+
+KINDS = (GUARDS, RELEASES, DEPLOYMENTS, SERVICES, CONTROLLER_REVISIONS)
+
+
+def deployment(name: str, **labels: str) -> dict[str, Any]:
+    """A Deployment whose pods have these labels."""
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": name, "image": f"{name}:1"}]}}
+    return {"spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}}
+
+
+@pytest.fixture
+def fake() -> FakeKubernetes:
+    """Give a cluster of two namespaces, with the services `orders` and `stock` in both."""
+    fake = FakeKubernetes(namespaces=("shop", "other"))
+    for namespace in ("shop", "other"):
+        for name in ("orders", "stock"):
+            put(fake, DEPLOYMENTS, name, namespace, **deployment(name, app=name, part="shop"))
+            put(fake, SERVICES, name, namespace, spec={"selector": {"app": name, "part": "shop"}, "ports": []})
+            put(fake, GUARDS, name, namespace, spec={"service": name})
+            ours = {"sternway.dev/service": name, "sternway.dev/pod": "1"}
+            put(fake, CONTROLLER_REVISIONS, f"{name}-1", namespace, labels=ours, revision=1)
+            put(fake, RELEASES, f"{name}-1", namespace, labels={"sternway.dev/guard": name}, spec={"guard": name})
+    return fake
+
+
+def put(
+    fake: FakeKubernetes, kind: Resource, name: str, namespace: str, labels: dict[str, str] | None = None, **fields: Any
+) -> Object:
+    """Put an object there."""
+    return fake.store.create(
+        kind, {"metadata": {"name": name, "namespace": namespace, "labels": labels or {}}, **fields}
+    )
+
+
+@pytest.fixture
+async def stores(fake: FakeKubernetes) -> AsyncIterator[Stores]:
+    """Follow it."""
+    stores = Stores(fake, clock=SystemClock(), changed=lambda *_: None, about=lambda _: ())
+    await stores.start(KINDS)
+    yield stores
+    await stores.close()
+
+
+async def test_objects_are_found_by_their_service_in_one_namespace(stores: Stores) -> None:
+    """Guards by what they say, our objects by their label, Releases by their Guard; nothing of another service."""
+    for kind in (GUARDS, CONTROLLER_REVISIONS):
+        (found,) = stores.find(kind, of_service, "orders", "shop")
+        assert (name_of(found).partition("-")[0], found["metadata"]["namespace"]) == ("orders", "shop")
+    assert [name_of(one) for one in stores.find(RELEASES, of_guard, "stock", "other")] == ["stock-1"]
+    assert not stores.find(GUARDS, of_service, "orders", "nowhere")
+
+
+async def test_workloads_are_found_by_the_rarest_label_of_a_selector(stores: Stores) -> None:
+    """A label that all share costs nothing where another one tells them apart; an empty selector selects nothing."""
+    wanted = {"part": "shop", "app": "orders"}
+    assert [name_of(one) for one in selected(stores, DEPLOYMENTS, wanted, "shop")] == ["orders"]
+    assert not selected(stores, DEPLOYMENTS, {"app": "billing", "part": "shop"}, "shop")
+    assert not selected(stores, DEPLOYMENTS, {}, "shop")
+
+
+async def test_a_new_deployment_wakes_the_services_that_may_select_it_alone(stores: Stores) -> None:
+    """A Guard may have waited for it; the others of the namespace are not looked at for that."""
+    concerned = Concerned(stores)
+    found = stores.get(DEPLOYMENTS, "orders", "shop")
+    assert found is not None
+    everyone = {"shop": ("orders.shop", "stock.shop"), "other": ("orders.other",)}
+    assert concerned.of(DEPLOYMENTS, found, lambda namespace: everyone[namespace]) == {"orders.shop"}
+
+
+class Counting:
+    """A Reader of which nothing but the version is asked."""
+
+    version = 1
+
+
+def test_what_was_worked_out_is_remembered_until_anything_changes() -> None:
+    """The same answer without work while the version stands; all is worked out again after that; failures are not kept."""
+    reader, asked = Counting(), []
+
+    def find(service: str) -> int:
+        asked.append(service)
+        if service == "bad":
+            raise ValueError
+        return len(asked)
+
+    remembered: Remembered[int] = Remembered(reader)  # type: ignore[arg-type]  # the rest is not asked
+    assert [remembered.get(one, find) for one in ("orders", "orders", "stock", "orders")] == [1, 1, 2, 1]
+    reader.version = 2
+    assert remembered.get("orders", find) == 3
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"^$"):
+            remembered.get("bad", find)
+    assert asked == ["orders", "stock", "orders", "bad", "bad"]
+
+
+def test_a_template_is_fingerprinted_once_for_each_version_of_its_object() -> None:
+    """A changed object has another version, and so another fingerprint; each is that of the template alone."""
+    digests = TemplateDigests()
+    one = {"metadata": {"uid": "u", "resourceVersion": "1"}, **deployment("orders", app="orders")}
+    other = {"metadata": {"uid": "u", "resourceVersion": "2"}, **deployment("orders", app="others")}
+    assert [digests(one), digests(other), digests(one)] == [
+        template_digest(obj["spec"]["template"]) for obj in (one, other, one)
+    ]
+    assert digests(one) != digests(other)
