@@ -132,15 +132,22 @@ class Shop(Cluster):
             await sternway.close()
 
     async def at_rest(self) -> None:
-        """Wait until the user's pods are known to run what the twin does, and see that the twin had all traffic meanwhile."""
-        assert self.sternway is not None
+        """Wait until the user's pods are what Git says, and see that the twin has all traffic meanwhile and then."""
         async with asyncio.timeout(WAIT_S):
             while True:
                 assert self.shares() == {"orders": 0.0, "orders-stable": 1.0}
-                places = self.sternway.platform.backends(self.key)
-                if places is not None and places.settled and places.candidate is not None:
-                    return
+                found = await self.deployment()
+                wanted = {
+                    "observedGeneration": found["metadata"]["generation"],
+                    "readyReplicas": found["spec"]["replicas"],
+                }
+                status = found.get("status") or {}
+                if {key: status.get(key, 0) for key in wanted} == wanted:
+                    break
                 await asyncio.sleep(0.05)
+        for _ in range(20):
+            assert self.shares() == {"orders": 0.0, "orders-stable": 1.0}
+            await asyncio.sleep(0.05)
 
     async def sternway_status(self) -> ServiceStatus:
         """What Sternway says of the service."""

@@ -259,6 +259,41 @@ async def test_what_a_gitops_tool_puts_back_is_not_fought_over(shop: Shop) -> No
     assert shop.replicas() == 3
 
 
+async def test_a_tool_that_brings_the_good_version_back_gets_no_traffic_for_it(shop: Shop) -> None:
+    """Git's revert is synced into pods that run: until they are known, and after, the twin has all traffic."""
+    first = await shop.open()
+    shop.traffic = (first,)
+    owns = {"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": 3}}
+    meant = {**owns, "metadata": {"name": "orders", "namespace": shop.world.namespace}}
+    await shop.world.api.patch(
+        DEPLOYMENTS,
+        "orders",
+        meant,
+        namespace=shop.world.namespace,
+        how=Patch.APPLY,
+        manager="argocd-controller",
+        force=True,
+    )
+    await shop.until(lambda: shop.carrying == {"orders-stable"}, first)
+    second = await shop.image("orders:2")
+    shop.traffic = (first, second)
+    await shop.until(lambda: shop.user()["spec"].get("paused"), first, second)
+    third = await shop.image("orders:3")
+    shop.traffic = (first,)
+    await shop.until(lambda: shop.up(third) == 3, first, third)  # rolled and marked, as it had waited
+    await shop.until(lambda: not shop.user()["spec"].get("paused"), first)  # taken back: its pods stay, without traffic
+    await shop.image("orders:1")
+    seen: set[str] = set()
+
+    def rolled() -> bool:
+        seen.update(shop.carrying)
+        return shop.ready(first) == 6
+
+    await shop.until(rolled, first)
+    await shop.steps(5, first)
+    assert seen | shop.carrying == {"orders-stable"}
+
+
 async def test_when_the_guard_goes_everything_is_given_back(shop: Shop) -> None:
     """The user's pods first, then the user's Service, then the twin; in the end nothing of ours is left."""
     first = await shop.adopted()

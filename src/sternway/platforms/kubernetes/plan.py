@@ -97,8 +97,8 @@ def backends_of(scene: Scene) -> Backends | None:
 def _runs(scene: Scene, user: Seat) -> str:
     """Which version the user's pods are to be reached as.
 
-    Pods of nobody knows what (somebody's tool changed the template while they ran) are of no version while the twin serves:
-    they get no traffic, and so they are rolled and marked.
+    Pods of nobody knows what (a tool changed the template, with the mark of another version on it, while they ran) are of no
+    version while the twin serves: they get no traffic.
     """
     live, twin = scene.live(user), scene.twin
     if live or twin is None or not rolled_out(scene, twin, scene.twin_pod()):
