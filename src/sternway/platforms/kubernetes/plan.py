@@ -77,9 +77,10 @@ def backends_of(scene: Scene) -> Backends | None:
     )
     candidate = None
     if user is not None and user.replicas:
-        pod = scene.live(user) or scene.pod
+        pod = scene.live(user) if _has_pods(user) else scene.pod
         labels = selector_of(scene) | (user.deployment["spec"]["selector"].get("matchLabels") or {})
-        candidate = _backend(scene, user, pod, role="candidate", labels=tuple(sorted(labels.items())))
+        if pod:  # else its pods run what nobody knows: no version is reached there, whatever the template says by now
+            candidate = _backend(scene, user, pod, role="candidate", labels=tuple(sorted(labels.items())))
     stable = None
     if twin is not None:
         stable = _backend(scene, twin, scene.twin_pod(), role="stable", labels=((TWIN, scene.deployment),))
@@ -92,6 +93,10 @@ def backends_of(scene: Scene) -> Backends | None:
         candidate=candidate,
         settled=settled(scene),
     )
+
+
+def _has_pods(seat: Seat) -> bool:
+    return any(int(one["spec"].get("replicas") or 0) for one in seat.sets)
 
 
 def settled(scene: Scene) -> bool:
