@@ -213,8 +213,8 @@ class Cluster:
                     replicas = (await self.deployment())["spec"]["replicas"]
                     found = (*images, replicas, self.shares()["orders-stable"])
         except TimeoutError:
-            assert self.sternway is not None
-            troubles = {**self.sternway.queue.troubles, **self.sternway.outbox.troubles}
+            here = self.sternway  # not there when it is a process of its own
+            troubles = {**here.queue.troubles, **here.outbox.troubles} if here is not None else {}
             msg = f"{found} instead of {wanted}: {(await self.guard()).get('status')} {troubles}"
             raise AssertionError(msg) from None
 

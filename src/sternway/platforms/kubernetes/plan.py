@@ -79,7 +79,8 @@ def backends_of(scene: Scene) -> Backends | None:
     if user is not None and user.replicas:
         pod = _runs(scene, user)
         labels = selector_of(scene) | (user.deployment["spec"]["selector"].get("matchLabels") or {})
-        candidate = _backend(scene, user, pod, role="candidate", labels=tuple(sorted(labels.items())))
+        if pod:  # else no version is reached there
+            candidate = _backend(scene, user, pod, role="candidate", labels=tuple(sorted(labels.items())))
     stable = None
     if twin is not None:
         stable = _backend(scene, twin, scene.twin_pod(), role="stable", labels=((TWIN, scene.deployment),))
