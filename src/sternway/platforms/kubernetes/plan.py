@@ -96,16 +96,16 @@ def backends_of(scene: Scene) -> Backends | None:
 
 
 def _runs(scene: Scene, user: Seat) -> str:
-    """Which version the user's pods are to be reached as.
+    """Which version the user's pods are to be reached as; "" for none.
 
-    Pods of nobody knows what (a tool changed the template, with the mark of another version on it, while they ran) are of no
-    version while the twin serves: they get no traffic.
+    Pods of nobody knows what are of no version, whatever the template says by now: a tool changed it while they ran, or they are
+    paused. Where there are none, they will be what it says; while the twin serves that, nobody has to be led to them.
     """
-    live, twin = scene.live(user), scene.twin
-    if live or twin is None or not rolled_out(scene, twin, scene.twin_pod()):
-        return live or scene.pod
-    made = any(int(one["spec"].get("replicas") or 0) for one in user.sets)
-    return "" if made or scene.twin_pod() == scene.pod else scene.pod
+    if any(int(one["spec"].get("replicas") or 0) for one in user.sets):
+        return scene.live(user)
+    twin = scene.twin
+    serves = twin is not None and rolled_out(scene, twin, scene.twin_pod()) and scene.twin_pod() == scene.pod
+    return "" if serves else scene.pod
 
 
 def settled(scene: Scene) -> bool:
