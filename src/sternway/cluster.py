@@ -20,14 +20,12 @@ from sternway.control.status import Facts, ServiceStatus, service_status, troubl
 from sternway.control.telling import Telling
 from sternway.control.trail import condense
 from sternway.domain.monitoring import Monitoring, told
-from sternway.domain.releases import Progress, Reply
-from sternway.domain.traffic import Can
+from sternway.domain.releases import Progress
 from sternway.domain.versions import Version
-from sternway.errors import Refused, SternwayError
+from sternway.errors import SternwayError
 from sternway.history.repositories import Repositories
 from sternway.kubernetes.api import Api, Object, Resource, name_of, namespace_of
 from sternway.kubernetes.ours import SELECTOR, annotation, split_key
-from sternway.kubernetes.reading import Remembered, behind, own_selector, selected
 from sternway.kubernetes.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
@@ -44,10 +42,9 @@ from sternway.kubernetes.resources import (
     SERVICES,
     STATEFUL_SETS,
 )
-from sternway.manifests.models.status import CommandStatus
 from sternway.notify.alertmanager import AlertmanagerSink
 from sternway.notify.apprise import AppriseMessenger
-from sternway.operator.asking import asked_of
+from sternway.operator.asking import Answers
 from sternway.operator.concerned import Concerned
 from sternway.operator.desired import ClusterDesired
 from sternway.operator.in_git import InGit
@@ -70,8 +67,8 @@ from sternway.signals.mesh_counts import MeshCounts
 from sternway.signals.prometheus import Prometheus
 from sternway.signals.together import Together
 from sternway.store import SqlStore
-from sternway.traffic.kubernetes.dialect import Dialect
-from sternway.traffic.kubernetes.registry import DIALECTS, detect, dialect, kinds, services_of
+from sternway.traffic.kubernetes.meshes import Meshes
+from sternway.traffic.kubernetes.registry import DIALECTS, kinds, services_of
 from sternway.traffic.kubernetes.router import KubernetesRouter
 
 FOLLOWED = (
@@ -137,10 +134,8 @@ class ClusterSternway:
         self.policies = ClusterPolicies(reader=self.stores, own=settings.own)
         self.concerned = Concerned(self.stores)
         self.writer = Writer(api=api, reader=self.stores)
-        self._meshes: dict[str, Dialect] = {}
-        self._detected: Remembered[Dialect] = Remembered(self.stores)
-        self._answers: dict[str, CommandStatus] = {}
-        self._waiting: dict[int, tuple[str, str]] = {}
+        self.meshes = Meshes(self.stores, guard=self._guard, told=settings.mesh)
+        self.answers = Answers()
         self._leads = False
         self._works = False
         """There is something to close: this process leads, or was about to."""
@@ -163,7 +158,7 @@ class ClusterSternway:
             urgent or api,
             reader=self.stores,
             dialects=DIALECTS,
-            dialect=self._dialect,
+            dialect=self.meshes.dialect,
             backends=self.platform.backends,
             owner=self._owner,
         )
@@ -239,7 +234,7 @@ class ClusterSternway:
             actor=actor,
             journal=self.journal,
             clock=self.clock,
-            answer=self._answer,
+            answer=self.answers.told,
             tell=self.telling.look,
         )
 
@@ -254,7 +249,7 @@ class ClusterSternway:
     def _make_desired(self, scalers: tuple[Resource, ...]) -> ClusterDesired:
         """What is wanted, in a cluster that has these kinds of autoscalers."""
         return ClusterDesired(
-            reader=self.stores, scalers=scalers, mesh=self._mesh, meshes=self._meshes_here, rules=self.policies
+            reader=self.stores, scalers=scalers, mesh=self.meshes.named, meshes=self.meshes.here, rules=self.policies
         )
 
     async def lead(self) -> None:
@@ -347,7 +342,7 @@ class ClusterSternway:
         self.origins.look(service)
         failure: SternwayError | None = None
         try:
-            await self._take_command(service, guard)
+            await self.answers.take(service, guard, self.journal, self.clock.now())
         except SternwayError as found:
             failure = found
         look_at_s = await self.reconciler.reconcile(service)
@@ -379,7 +374,7 @@ class ClusterSternway:
             return self.clock.now() + LEAVING_AGAIN_S
         await self.reconciler.reconcile(
             service
-        )  # nothing is wanted any more: that is recorded, for a Guard that comes back
+        )  # that nothing is wanted any more is recorded, for a Guard that comes back
         finalizers = [one for one in guard["metadata"].get("finalizers") or [] if one != FINALIZER]
         await self._set_finalizers(guard, finalizers)
         self.concerned.forget(service)
@@ -391,24 +386,6 @@ class ClusterSternway:
         patch = {"metadata": {"finalizers": finalizers, "resourceVersion": metadata["resourceVersion"]}}
         await self.api.patch(GUARDS, metadata["name"], patch, namespace=metadata["namespace"])
 
-    async def _take_command(self, service: str, guard: Object) -> None:
-        asked = asked_of(guard)
-        told = self._answers.get(service)
-        if asked is None or (told is not None and told.id == asked.id):
-            return
-        if asked.verb is None:
-            self._answers[service] = CommandStatus(id=asked.id, accepted=False, message=asked.wrong)
-            return
-        command = await self.journal.add(service, asked.verb.value, asked.by, self.clock.now(), asked.to, asked.reason)
-        self._answers[service] = CommandStatus(id=asked.id, accepted=True, message="recorded")
-        self._waiting[command.id] = (service, asked.id)
-
-    def _answer(self, reply: Reply) -> None:
-        waiting = self._waiting.pop(reply.command, None)
-        if waiting is not None:
-            service, asked = waiting
-            self._answers[service] = CommandStatus(id=asked, accepted=reply.accepted, message=reply.message)
-
     async def _show(self, service: str) -> float | None:
         """Write what people see of a service."""
         guard = self.desired.guard(service)
@@ -419,10 +396,10 @@ class ClusterSternway:
             status=status,
             revision=self.origins.brought(service, status.release.to_commit) if status.release else "",
             problems=self.desired.problems(service),
-            mesh=self._mesh(service)[0],
+            mesh=self.meshes.named(service)[0],
             evidence=self._evidence(service),
             twin=await self._twin_serves(service),
-            answer=self._answers.get(service),
+            answer=self.answers.of(service),
         )
         await self.writer.write(guard, shown, self.clock.now())
         await asyncio.sleep(WRITE_AT_MOST_EVERY_S)  # wakes meanwhile are one more write after it
@@ -558,42 +535,6 @@ class ClusterSternway:
             "name": metadata["name"],
             "uid": metadata["uid"],
         }
-
-    def _mesh(self, service: str) -> tuple[str, frozenset[Can]]:
-        """The mesh's name and what it can do. Routes that became ambiguous change nothing; the router says so."""
-        try:
-            found = self._meshes[service] = self._dialect(service)
-        except Refused:
-            if service not in self._meshes:
-                return "", frozenset()
-            found = self._meshes[service]
-        return found.name, found.capabilities
-
-    def _meshes_here(self) -> tuple[str, ...]:
-        """The meshes whose routes this cluster has."""
-        return tuple(one.name for one in DIALECTS if not one.routes or any(map(self.stores.serves, one.routes)))
-
-    def _dialect(self, service: str) -> Dialect:
-        """The mesh that a service is in: as its Guard says, as we were told, or as its routes and pods show."""
-        return self._detected.get(service, self._detect)
-
-    def _detect(self, service: str) -> Dialect:
-        stated = ((self.desired.guard(service) or {}).get("spec") or {}).get("mesh")
-        if stated in self._meshes_here():  # any other is a problem of the Guard, which changes nothing
-            return dialect(stated)
-        if self.settings.mesh:
-            return dialect(self.settings.mesh)
-        namespace, name = split_key(service)
-        found = self.stores.get(SERVICES, name, namespace)
-        selector = own_selector(found) if found is not None else {}
-        behind_it = behind(found, selected(self.stores, DEPLOYMENTS, selector, namespace)) if found is not None else []
-        space = self.stores.get(NAMESPACES, namespace)
-        return detect(
-            service,
-            lambda kind: self.stores.about(kind, service),
-            serves=self.stores.serves,
-            marked=[*([space] if space is not None else []), *(one["spec"]["template"] for one in behind_it)],
-        )
 
     def _monitoring(self) -> Monitoring:
         settings = self.settings

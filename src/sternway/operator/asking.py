@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from sternway.domain.releases import Verb
+from sternway.domain.releases import Reply, Verb
 from sternway.kubernetes.api import Object
 from sternway.kubernetes.ours import annotation
+from sternway.manifests.models.status import CommandStatus
+from sternway.ports import CommandQueue
 
 COMMAND = "sternway.dev/command"
 """Annotation of a Guard: {"id", "verb", "by", "to", "reason"}."""
@@ -26,6 +28,38 @@ class Asked:
     to: str | None = None
     reason: str = ""
     wrong: str = ""
+
+
+class Answers:
+    """Records commands, and knows what became of the last one of each service, for its Guard's status."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, CommandStatus] = {}
+        self._waiting: dict[int, tuple[str, str]] = {}
+
+    def of(self, service: str) -> CommandStatus | None:
+        """What became of the last command."""
+        return self._last.get(service)
+
+    async def take(self, service: str, guard: Object, commands: CommandQueue, now_s: float) -> None:
+        """Record the command that stands on a Guard, once."""
+        asked = asked_of(guard)
+        told = self._last.get(service)
+        if asked is None or (told is not None and told.id == asked.id):
+            return
+        if asked.verb is None:
+            self._last[service] = CommandStatus(id=asked.id, accepted=False, message=asked.wrong)
+            return
+        command = await commands.add(service, asked.verb.value, asked.by, now_s, asked.to, asked.reason)
+        self._last[service] = CommandStatus(id=asked.id, accepted=True, message="recorded")
+        self._waiting[command.id] = (service, asked.id)
+
+    def told(self, reply: Reply) -> None:
+        """The engine has answered a command."""
+        waiting = self._waiting.pop(reply.command, None)
+        if waiting is not None:
+            service, asked = waiting
+            self._last[service] = CommandStatus(id=asked, accepted=reply.accepted, message=reply.message)
 
 
 def asked_of(guard: Object) -> Asked | None:
