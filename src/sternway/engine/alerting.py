@@ -210,7 +210,7 @@ def _blind(release: Release) -> Notice:
         What.BLIND,
         f"{release.candidate.id} cannot be judged: {criterion or 'nothing'} {'is not' if criterion else 'is'} seen",
         which=criterion or "everything",
-        seen=why or "no access log comes from the proxies",
+        seen=why or "nothing tells of its requests",
         done=ends[guard.blind_then],
         todo=f"{todo}; `sternway rollback {release.candidate.service}` takes it back",
         since_s=release.blind_since_s,

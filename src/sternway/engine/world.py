@@ -209,7 +209,7 @@ def _reason(progress: Progress) -> str:
     if release.blind_since_s is not None and release.phase in _CARRIES:
         if release.blind_to:
             return f"blind to {release.blind_to}; the split holds"
-        return "blind: no access log arrives; the split holds"
+        return "blind: nothing tells of its requests; the split holds"
     if release.judgement and release.judgement.hold and release.phase in (*_CARRIES, Phase.WITHDRAWN):
         return f"{release.reason}; held: {release.judgement.hold}"
     return f"{release.reason}; waits: {release.waits}" if release.waits else release.reason
