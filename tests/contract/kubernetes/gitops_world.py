@@ -135,7 +135,9 @@ class Shop(Cluster):
         """Wait until the user's pods are what Git says, and see that the twin has all traffic meanwhile and then."""
         async with asyncio.timeout(WAIT_S):
             while True:
-                assert self.shares() == {"orders": 0.0, "orders-stable": 1.0}
+                async with asyncio.timeout(20):  # the routes are watched here too
+            while self.shares() != {"orders": 0.0, "orders-stable": 1.0}:
+                await asyncio.sleep(0.1)
                 found = await self.deployment()
                 wanted = {
                     "observedGeneration": found["metadata"]["generation"],
@@ -146,7 +148,9 @@ class Shop(Cluster):
                     break
                 await asyncio.sleep(0.05)
         for _ in range(20):
-            assert self.shares() == {"orders": 0.0, "orders-stable": 1.0}
+            async with asyncio.timeout(20):  # the routes are watched here too
+            while self.shares() != {"orders": 0.0, "orders-stable": 1.0}:
+                await asyncio.sleep(0.1)
             await asyncio.sleep(0.05)
 
     async def sternway_status(self) -> ServiceStatus:
@@ -167,7 +171,9 @@ class Shop(Cluster):
             assert self.sternway is not None
             said = f"{status} {self.shares()} {await self.sternway_status()} {self.sternway.troubles()}"
             raise AssertionError(said) from None
-        assert self.shares() == {"orders": 0.0, "orders-stable": 1.0}
+        async with asyncio.timeout(20):  # the routes are watched here too
+            while self.shares() != {"orders": 0.0, "orders-stable": 1.0}:
+                await asyncio.sleep(0.1)
         return dict(status)
 
 
