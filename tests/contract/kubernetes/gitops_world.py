@@ -135,9 +135,7 @@ class Shop(Cluster):
         """Wait until the user's pods are what Git says, and see that the twin has all traffic meanwhile and then."""
         async with asyncio.timeout(WAIT_S):
             while True:
-                async with asyncio.timeout(20):  # the routes are watched here too
-            while self.shares() != {"orders": 0.0, "orders-stable": 1.0}:
-                await asyncio.sleep(0.1)
+                assert self.shares() == {"orders": 0.0, "orders-stable": 1.0}
                 found = await self.deployment()
                 wanted = {
                     "observedGeneration": found["metadata"]["generation"],
@@ -148,9 +146,7 @@ class Shop(Cluster):
                     break
                 await asyncio.sleep(0.05)
         for _ in range(20):
-            async with asyncio.timeout(20):  # the routes are watched here too
-            while self.shares() != {"orders": 0.0, "orders-stable": 1.0}:
-                await asyncio.sleep(0.1)
+            assert self.shares() == {"orders": 0.0, "orders-stable": 1.0}
             await asyncio.sleep(0.05)
 
     async def sternway_status(self) -> ServiceStatus:
