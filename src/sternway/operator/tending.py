@@ -62,6 +62,7 @@ class Tending:
     async def forget(self, service: str) -> None:
         """Do nothing more for a service."""
         self._asked.pop(service, None)
+        self._conflicts.pop(service, None)
         await self._queue.drop(service)
 
     def troubles(self) -> dict[str, str]:

@@ -7,7 +7,6 @@ no answer for one that was given to another release. Jobs that ended are kept fo
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from sternway.errors import Refused
 from sternway.kubernetes.api import Api, Object, name_of
 from sternway.kubernetes.errors import Conflict, Invalid
 from sternway.kubernetes.ours import GATE, PREFIX, SERVICE, annotation, named, split_key
-from sternway.kubernetes.reading import Reader
+from sternway.kubernetes.reading import Reader, of_service
 from sternway.kubernetes.resources import JOBS
 from sternway.kubernetes.template import digest
 
@@ -101,8 +100,7 @@ class KubernetesGates:
 
     def _jobs(self, service: str) -> list[Object]:
         namespace, name = split_key(service)
-        jobs = self._reader.all(JOBS, namespace)
-        return [one for one in jobs if (one["metadata"].get("labels") or {}).get(SERVICE) == name and _gate(one)]
+        return [one for one in self._reader.find(JOBS, of_service, name, namespace) if _gate(one)]
 
 
 def job_name(run: GateRun) -> str:
@@ -114,7 +112,7 @@ def job_name(run: GateRun) -> str:
 def job_of(run: GateRun, owner: Object | None) -> Object:
     """The Job that a gate is."""
     namespace, name = split_key(run.candidate.service)
-    template: Object = copy.deepcopy(json.loads(run.gate.job))
+    template: Object = json.loads(run.gate.job)
     template["spec"].setdefault("restartPolicy", "Never")
     told = run.told(_url(run))
     for field in ("initContainers", "containers"):
