@@ -134,3 +134,24 @@ def test_a_role_of_the_services_own_tells_series_apart():
     growth = Growth()
     grown(growth, series((1, 10), role="admin"), series((1, 20), role="guest"))
     assert grown(growth, series((2, 11), role="admin"), series((2, 22), role="guest")) == 3
+
+
+def test_what_was_scraped_before_anybody_asked_is_not_counted():
+    """Asked at 3 s: the growth before belongs to whatever ran then; a step that ends later is counted whole."""
+    growth = Growth(since_s=3.0)
+    assert grown(growth, series((1, 10), (2, 20), (3, 30))) == 0
+    assert grown(growth, series((3, 30), (5, 50)), series((5, 4), code="500")) == 24
+
+
+def test_a_fresh_version_does_not_inherit_the_last_step_of_the_one_before_it():
+    """Both run under one name: what still grew when asked may be the other's; from the next scrape on it is its own."""
+    growth = Growth(since_s=3.0, fresh=True)
+    assert grown(growth, series((1, 10), (2, 20)), series((2, 7), code="500")) == 0
+    assert grown(growth, series((2, 20), (4, 40), (6, 45)), series((2, 7), (4, 9), code="500")) == 5 + 2
+
+
+def test_a_fresh_version_whose_name_was_at_rest_is_counted_from_the_first_scrape():
+    """Nothing of another's can be in a step that follows one without growth."""
+    growth = Growth(since_s=3.0, fresh=True)
+    assert grown(growth, series((1, 20), (2, 20))) == 0
+    assert grown(growth, series((2, 20), (4, 40))) == 20

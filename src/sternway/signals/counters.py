@@ -4,6 +4,8 @@
 - A missing scrape costs nothing: the next one shows the sum. A sample that comes late counts when it comes.
 - A series that appears at a target after its first scrape was born at 0, so its first value counts (the first error of a version,
   which increase() would not see). In a target's first scrape it counts from its first value on: nobody knows how old it is.
+- What was scraped before anybody asked is not counted. A step that began before and ended after is counted whole, but not where
+  the series must be `fresh` and was still growing then: this growth may be the version's that ran under the same name before.
 - The same series from two Prometheus servers is one series: labels that tell only the servers apart are left out, and only one
   of the two is followed at a time. Likewise the role that the local platform gives a version, which changes while it runs:
   a promoted version's counters go on, they are not born.
@@ -37,13 +39,20 @@ class _Known:
     at_s: float
     value: float
     source: Labels
+    grew: bool = False
+    """In its last step."""
 
 
 @dataclass(slots=True)
 class Growth:
-    """Follows every series of one selector. targets: those known to it and to whom it shares them with, by their first scrape."""
+    """Follows every series of one selector. targets: those known to it and to whom it shares them with, by their first scrape.
+
+    since_s: by Prometheus's clock, what was scraped until then is not counted. fresh: nor is the rest of what grew then.
+    """
 
     targets: dict[Labels, float] = field(default_factory=dict)
+    since_s: float = 0.0
+    fresh: bool = False
     newest_s: float | None = None
     spacing_s: float | None = None
     _series: dict[Labels, _Known] = field(default_factory=dict)
@@ -68,14 +77,17 @@ class Growth:
         delta = 0.0
         if known is None or known.source != source:
             first_s, first = samples.pop(0)
-            born = known is None and first_s > self.targets[_target(series.labels)]
+            born = known is None and first_s > max(self.since_s, self.targets[_target(series.labels)])
             known = self._series[labels] = _Known(at_s=first_s, value=first, source=source)
             delta = first if born else 0.0
         for at_s, value in samples:
             if at_s <= known.at_s:
                 continue
-            delta += value - known.value if value >= known.value else value
-            known.at_s, known.value = at_s, value
+            more = value - known.value if value >= known.value else value
+            others = self.fresh and known.grew and known.at_s <= self.since_s
+            if at_s > self.since_s and not others:
+                delta += more
+            known.at_s, known.value, known.grew = at_s, value, more > 0
         return delta
 
     def _look(self, series: Series) -> None:

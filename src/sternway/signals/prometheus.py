@@ -191,7 +191,7 @@ class Counted:
         self._ask = ask
         self._sides = {
             "stable": _Side(ask, question.stable, ask.stable),
-            "candidate": _Side(ask, question.candidate, ask.candidate),
+            "candidate": _Side(ask, question.candidate, ask.candidate, fresh=True),
         }
         self._before_s: float | None = None
         self._edge: str = ""
@@ -202,6 +202,9 @@ class Counted:
         if self._ask.stable == self._ask.candidate:
             return [], ("", "the queries are the same for both versions: use $(version) or a label that differs")
         range_s = f"{math.ceil(self._range_s * 1000)}ms"
+        if self._before_s is None:
+            for side in self._sides.values():
+                side.count_from(now.at_s)
         await asyncio.gather(*(side.take(now, range_s, self._edge) for side in self._sides.values()))
         missing = self._missing(now)
         if self._ask.kind == "slower" and not self._edge:
@@ -230,15 +233,20 @@ class Counted:
 class _Side:
     """One version's counters."""
 
-    def __init__(self, ask: MetricAsk, version: str, queries: tuple[str, ...]) -> None:
+    def __init__(self, ask: MetricAsk, version: str, queries: tuple[str, ...], *, fresh: bool = False) -> None:
         self._ask = ask
         self._version = version
         self._queries = queries
         targets: dict[Labels, float] = {}
-        self._growth = [Growth(targets=targets) for _ in queries]
+        self._growth = [Growth(targets=targets, fresh=fresh) for _ in queries]
         self._seen = False
         self._open = [0.0] * len(queries)
         self._buckets: dict[str, float] = {}
+
+    def count_from(self, at_s: float) -> None:
+        """What was scraped until then is not counted."""
+        for growth in self._growth:
+            growth.since_s = at_s
 
     async def take(self, now: Instant, range_s: str, edge: str) -> None:
         """Read the counters. The bad ones first: the targets that they are at are told by all of them."""
