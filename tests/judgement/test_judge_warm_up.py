@@ -14,7 +14,7 @@ from sternway.domain.judgements import Judgement, Verdict
 from sternway.domain.tallies import ClusterKey, Reading, Unit
 from sternway.judgement import begin_exposure, columns, judge
 from sternway.judgement.budget import budget
-from sternway.judgement.comparison import AT_ONCE_BAD, FIRST_BAD, FIRST_OF_OLD, FIRST_REQUESTS
+from sternway.judgement.comparison import AT_ONCE_BAD, FAILS_FROM, FIRST_BAD, FIRST_OF_OLD, FIRST_REQUESTS
 from sternway.judgement.rounds import race_evidence
 
 KEYED = JudgeSettings(
@@ -93,13 +93,13 @@ def test_of_the_first_requests_a_few_may_fail_whenever_they_come() -> None:
     evidence, _ = judge(KEYED, start(KEYED), second(BEGAN_S + 1, total=1, bad=0), now_s=BEGAN_S + 1)
     for at in range(FIRST_BAD):
         evidence, judgement = judge(
-            KEYED, evidence, second(BEGAN_S + 100 + at, total=1, bad=1), now_s=BEGAN_S + 100 + at
+            KEYED, evidence, second(BEGAN_S + 100 + at, total=2, bad=1), now_s=BEGAN_S + 100 + at
         )
-        assert judgement.verdict is Verdict.SUSPECT
         assert evidence_of(judgement) == pytest.approx(1.0)
-        evidence = begin_exposure(evidence)
-    for at in range(200, 204):
-        evidence, judgement = judge(KEYED, evidence, second(BEGAN_S + at, total=1, bad=1), now_s=BEGAN_S + at)
+        evidence = begin_exposure(evidence) if judgement.verdict is Verdict.SUSPECT else evidence
+    assert evidence.withdrawals > 1
+    for at in range(200, 206):
+        evidence, judgement = judge(KEYED, evidence, second(BEGAN_S + at, total=2, bad=1), now_s=BEGAN_S + at)
     assert judgement.verdict is Verdict.HARMFUL, "what goes on condemns"
 
 
@@ -134,10 +134,18 @@ def first_answers(settings: JudgeSettings, *, bad: int, total: int, first: int =
 
 
 def test_of_its_very_first_answers_more_may_fail_where_most_are_good() -> None:
-    """Ten of the first fifty condemn nothing; where all fail it is six, so that total failure stays cheap."""
+    """Ten of the first fifty condemn nothing; of the first twenty it is six."""
     assert evidence_of(first_answers(KEYED, bad=AT_ONCE_BAD, total=5)) == pytest.approx(1.0)
     assert evidence_of(first_answers(KEYED, bad=AT_ONCE_BAD + 3, total=5)) > 100.0
-    assert evidence_of(first_answers(KEYED, bad=FIRST_BAD + 3, total=1)) > 100.0
+    assert evidence_of(first_answers(KEYED, bad=FIRST_BAD, total=2)) == pytest.approx(1.0)
+    assert evidence_of(first_answers(KEYED, bad=FIRST_BAD + 3, total=2)) > 100.0
+
+
+def test_a_version_that_fails_more_than_it_answers_is_forgiven_nothing_more() -> None:
+    """Everything fails: the fourth bad answer counts already, and with two more the evidence is strong."""
+    assert evidence_of(first_answers(KEYED, bad=FAILS_FROM, total=1)) == pytest.approx(1.0)
+    assert evidence_of(first_answers(KEYED, bad=FAILS_FROM + 1, total=1)) > 1.0
+    assert evidence_of(first_answers(KEYED, bad=FAILS_FROM + 3, total=1)) > 100.0
 
 
 def test_journals_of_the_first_edition_are_judged_as_they_were() -> None:

@@ -34,10 +34,13 @@ from sternway.stats.wealth import grow, new_wealth
 ERRORS = "errors"
 FIRST_REQUESTS, FIRST_BAD = 450, 6
 """Of the first so many answers of a candidate that has to warm up, so many bad ones condemn nothing."""
+FAILS_FROM = 3
+"""But where at least so many failed, and more than went well, it fails altogether: nothing more is forgiven. (Cold answers are
+often mostly slow, so this is no rule for slowness.)"""
 AT_ONCE, AT_ONCE_BAD, MOSTLY_GOOD = 100, 10, 4
 """Of its very first answers so many more may be bad, as long as at most one in four is."""
 FIRST_OF_OLD = 300, 6
-"""What the first edition has instead of both."""
+"""What the first edition has instead of all that."""
 LINGERS_TIMES, LINGERS_FOR = 1.0, 5.0
 """A warm version may still be (1 + exp(-age / warm-up)) times as bad, up to so many times the warm-up."""
 
@@ -188,9 +191,11 @@ def _may_pass(settings: JudgeSettings, columns: ComparedColumns, since_s: Floats
     if settings.warm_up_s:
         answered, bad = columns.release[..., CANDIDATE_TOTAL], columns.release[..., CANDIDATE_BAD]
         requests, forgiven = FIRST_OF_OLD if settings.edition == 1 else (FIRST_REQUESTS, FIRST_BAD)
-        early |= (answered < requests) & (bad < forgiven)
+        first = (answered < requests) & (bad < forgiven)
         if settings.edition > 1:
-            early |= hardly_asked(answered, bad)
+            first &= (bad < FAILS_FROM) | (2 * bad <= answered) | columns.slow
+            first |= hardly_asked(answered, bad)
+        early |= first
     return np.asarray(early)
 
 
