@@ -127,6 +127,7 @@ class ClusterSternway:
             api,
             clock=self.clock,
             changed=self._changed,
+            viewed=self._viewed,
             about=services_of,
             namespaces=settings.namespaces,
             beside={POLICIES: settings.own},
@@ -474,6 +475,16 @@ class ClusterSternway:
         for service in named or self.concerned.of(resource, obj, self.desired.services):
             self.names.forget(service)
             self.queue.wake(service)
+
+    def _viewed(self, resource: Resource, obj: Object) -> None:
+        """A status of ours changed: what somebody else wrote there is put right."""
+        if not self._leads or self.writer.wrote(obj):
+            return
+        if resource is POLICIES:
+            self.rulings.wake(f"{namespace_of(obj)}/{name_of(obj)}")
+        elif resource is GUARDS:
+            for service in self.concerned.of(resource, obj, self.desired.services):
+                self.views.wake(service)
 
     def _carrying(self, service: str) -> tuple[str, ...]:
         """The Services of ours that requests reach by the routes in force: by weight, pinned, copied or as a preview.

@@ -44,6 +44,12 @@ class Writer:
         self._api = api
         self._reader = reader
         self._told: dict[str, str] = {}
+        self._wrote: dict[str, Object] = {}
+        """By the uid of what it is the status of."""
+
+    def wrote(self, obj: Object) -> bool:
+        """Whether the status of an object is the one that was written here last."""
+        return self._wrote.get(str(obj["metadata"].get("uid", ""))) == obj.get("status")
 
     async def write(self, guard: Object, shown: Shown, now_s: float) -> None:
         """Write what differs. Raises the API's errors; all of it is compared again next time."""
@@ -65,6 +71,7 @@ class Writer:
             now_s=now_s,
         )
         if found != dict(about.before):
+            self._wrote[about.uid] = found  # before: the watch may be quicker than the answer
             patch = [{"op": "add", "path": "/status", "value": found}]
             await self._api.patch(
                 GUARDS, about.name, patch, namespace=about.namespace, how=Patch.JSON, subresource="status"
@@ -73,6 +80,7 @@ class Writer:
     async def policy(self, policy: Object, found: Object) -> None:
         """Write the status of a Policy, if it differs."""
         if found != (policy.get("status") or {}):
+            self._wrote[str(policy["metadata"].get("uid", ""))] = found
             patch = [{"op": "add", "path": "/status", "value": found}]
             name, namespace = name_of(policy), namespace_of(policy)
             await self._api.patch(POLICIES, name, patch, namespace=namespace, how=Patch.JSON, subresource="status")

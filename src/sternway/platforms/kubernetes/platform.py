@@ -18,7 +18,8 @@ from sternway.kubernetes.api import Api, Patch, Resource
 from sternway.kubernetes.backends import Backends
 from sternway.kubernetes.errors import Conflict
 from sternway.kubernetes.patience import served
-from sternway.kubernetes.reading import Reader, Remembered
+from sternway.kubernetes.reading import Reader
+from sternway.kubernetes.remembered import Remembered
 from sternway.kubernetes.resources import CONTROLLER_REVISIONS
 from sternway.kubernetes.template import TemplateDigests
 from sternway.platforms.kubernetes import manifests
@@ -62,8 +63,8 @@ class KubernetesPlatform:
         self._backends: dict[str, Backends | None] = {}
         self._again: dict[str, float] = {}
         self._digests = TemplateDigests()
-        self._scenes: Remembered[Scene] = Remembered(reader)
-        self._published: Remembered[Backends | None] = Remembered(reader)
+        self._scenes: Remembered[Scene] = Remembered(reader.basis)
+        self._published: Remembered[Backends | None] = Remembered(reader.basis)
 
     async def start(self) -> tuple[Resource, ...]:
         """Learn which kinds of autoscalers and disruption budgets this cluster has; the reader must follow them."""
