@@ -52,6 +52,22 @@ def test_an_answer_stands_until_what_it_rests_on_changes() -> None:
     assert [remembered.get(one, find) for one in ("orders", "stock")] == [4, 3]
 
 
+def test_an_answer_stands_for_what_was_given_with_it() -> None:
+    """What rests on more than the cluster is worked out anew when that differs; also what was made of it falls."""
+    basis, worked_out = Basis(), []
+    inner: Remembered[int] = Remembered(basis)
+    outer: Remembered[int] = Remembered(basis)
+
+    def find(_: str) -> int:
+        worked_out.append("")
+        return len(worked_out)
+
+    assert [inner.get("orders", find, given) for given in ([1], [1], [2], [1])] == [1, 1, 2, 3]
+    assert outer.get("orders", lambda one: inner.get(one, find, [1])) == 3
+    inner.get("orders", find, [2])
+    assert outer.get("orders", lambda one: inner.get(one, find, [2])) == 4
+
+
 def test_what_rests_on_an_answer_falls_with_it() -> None:
     """However many steps away, and also when the answer was there already when it was used."""
     basis, worked_out = Basis(), []

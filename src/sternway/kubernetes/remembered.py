@@ -6,7 +6,8 @@ question, so nobody has to say which. A change of an object of another service l
     scenes: Remembered[Scene] = Remembered(reader.basis)
     scenes.get("orders.shop", read)  # reads once, and again when an object changed that `read` came across
 
-Rule: what is worked out waits for nothing, and rests on the cluster alone; else `forget` says that something else changed.
+Rule: what is worked out waits for nothing, and rests on nothing but the cluster and what is `given`; else `forget` says that
+something changed.
 """
 
 from __future__ import annotations
@@ -79,15 +80,20 @@ class Remembered(Generic[T]):
 
     def __init__(self, basis: Basis) -> None:
         self._basis = basis
-        self._found: dict[str, tuple[Answer, T]] = {}
+        self._found: dict[str, tuple[Answer, T, tuple[object, ...]]] = {}
 
-    def get(self, service: str, find: Callable[[str], T]) -> T:
-        """Give it, and work it out where it is not known. What fails is not remembered."""
+    def get(self, service: str, find: Callable[[str], T], *given: object) -> T:
+        """Give it, and work it out where it is not known. What fails is not remembered.
+
+        given: what else it rests on; it is worked out anew where this is not equal to what it was.
+        """
+        if service in self._found and self._found[service][2] != given:
+            self.forget(service)
         if service not in self._found:
             with self._basis.working_out(partial(self._found.pop, service, None)) as answer:
                 found = find(service)
-            self._found[service] = (answer, found)
-        answer, found = self._found[service]
+            self._found[service] = (answer, found, given)
+        answer, found, _ = self._found[service]
         self._basis.asked(answer)
         return found
 
