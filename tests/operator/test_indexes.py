@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sternway.clock import SystemClock
+from sternway.domain.versions import Workload, _workload_id
 from sternway.kubernetes.api import Object, Resource, name_of
 from sternway.kubernetes.reading import of_guard, of_service, selected
 from sternway.kubernetes.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, GUARDS, RELEASES, SERVICES
@@ -129,3 +130,12 @@ async def test_a_status_of_our_own_is_a_view_and_everything_else_of_a_guard_is_s
     await patch(DEPLOYMENTS, "orders", {"status": {"readyReplicas": 1}}, "status")
     assert (said, len(viewed)) == (["Guard orders"] * 3 + ["Deployment orders"], 2)
     await stores.close()
+
+
+def test_the_ids_of_many_services_are_worked_out_once() -> None:
+    """A platform of thousands of services asks for them in turn, again and again."""
+    workloads = [Workload(image="orders:1", service=f"service-{number}", pod="f00") for number in range(5_000)]
+    first = [one.id for one in workloads]
+    before = _workload_id.cache_info().misses
+    assert [one.id for one in workloads] == first
+    assert (_workload_id.cache_info().misses, len(set(first))) == (before, len(workloads))
