@@ -127,6 +127,7 @@ class ClusterSternway:
             api,
             clock=self.clock,
             changed=self._changed,
+            viewed=self._viewed,
             about=services_of,
             namespaces=settings.namespaces,
             beside={POLICIES: settings.own},
@@ -194,6 +195,7 @@ class ClusterSternway:
         self.journal = SqlStore(self.settings.state / "journal.db", condense=condense)
         self.queue = WorkQueue(clock=self.clock, work=self._pass)
         self.views = WorkQueue(clock=self.clock, work=self._show)
+        self._shown: dict[str, tuple[object, Facts, Shown]] = {}
         self.rulings = WorkQueue(clock=self.clock, work=self._show_policy)
         self._sink = AlertmanagerSink()
         self.telling = Telling(
@@ -387,21 +389,25 @@ class ClusterSternway:
         await self.api.patch(GUARDS, metadata["name"], patch, namespace=metadata["namespace"])
 
     async def _show(self, service: str) -> float | None:
-        """Write what people see of a service."""
+        """Write what people see of a service, where it is no longer what it was or somebody else has changed it."""
         guard = self.desired.guard(service)
         if guard is None or not self._leads:
+            self._shown.pop(service, None)
             return None
-        status = await self.status(service)
+        facts = await self._facts(service)
+        release = facts.progress.release
         shown = Shown(
-            status=status,
-            revision=self.origins.brought(service, status.release.to_commit) if status.release else "",
+            revision=self.origins.brought(service, release.candidate.commit) if release else "",
             problems=self.desired.problems(service),
             mesh=self.meshes.named(service)[0],
             evidence=self._evidence(service),
             twin=await self._twin_serves(service),
             answer=self.answers.of(service),
         )
-        await self.writer.write(guard, shown, self.clock.now())
+        rests_on = (guard["metadata"].get("generation"), replace(facts, now_s=0.0), shown)
+        if self._shown.get(service) != rests_on or not self.writer.stands(guard):
+            await self.writer.write(guard, replace(shown, status=service_status(facts)), facts.now_s)
+            self._shown[service] = rests_on
         await asyncio.sleep(WRITE_AT_MOST_EVERY_S)  # wakes meanwhile are one more write after it
         return None
 
@@ -438,9 +444,12 @@ class ClusterSternway:
 
     async def status(self, service: str) -> ServiceStatus:
         """See control.status."""
+        return service_status(await self._facts(service))
+
+    async def _facts(self, service: str) -> Facts:
         progress = await self.reconciler.progress(service)
         decision = self.reconciler.decision(service)
-        facts = Facts(
+        return Facts(
             service=service,
             progress=progress,
             wanted=self.desired.wanted(service),
@@ -451,7 +460,6 @@ class ClusterSternway:
             reason=decision.reason if decision else "",
             troubles=troubles(self.troubles_of(progress)),
         )
-        return service_status(facts)
 
     def troubles_of(self, progress: Progress) -> dict[str, str]:
         """Those of `troubles` that are about one service."""
@@ -474,6 +482,16 @@ class ClusterSternway:
         for service in named or self.concerned.of(resource, obj, self.desired.services):
             self.names.forget(service)
             self.queue.wake(service)
+
+    def _viewed(self, resource: Resource, obj: Object) -> None:
+        """A status of ours changed: what somebody else wrote there is put right."""
+        if not self._leads or self.writer.wrote(obj):
+            return
+        if resource is POLICIES:
+            self.rulings.wake(f"{namespace_of(obj)}/{name_of(obj)}")
+        elif resource is GUARDS:
+            for service in self.concerned.of(resource, obj, self.desired.services):
+                self.views.wake(service)
 
     def _carrying(self, service: str) -> tuple[str, ...]:
         """The Services of ours that requests reach by the routes in force: by weight, pinned, copied or as a preview.

@@ -14,6 +14,7 @@ from sternway.domain.guards import Mode
 from sternway.domain.releases import Mark
 from sternway.domain.traffic import Can
 from sternway.kubernetes.api import Object, Resource
+from sternway.kubernetes.remembered import Basis
 from sternway.kubernetes.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
@@ -38,27 +39,32 @@ class Objects:
 
     def __init__(self) -> None:
         self.objects: dict[tuple[Resource, str], Object] = {}
+        self.basis = Basis()
         self._version = itertools.count(1)
 
     def put(self, resource: Resource, name: str, **fields: Any) -> Object:
         """Put an object there, in a new version."""
+        self.basis.changed([resource])
         metadata = {"name": name, "namespace": "shop", "uid": name, **fields.pop("metadata", {})}
-        metadata["resourceVersion"] = str(next(self._version))
+        metadata["generation"] = next(self._version)
+        metadata["resourceVersion"] = str(metadata["generation"])
         made = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, **fields}
         self.objects[resource, name] = made
         return made
 
-    @property
-    def version(self) -> int:
-        """See Reader. Whatever a test does between two reads may have changed something."""
-        return next(self._version)
+    def take(self, resource: Resource, name: str) -> Object:
+        """Take an object away."""
+        self.basis.changed([resource])
+        return self.objects.pop((resource, name))
 
     def get(self, resource: Resource, name: str, namespace: str = "") -> Object | None:
         """See Reader."""
+        self.basis.asked(resource)
         return self.objects.get((resource, name)) if namespace == "shop" else None
 
     def all(self, resource: Resource, namespace: str = "") -> Sequence[Object]:
         """See Reader."""
+        self.basis.asked(resource)
         return [one for (kind, _), one in self.objects.items() if kind == resource and namespace in ("", "shop")]
 
     def find(self, resource: Resource, index: Index, word: str, namespace: str) -> Sequence[Object]:
@@ -124,7 +130,7 @@ def test_a_guard_with_its_service_is_wanted(objects: Objects) -> None:
 
 def test_a_service_without_a_guard_is_nobodys(objects: Objects) -> None:
     """Nothing is governed that nobody asked for."""
-    del objects.objects[GUARDS, "orders"]
+    objects.take(GUARDS, "orders")
     found = desired(objects)
     assert (found.wanted(KEY), found.problems(KEY), found.services()) == (None, (), ())
 
@@ -208,9 +214,7 @@ def test_a_guard_that_is_wrong_changes_nothing(objects: Objects) -> None:
 
 def test_no_such_service(objects: Objects) -> None:
     """The nearest name is suggested."""
-    objects.put(
-        SERVICES, "order", **{k: v for k, v in objects.objects.pop((SERVICES, "orders")).items() if k == "spec"}
-    )
+    objects.put(SERVICES, "order", **{k: v for k, v in objects.take(SERVICES, "orders").items() if k == "spec"})
     assert problem(objects) == (
         "Guard shop/orders: spec.service: there is no Service orders in namespace shop (did you mean `order`?)"
     )
@@ -219,7 +223,7 @@ def test_no_such_service(objects: Objects) -> None:
 @pytest.mark.parametrize(("kind", "name"), [(STATEFUL_SETS, "StatefulSet"), (DAEMON_SETS, "DaemonSet")])
 def test_what_cannot_run_twice_is_refused(objects: Objects, kind: Resource, name: str) -> None:
     """A StatefulSet or DaemonSet has no twin: the sentence says why, and what to do."""
-    del objects.objects[DEPLOYMENTS, "orders"]
+    objects.take(DEPLOYMENTS, "orders")
     objects.put(kind, "orders", spec={"template": TEMPLATE})
     assert problem(objects) == (
         f"Guard shop/orders: spec.service: Service orders selects the {name} orders: only Deployments are released, because "
@@ -240,7 +244,7 @@ def test_several_deployments_need_a_word(objects: Objects) -> None:
 
 def test_nothing_behind_a_service(objects: Objects) -> None:
     """The labels that no Deployment has are named."""
-    del objects.objects[DEPLOYMENTS, "orders"]
+    objects.take(DEPLOYMENTS, "orders")
     assert "selects no Deployment: none has the pod labels app=orders" in problem(objects)
 
 

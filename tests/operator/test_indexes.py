@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from sternway.clock import SystemClock
+from sternway.domain.versions import Workload, _workload_id
 from sternway.kubernetes.api import Object, Resource, name_of
-from sternway.kubernetes.reading import Remembered, of_guard, of_service, selected
+from sternway.kubernetes.reading import of_guard, of_service, selected
 from sternway.kubernetes.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, GUARDS, RELEASES, SERVICES
 from sternway.kubernetes.template import TemplateDigests, template_digest
 from sternway.operator.concerned import Concerned
@@ -84,32 +86,6 @@ async def test_a_new_deployment_wakes_the_services_that_may_select_it_alone(stor
     assert concerned.of(DEPLOYMENTS, found, lambda namespace: everyone[namespace]) == {"orders.shop"}
 
 
-class Counting:
-    """A Reader of which nothing but the version is asked."""
-
-    version = 1
-
-
-def test_what_was_worked_out_is_remembered_until_anything_changes() -> None:
-    """The same answer without work while the version stands; all is worked out again after that; failures are not kept."""
-    reader, asked = Counting(), []
-
-    def find(service: str) -> int:
-        asked.append(service)
-        if service == "bad":
-            raise ValueError
-        return len(asked)
-
-    remembered: Remembered[int] = Remembered(reader)  # type: ignore[arg-type]  # the rest is not asked
-    assert [remembered.get(one, find) for one in ("orders", "orders", "stock", "orders")] == [1, 1, 2, 1]
-    reader.version = 2
-    assert remembered.get("orders", find) == 3
-    for _ in range(2):
-        with pytest.raises(ValueError, match=r"^$"):
-            remembered.get("bad", find)
-    assert asked == ["orders", "stock", "orders", "bad", "bad"]
-
-
 def test_a_template_is_fingerprinted_once_for_each_version_of_its_object() -> None:
     """A changed object has another version, and so another fingerprint; each is that of the template alone."""
     digests = TemplateDigests()
@@ -119,3 +95,47 @@ def test_a_template_is_fingerprinted_once_for_each_version_of_its_object() -> No
         template_digest(obj["spec"]["template"]) for obj in (one, other, one)
     ]
     assert digests(one) != digests(other)
+
+
+async def test_a_status_of_our_own_is_a_view_and_everything_else_of_a_guard_is_said(fake: FakeKubernetes) -> None:
+    """A status wakes nobody who decides; what people write does, wherever they write it."""
+    said: list[str] = []
+    viewed: list[str] = []
+    stores = Stores(
+        fake,
+        clock=SystemClock(),
+        changed=lambda resource, obj: said.append(f"{resource.kind} {name_of(obj)}"),
+        viewed=lambda resource, obj: viewed.append(f"{resource.kind} {name_of(obj)}"),
+        about=lambda _: (),
+    )
+    await stores.start(KINDS)
+    said.clear()
+
+    async def patch(resource: Resource, name: str, patch: dict[str, Any], subresource: str = "") -> None:
+        heard = len(said) + len(viewed)
+        fake.store.patch(resource, name, patch, namespace="shop", subresource=subresource)
+        async with asyncio.timeout(60):
+            while len(said) + len(viewed) == heard:
+                await asyncio.sleep(0.01)
+
+    await patch(GUARDS, "orders", {"status": {"phase": "exposed"}}, "status")
+    await patch(RELEASES, "orders-1", {"status": {"phase": "exposed"}}, "status")
+    assert (said, viewed) == ([], ["Guard orders", "Release orders-1"])
+    for change in (
+        {"metadata": {"annotations": {"a": "b"}}},
+        {"metadata": {"finalizers": ["a/b"]}},
+        {"spec": {"mode": "ask"}},
+    ):
+        await patch(GUARDS, "orders", change)
+    await patch(DEPLOYMENTS, "orders", {"status": {"readyReplicas": 1}}, "status")
+    assert (said, len(viewed)) == (["Guard orders"] * 3 + ["Deployment orders"], 2)
+    await stores.close()
+
+
+def test_the_ids_of_many_services_are_worked_out_once() -> None:
+    """A platform of thousands of services asks for them in turn, again and again."""
+    workloads = [Workload(image="orders:1", service=f"service-{number}", pod="f00") for number in range(5_000)]
+    first = [one.id for one in workloads]
+    before = _workload_id.cache_info().misses
+    assert [one.id for one in workloads] == first
+    assert (_workload_id.cache_info().misses, len(set(first))) == (before, len(workloads))

@@ -91,9 +91,12 @@ class Workload:
         return split_image(self.image)[1]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=16_384)
 def _workload_id(workload: Workload) -> str:
-    """Kept, because every pass asks for it ten times: without this it was four tenths of a pass."""
+    """Kept, because every pass asks for it ten times: without this it was four tenths of a pass.
+
+    A few for each of thousands of services: were there more of them than are kept, each pass would work all out again.
+    """
     said = asdict(workload)
     if not workload.pod:
         del said["pod"]  # as before there was such a field: the ledger knows versions by their ids

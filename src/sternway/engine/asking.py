@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from sternway.domain.guards import Guard
-from sternway.domain.metrics import Metric, MetricAsk, MetricQuestion, escape, fill
+from sternway.domain.metrics import AlertRule, Metric, MetricAsk, MetricQuestion, escape, fill
 from sternway.domain.releases import Release
 from sternway.domain.versions import Version
 
@@ -17,11 +18,29 @@ def metric_question(release: Release, namespace: str) -> MetricQuestion | None:
     judge = release.guard.judge
     if not judge.metrics and not judge.alerts:
         return None
+    deployment = deployment_of(release.guard, release.documents)
+    return _question(judge.metrics, judge.alerts, release.stable, release.candidate, namespace, deployment)
+
+
+@lru_cache(maxsize=4096)  # every pass of a release asks the same
+def _question(
+    metrics: tuple[Metric, ...],
+    alerts: tuple[AlertRule, ...],
+    stable: Version,
+    candidate: Version,
+    namespace: str,
+    deployment: str,
+) -> MetricQuestion:
+    def said(version: Version, role: str, metric: Metric) -> Mapping[str, str]:
+        return arguments(version, namespace=namespace, deployment=deployment, role=role, window_s=metric.window_s)
+
     return MetricQuestion(
-        stable=release.stable.id,
-        candidate=release.candidate.id,
-        asks=tuple(_ask(metric, release, namespace) for metric in judge.metrics),
-        alerts=judge.alerts,
+        stable=stable.id,
+        candidate=candidate.id,
+        asks=tuple(
+            ask(one, stable=said(stable, STABLE, one), candidate=said(candidate, CANDIDATE, one)) for one in metrics
+        ),
+        alerts=alerts,
     )
 
 
@@ -67,15 +86,6 @@ def ask(metric: Metric, *, stable: Mapping[str, str], candidate: Mapping[str, st
         candidate=tuple(fill(template, candidate) for template in templates),
         quantile=metric.slower.quantile if metric.slower else 0.0,
     )
-
-
-def _ask(metric: Metric, release: Release, namespace: str) -> MetricAsk:
-    deployment = deployment_of(release.guard, release.documents)
-    stable, candidate = (
-        arguments(version, namespace=namespace, deployment=deployment, role=role, window_s=metric.window_s)
-        for role, version in ((STABLE, release.stable), (CANDIDATE, release.candidate))
-    )
-    return ask(metric, stable=stable, candidate=candidate)
 
 
 def deployment_of(guard: Guard, documents: tuple[tuple[str, str, str], ...]) -> str:

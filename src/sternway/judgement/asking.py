@@ -131,7 +131,7 @@ def arms_beside(candidate_percent: float) -> tuple[int, float]:
 
 def covered_by_key(evidence: Evidence) -> bool:
     """Whether at least half of the requests so far carried a cluster key."""
-    return bool(columns.covered(columns.pack([evidence]))[0])
+    return columns.has_key(evidence) and bool(columns.covered(columns.pack([evidence]))[0])
 
 
 def begin_exposure(evidence: Evidence) -> Evidence:

@@ -152,7 +152,7 @@ def fold(
 
 def _by_unit(columns: Columns, batch: Batch, keyed: Bools) -> Ints:
     """[R, 4] All errors: by the cluster key where it is in charge, by the request where not."""
-    at = _keyed_errors(columns)
+    at = _keyed_errors(columns.kind)
     if at is None:
         return batch.errors[:, 0]
     return np.where(keyed[:, None], batch.compared[:, at], batch.errors[:, 0])
@@ -233,7 +233,7 @@ def needed_by(spent: Budget, compared: Compared) -> float:
 
 def covered(columns: Columns) -> Bools:
     """[R] Whether at least half of the requests so far carried a cluster key."""
-    at = _keyed_errors(columns)
+    at = _keyed_errors(columns.kind)
     if at is None:
         return np.zeros(columns.now_s.shape, dtype=bool)
     each = len(columns.race.names)
@@ -242,9 +242,14 @@ def covered(columns: Columns) -> Bools:
     return np.asarray((with_key > 0) & (2 * with_key >= requests[:, CANDIDATE_TOTAL] + requests[:, STABLE_TOTAL]))
 
 
-def _keyed_errors(columns: Columns) -> int | None:
+def has_key(evidence: Evidence) -> bool:
+    """Whether errors are counted by a cluster key at all."""
+    return _keyed_errors(evidence) is not None
+
+
+def _keyed_errors(kind: Evidence) -> int | None:
     """Which criterion is all errors by the cluster key."""
-    return next((i for i, one in enumerate(columns.kind.compared) if one.unit == Unit.CLUSTER.value), None)
+    return next((i for i, one in enumerate(kind.compared) if one.unit == Unit.CLUSTER.value), None)
 
 
 def _allowed(settings: JudgeSettings, spent: Budget, columns: Columns, concurrent: Bools) -> Floats:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from sternway.kubernetes.api import Object, Resource, name_of
 from sternway.kubernetes.ours import REPLICAS, ROLE, SELECTOR, SERVICE, TWIN, annotation
+from sternway.kubernetes.remembered import Basis
 from sternway.kubernetes.shelf import Index
-
-T = TypeVar("T")
 
 
 class Reader(Protocol):
     """Objects as they were when the watch told of them last. Nobody changes what is handed out."""
 
     @property
-    def version(self) -> int:
-        """Rises with each change of any object."""
+    def basis(self) -> Basis:
+        """What rests on what was read here: see `kubernetes.remembered`."""
         ...
 
     def get(self, resource: Resource, name: str, namespace: str = "") -> Object | None:
@@ -36,28 +35,6 @@ class Reader(Protocol):
     def owned(self, resource: Resource, uid: str) -> Sequence[Object]:
         """The objects of a kind whose controller has this uid."""
         ...
-
-
-class Remembered(Generic[T]):
-    """What was worked out of the cluster for each service, until anything in it changes."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._found: dict[str, T] = {}
-        self._version = -1
-
-    def get(self, service: str, find: Callable[[str], T]) -> T:
-        """Give it, and work it out where it is not known."""
-        if self._version != self._reader.version:
-            self._found.clear()
-            self._version = self._reader.version
-        if service not in self._found:
-            self._found[service] = find(service)
-        return self._found[service]
-
-    def forget(self, service: str) -> None:
-        """Work it out anew: it rests on something else than the cluster, which changed."""
-        self._found.pop(service, None)
 
 
 def of_service(obj: Object) -> Iterable[str]:
@@ -81,7 +58,22 @@ def pod_labels(workload: Object) -> Iterable[str]:
     return (f"{key}={value}" for key, value in ((metadata or {}).get("labels") or {}).items())
 
 
-INDEXES: tuple[Index, ...] = (of_service, of_guard, pod_labels)
+def follows(obj: Object) -> Iterable[str]:
+    """The index by what an autoscaler or a disruption budget is about: a workload's name, or labels of its pods.
+
+    A budget that names no label with its value is under "", with all others of its kind that may be about any pod.
+    """
+    spec = obj.get("spec")
+    if not isinstance(spec, dict):
+        return ()
+    if obj.get("kind") == "PodDisruptionBudget":
+        labels = (spec.get("selector") or {}).get("matchLabels") or {}
+        return [f"{key}={value}" for key, value in labels.items()] or [""]
+    found = (spec.get("scaleTargetRef") or spec.get("targetRef") or {}).get("name")
+    return (str(found),) if found else ()
+
+
+INDEXES: tuple[Index, ...] = (of_service, of_guard, pod_labels, follows)
 
 
 def selected(reader: Reader, resource: Resource, selector: Mapping[str, str], namespace: str) -> Sequence[Object]:

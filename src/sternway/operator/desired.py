@@ -19,14 +19,15 @@ from sternway.kubernetes.api import Object, Resource, name_of, namespace_of
 from sternway.kubernetes.ours import POD, TWIN, is_ours, named, service_key, split_key
 from sternway.kubernetes.reading import (
     Reader,
-    Remembered,
     behind,
+    follows,
     of_service,
     own_selector,
     replicas_of,
     scales,
     selected,
 )
+from sternway.kubernetes.remembered import Remembered
 from sternway.kubernetes.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
@@ -80,7 +81,7 @@ class ClusterDesired:
         self._rules = rules
         self._known: dict[str, _Known] = {}
         self._recorded: dict[str, Wanted] = {}
-        self._looked: Remembered[_Known | None] = Remembered(reader)
+        self._looked: Remembered[_Known | None] = Remembered(reader.basis)
 
     def services(self, namespace: str = "") -> tuple[str, ...]:
         """Every service that has a Guard."""
@@ -179,7 +180,8 @@ class ClusterDesired:
             return reader.get(DEPLOYMENTS, named(deployment, "stable"), namespace)
 
         def scaled(deployment: str) -> bool:
-            return any(scales(one, deployment) for kind in self._scalers for one in reader.all(kind, namespace))
+            found = (one for kind in self._scalers for one in reader.find(kind, follows, deployment, namespace))
+            return any(scales(one, deployment) for one in found)
 
         service_object = reader.get(SERVICES, name, namespace)
         selector = own_selector(service_object) if service_object is not None else {}
@@ -225,7 +227,9 @@ class ClusterDesired:
 
 def _token(found: Found) -> tuple[object, ...]:
     """What the answer rests on: the same token, the same answer."""
-    seen: list[object] = [_seen(found.guard), _seen(found.service), found.router, found.can, found.meshes]
+    metadata = found.guard["metadata"]  # its status is our own, and what it says has a generation
+    guard = (str(metadata.get("uid", "")), int(metadata.get("generation", 0)))
+    seen: list[object] = [guard, _seen(found.service), found.router, found.can, found.meshes]
     if found.service is None:
         return (*seen, tuple(sorted(found.services)))
     for one in behind(found.service, (*found.deployments, *found.others)):

@@ -6,20 +6,23 @@ Implements the readers of `kubernetes.reading` and of the routers; a read costs 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from sternway.clock import Clock
-from sternway.kubernetes.api import Api, Object, Resource
+from sternway.kubernetes.api import Api, Object, Resource, key_of
 from sternway.kubernetes.ours import GATE
 from sternway.kubernetes.patience import served
 from sternway.kubernetes.reading import INDEXES
 from sternway.kubernetes.reflector import Reflector, Selection, lean
-from sternway.kubernetes.resources import JOBS, PODS, REPLICA_SETS, SECRETS
+from sternway.kubernetes.remembered import Basis
+from sternway.kubernetes.resources import GUARDS, JOBS, PODS, POLICIES, RELEASES, REPLICA_SETS, SECRETS
 from sternway.kubernetes.shelf import Index, Key, owners
 
 OWNERS, NAMES, NAMESPACE, ADDRESS = "owner", "about", "namespace", "address"
+NAME, EVERY = "name", "every"
+"""What is no index: one object, all of a kind."""
 _OURS_BY_FIELDS = (PODS, REPLICA_SETS)
 """Kinds of which nobody asks who owns which field: there are many of them, and that is most of their size."""
 
@@ -37,6 +40,7 @@ class Followed:
 class Stores:
     """The shelves. changed: called with a kind and an object when it was added, changed or deleted.
 
+    viewed: called instead of `changed` where only the status of one of our own kinds did: a view, which nothing rests on.
     namespaces: those that are followed; empty: all. about: which services a route is about.
     beside: a further namespace in which a kind is followed.
     """
@@ -47,6 +51,7 @@ class Stores:
         *,
         clock: Clock,
         changed: Callable[[Resource, Object], None],
+        viewed: Callable[[Resource, Object], None] = lambda *_: None,
         about: Callable[[Object], Iterable[str]],
         namespaces: Sequence[str] = (),
         beside: Mapping[Resource, str] | None = None,
@@ -54,6 +59,7 @@ class Stores:
         self._api = api
         self._clock = clock
         self._changed = changed
+        self._viewed = viewed
         self._about = about
         self._namespaces = tuple(namespaces) or ("",)
         self._beside = dict(beside or {})
@@ -61,7 +67,7 @@ class Stores:
         self._routes: frozenset[Resource] = frozenset()
         self._last: dict[tuple[Resource, Key], Object] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self.version = 0
+        self.basis = Basis()
         """See kubernetes.reading.Reader."""
 
     async def start(self, resources: Sequence[Resource], *, routes: Sequence[Resource] = ()) -> None:
@@ -87,32 +93,32 @@ class Stores:
 
     def get(self, resource: Resource, name: str, namespace: str = "") -> Object | None:
         """See kubernetes.reading.Reader."""
+        self.basis.asked((resource.plural, NAME, (namespace, name)))
         found = (one.shelf.get(namespace, name) for one in self._reflectors.get(resource, ()))
         return next((obj for obj in found if obj is not None), None)
 
     def all(self, resource: Resource, namespace: str = "") -> Sequence[Object]:
         """See kubernetes.reading.Reader."""
-        reflectors = self._reflectors.get(resource, ())
-        if not namespace:
-            return tuple(obj for one in reflectors for obj in one.shelf)
-        return tuple(obj for one in reflectors for obj in one.shelf.find(NAMESPACE, namespace))
+        if namespace:
+            return self._under(resource, NAMESPACE, namespace)
+        self.basis.asked((resource.plural, EVERY, ""))
+        return tuple(obj for one in self._reflectors.get(resource, ()) for obj in one.shelf)
 
     def find(self, resource: Resource, index: Index, word: str, namespace: str) -> Sequence[Object]:
         """See kubernetes.reading.Reader."""
-        name, place = index.__name__, f"{namespace}/{word}"
-        return tuple(obj for one in self._reflectors.get(resource, ()) for obj in one.shelf.find(name, place))
+        return self._under(resource, index.__name__, f"{namespace}/{word}")
 
     def owned(self, resource: Resource, uid: str) -> Sequence[Object]:
         """See kubernetes.reading.Reader."""
-        return tuple(obj for one in self._reflectors.get(resource, ()) for obj in one.shelf.find(OWNERS, uid))
+        return self._under(resource, OWNERS, uid)
 
     def about(self, resource: Resource, service: str) -> Sequence[Object]:
         """The objects of a kind of routes that are about a service."""
-        return tuple(obj for one in self._reflectors.get(resource, ()) for obj in one.shelf.find(NAMES, service))
+        return self._under(resource, NAMES, service)
 
     def at(self, address: str) -> Sequence[Object]:
         """The pods that have an address of their own."""
-        return tuple(obj for one in self._reflectors.get(PODS, ()) for obj in one.shelf.find(ADDRESS, address))
+        return self._under(PODS, ADDRESS, address)
 
     def named_in(self, resource: Resource, obj: Object) -> frozenset[str]:
         """The services that a route is about."""
@@ -135,6 +141,10 @@ class Stores:
         everyone = (one for reflectors in self._reflectors.values() for one in reflectors)
         return {one.resource.plural: str(one.error) for one in everyone if one.error is not None}
 
+    def _under(self, resource: Resource, index: str, word: str) -> tuple[Object, ...]:
+        self.basis.asked((resource.plural, index, word))
+        return tuple(obj for one in self._reflectors.get(resource, ()) for obj in one.shelf.find(index, word))
+
     def _spaces(self, resource: Resource) -> tuple[str, ...]:
         if not resource.namespaced or not any(self._namespaces):
             return ("",)
@@ -149,12 +159,21 @@ class Stores:
         if resource == PODS:
             indexes[ADDRESS] = _addresses
 
+        def questions(obj: Object) -> Iterator[tuple[str, str, object]]:
+            """Everything that finds an object."""
+            yield from ((resource.plural, NAME, key_of(obj)), (resource.plural, EVERY, ""))
+            yield from ((resource.plural, name, word) for name, index in indexes.items() for word in index(obj))
+
         def told(key: Key) -> None:
-            self.version += 1
             known = reflector.shelf.get(*key)
             gone = self._last.pop((resource, key), None)
             if known is not None:
                 self._last[resource, key] = known
+            if resource in _VIEWED and gone is not None and known is not None and _said(gone) == _said(known):
+                self._viewed(resource, known)
+                return
+            for one in (gone, known):
+                self.basis.changed(questions(one) if one is not None else ())
             obj = known or gone
             if obj is not None:
                 self._changed(resource, obj)
@@ -171,6 +190,9 @@ class Stores:
         return reflector
 
 
+_VIEWED = (GUARDS, POLICIES, RELEASES)
+"""Kinds whose status is our own view."""
+
 _FIELDS = {SECRETS: "type!=helm.sh/release.v1"}
 """Helm keeps every revision of a chart as a Secret: large, many, and nothing that a pod uses."""
 
@@ -180,6 +202,13 @@ _LABELS = {JOBS: GATE}
 
 def _namespace(obj: Object) -> Iterable[str]:
     return (str(obj["metadata"].get("namespace", "")),)
+
+
+def _said(obj: Object) -> Object:
+    """An object of our own kinds without its status, and what the API server notes of each write."""
+    noted = ("managedFields", "resourceVersion")
+    metadata = {key: value for key, value in obj["metadata"].items() if key not in noted}
+    return {**{key: value for key, value in obj.items() if key != "status"}, "metadata": metadata}
 
 
 def _placed(index: Index, obj: Object) -> Iterable[str]:

@@ -28,7 +28,7 @@ _WARNINGS = ("withdrawn", "rolling-back", "rolled-back", "asking")
 class Shown:
     """What is to be shown of a service now. revision: the Git commit that brought the release under way."""
 
-    status: ServiceStatus | None
+    status: ServiceStatus | None = None
     problems: tuple[Problem, ...] = ()
     mesh: str = ""
     evidence: str = ""
@@ -44,6 +44,20 @@ class Writer:
         self._api = api
         self._reader = reader
         self._told: dict[str, str] = {}
+        self._wrote: dict[str, Object] = {}
+        """The status that a Guard or Policy should have, by its uid."""
+        self._releases: dict[str, tuple[str, Object]] = {}
+        """The name and the status of the last Release, by its Guard's uid."""
+
+    def wrote(self, obj: Object) -> bool:
+        """Whether a Guard or Policy has the status that it was given here last."""
+        return self._wrote.get(_uid(obj)) == obj.get("status")
+
+    def stands(self, guard: Object) -> bool:
+        """Whether a Guard and its last Release show what they were given here last."""
+        name, status = self._releases.get(_uid(guard), ("", {}))
+        release = self._reader.get(RELEASES, name, namespace_of(guard)) if name else {"status": status}
+        return self.wrote(guard) and release is not None and release.get("status") == status
 
     async def write(self, guard: Object, shown: Shown, now_s: float) -> None:
         """Write what differs. Raises the API's errors; all of it is compared again next time."""
@@ -64,6 +78,7 @@ class Writer:
             answer=shown.answer,
             now_s=now_s,
         )
+        self._wrote[about.uid] = found  # before it is: the watch may be quicker than the answer
         if found != dict(about.before):
             patch = [{"op": "add", "path": "/status", "value": found}]
             await self._api.patch(
@@ -72,6 +87,7 @@ class Writer:
 
     async def policy(self, policy: Object, found: Object) -> None:
         """Write the status of a Policy, if it differs."""
+        self._wrote[_uid(policy)] = found
         if found != (policy.get("status") or {}):
             patch = [{"op": "add", "path": "/status", "value": found}]
             name, namespace = name_of(policy), namespace_of(policy)
@@ -81,6 +97,7 @@ class Writer:
         before = self._reader.get(RELEASES, resource_name(view.name), about.namespace)
         obj = release_object(about, view, images, before, revision=revision)
         status = obj.pop("status")
+        self._releases[about.uid] = (name_of(obj), status)
         if before is None:
             with contextlib.suppress(Conflict):  # the store has not told of it yet
                 await self._api.create(RELEASES, obj)
@@ -135,10 +152,14 @@ def about_guard(guard: Object) -> About:
     return About(
         name=name_of(guard),
         namespace=namespace_of(guard),
-        uid=str(metadata.get("uid", "")),
+        uid=_uid(guard),
         generation=int(metadata.get("generation", 0)),
         before=guard.get("status") or {},
     )
+
+
+def _uid(obj: Object) -> str:
+    return str(obj["metadata"].get("uid", ""))
 
 
 def _number(release: Object) -> int:

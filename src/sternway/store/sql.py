@@ -7,7 +7,11 @@ a person who looks at the history delays no rollback.
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +45,15 @@ _COMMANDS = (
 )
 
 
+@dataclass(slots=True, kw_only=True)
+class _Waiting:
+    """Entries that wait to be written; failure: why they could not be."""
+
+    entries: tuple[Entry, ...]
+    sync: bool
+    failure: Exception | None = None
+
+
 class SqlStore:
     """See the module. `url_or_path`: a database URL, or the path of an SQLite file in a folder that exists.
 
@@ -54,6 +67,7 @@ class SqlStore:
         self._texts = Texts()  # of the writer
         self._read_texts = Texts()  # of the reader
         self._latest: dict[str, Latest] = {}
+        self._waiting: deque[_Waiting] = deque()
 
     async def open(self) -> None:
         """Create the schema or bring it up to date. Refuses a database that a newer Sternway has written."""
@@ -69,8 +83,21 @@ class SqlStore:
         await self._writer.close()
 
     async def record(self, entries: Sequence[Entry], *, sync: bool = False) -> None:
-        """See ports.Journal: append, and keep the latest progress, in one transaction."""
-        await self._writer.run(self._record, tuple(entries), sync=sync)
+        """See ports.Journal: append, and keep the latest progress, in one transaction.
+
+        What waits by the time that the thread is free goes into one transaction: when many services are taken back at once,
+        the disk is waited for once and not by one after the other.
+        """
+        waiting = _Waiting(entries=tuple(entries), sync=sync)
+        self._waiting.append(waiting)
+        try:
+            await self._writer.run(self._record_all)
+        except asyncio.CancelledError:
+            with suppress(ValueError):  # else it is written already
+                self._waiting.remove(waiting)
+            raise
+        if waiting.failure is not None:
+            raise waiting.failure
 
     async def progress(self, service: str) -> Progress | None:
         """See ports.Journal."""
@@ -153,7 +180,24 @@ class SqlStore:
         with self._writer.transaction() as connection:
             self._texts.load(connection)
 
-    def _record(self, entries: tuple[Entry, ...], *, sync: bool) -> None:
+    def _record_all(self) -> None:
+        """Write everything that waits; whoever comes later may find nothing left to do. What fails, fails alone."""
+        together: list[_Waiting] = []
+        with suppress(IndexError):
+            while True:
+                together.append(self._waiting.popleft())
+        if len(together) > 1:
+            entries = [entry for one in together for entry in one.entries]
+            with suppress(Exception):  # each by itself then
+                self._record(entries, sync=any(one.sync for one in together))
+                return
+        for one in together:
+            try:
+                self._writer.guarded(self._record, one.entries, sync=one.sync)
+            except Exception as failure:  # noqa: BLE001  raised to whoever waits for this one
+                one.failure = failure
+
+    def _record(self, entries: Sequence[Entry], *, sync: bool) -> None:
         writing = self._texts.writing()
         with self._writer.transaction(sync=sync) as connection:
             latest = dict(self._latest)

@@ -27,8 +27,15 @@ class Worker:
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking work on the thread; a database's error becomes StoreUnavailable."""
-        call = lambda: self._guarded(work, *args, **kwargs)  # noqa: E731 - mypy types it, partial it does not
+        call = lambda: self.guarded(work, *args, **kwargs)  # noqa: E731 - mypy types it, partial it does not
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    def guarded(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """On this thread only: the same for a piece of what runs."""
+        try:
+            return work(*args, **kwargs)
+        except exc.SQLAlchemyError as error:
+            raise unavailable(error) from error
 
     @contextmanager
     def transaction(self, *, sync: bool = False) -> Iterator[Connection]:
@@ -60,9 +67,3 @@ class Worker:
             self._connection.close()
             self._connection = None
         self._engine.dispose()
-
-    def _guarded(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return work(*args, **kwargs)
-        except exc.SQLAlchemyError as error:
-            raise unavailable(error) from error

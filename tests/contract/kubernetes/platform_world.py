@@ -16,6 +16,7 @@ from sternway.domain.versions import Workload
 from sternway.errors import Temporary
 from sternway.kubernetes.api import Object, Patch, Resource, name_of
 from sternway.kubernetes.ours import service_key
+from sternway.kubernetes.remembered import Basis
 from sternway.kubernetes.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
@@ -40,23 +41,25 @@ class Mirror:
         self.kinds: tuple[Resource, ...] = KINDS
         self._world = world
         self._objects: dict[Resource, dict[str, Object]] = {}
-        self.version = 0
+        self.basis = Basis()
 
     async def refresh(self) -> None:
         """Read everything again."""
-        self.version += 1
         for kind in self.kinds:
             listed = await self._world.api.list(kind, namespace=self._world.namespace)
             self._objects[kind] = {name_of(one): one for one in listed.items}
+            self.basis.changed([kind])
 
     def get(self, resource: Resource, name: str, namespace: str = "") -> Object | None:
         """See Reader."""
         assert namespace == self._world.namespace
+        self.basis.asked(resource)
         return self._objects.get(resource, {}).get(name)
 
     def all(self, resource: Resource, namespace: str = "") -> Sequence[Object]:
         """See Reader."""
         assert namespace == self._world.namespace
+        self.basis.asked(resource)
         return tuple(self._objects.get(resource, {}).values())
 
     def find(self, resource: Resource, index: Index, word: str, namespace: str) -> Sequence[Object]:
@@ -65,6 +68,7 @@ class Mirror:
 
     def owned(self, resource: Resource, uid: str) -> Sequence[Object]:
         """See Reader."""
+        self.basis.asked(resource)
         objects = self._objects.get(resource, {}).values()
         return tuple(
             one for one in objects if any(o.get("uid") == uid for o in one["metadata"].get("ownerReferences") or ())

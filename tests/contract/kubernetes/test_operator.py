@@ -129,6 +129,25 @@ async def test_a_rollback_is_kept_up_by_nothing_on_the_guard(tmp_path: Path) -> 
         fake.faults.clear()
 
 
+async def test_a_status_that_somebody_else_wrote_is_put_right(tmp_path: Path) -> None:
+    """Nothing is decided by it, and people are told the truth again."""
+    world = World(api=FakeKubernetes(namespaces=("ours",)), namespace="ours")
+    async with cluster(world, tmp_path / "state") as (here, address), here.operated(address):
+        await here.until(lambda s: "stable" in s and s["conditions"][0]["status"] == "True")
+        fake = here.world.api
+        assert isinstance(fake, FakeKubernetes)
+        for phase in ("exposed", "baking"):
+            fake.store.patch(
+                GUARDS,
+                "orders",
+                {"status": {"phase": phase}},
+                namespace="ours",
+                subresource="status",
+                manager="somebody",
+            )
+            await here.until(lambda s: s["phase"] == "idle")
+
+
 async def test_a_guard_says_which_mesh_shares_its_traffic_out(tmp_path: Path) -> None:
     """Its word counts for more than the operator's; a mesh that is not here is a problem, and changes nothing."""
     world = World(api=FakeKubernetes(namespaces=("ours",)), namespace="ours")

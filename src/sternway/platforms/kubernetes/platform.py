@@ -18,13 +18,14 @@ from sternway.kubernetes.api import Api, Patch, Resource
 from sternway.kubernetes.backends import Backends
 from sternway.kubernetes.errors import Conflict
 from sternway.kubernetes.patience import served
-from sternway.kubernetes.reading import Reader, Remembered
+from sternway.kubernetes.reading import Reader
+from sternway.kubernetes.remembered import Remembered
 from sternway.kubernetes.resources import CONTROLLER_REVISIONS
 from sternway.kubernetes.template import TemplateDigests
 from sternway.platforms.kubernetes import manifests
 from sternway.platforms.kubernetes.endings import given_back, leftovers, restored
 from sternway.platforms.kubernetes.followers import KINDS
-from sternway.platforms.kubernetes.plan import backends_of, plan, refuse_strangers
+from sternway.platforms.kubernetes.plan import Plan, backends_of, plan, refuse_strangers
 from sternway.platforms.kubernetes.quiet import Quiet
 from sternway.platforms.kubernetes.revisions import revision_name
 from sternway.platforms.kubernetes.scene import Scene, read_scene
@@ -62,8 +63,10 @@ class KubernetesPlatform:
         self._backends: dict[str, Backends | None] = {}
         self._again: dict[str, float] = {}
         self._digests = TemplateDigests()
-        self._scenes: Remembered[Scene] = Remembered(reader)
-        self._published: Remembered[Backends | None] = Remembered(reader)
+        self._scenes: Remembered[Scene] = Remembered(reader.basis)
+        self._published: Remembered[Backends | None] = Remembered(reader.basis)
+        self._states: Remembered[tuple[WorkloadState, ...]] = Remembered(reader.basis)
+        self._plans: Remembered[Plan] = Remembered(reader.basis)
 
     async def start(self) -> tuple[Resource, ...]:
         """Learn which kinds of autoscalers and disruption budgets this cluster has; the reader must follow them."""
@@ -89,9 +92,12 @@ class KubernetesPlatform:
         runs = self._runs.get(service)
         if runs is None:
             return
-        scene, carrying = self._scene(service), self._carrying(service)
+        scene, carrying = self._scene(service), tuple(self._carrying(service))
         stirs_until_s = self._stirs_until(scene, carrying)
-        planned = plan(scene, runs, carrying, quiet=stirs_until_s is None)
+        quiet = stirs_until_s is None
+        planned = self._plans.get(
+            service, lambda one: plan(self._scene(one), runs, carrying, quiet=quiet), runs, carrying, quiet
+        )
         self._again.pop(service, None)
         if stirs_until_s is not None and scene.user is not None and scene.user.replicas:
             self._again[service] = stirs_until_s
@@ -108,8 +114,7 @@ class KubernetesPlatform:
 
     async def describe(self, service: str) -> tuple[WorkloadState, ...]:
         """See ports.Platform."""
-        scene = self._scene(service)
-        return workload_states(scene, self.backends(service))
+        return self._states.get(service, lambda one: workload_states(self._scene(one), self.backends(one)))
 
     def backends(self, service: str) -> Backends | None:
         """Where a service's versions are reached now: for the routers."""

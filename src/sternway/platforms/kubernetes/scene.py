@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sternway.kubernetes.api import Object, Resource, name_of
 from sternway.kubernetes.ours import POD, STAMP, TWIN, named, split_key
-from sternway.kubernetes.reading import Reader, of_service, own_selector, replicas_of
+from sternway.kubernetes.reading import Reader, follows, of_service, own_selector, replicas_of
 from sternway.kubernetes.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
@@ -75,7 +75,7 @@ class Scene:
     """One service as the cluster shows it.
 
     key: what the engine calls it. deployment: what the user's is called. held: any ConfigMap or Secret of the namespace. pod: the fingerprint of what the user's Deployment asks for now. config: what the templates
-    use. followers: autoscalers and disruption budgets of the namespace, by kind.
+    use. followers: autoscalers and disruption budgets that may be about the user's Deployment, and our copies, by kind.
     """
 
     key: str
@@ -175,7 +175,7 @@ def read_scene(
         config=config,
         copies=_copies(reader, namespace, kept),
         held=lambda key: reader.get(KINDS[key[0]], key[1], namespace),
-        followers=tuple((kind, one) for kind in kinds for one in reader.all(kind, namespace)),
+        followers=tuple((kind, one) for kind in kinds for one in _followers(reader, kind, namespace, name, user)),
         pod=fingerprint(user.template, config.get) if user else "",
         digest=digest,
     )
@@ -198,6 +198,15 @@ def _seat(reader: Reader, name: str, namespace: str) -> Seat | None:
     sets = tuple(reader.owned(REPLICA_SETS, deployment["metadata"]["uid"]))
     pods = tuple(pod for one in sets for pod in reader.owned(PODS, one["metadata"]["uid"]))
     return Seat(deployment=deployment, sets=sets, pods=pods)
+
+
+def _followers(reader: Reader, kind: Resource, namespace: str, name: str, user: Seat | None) -> tuple[Object, ...]:
+    """Of one kind."""
+    labels = user.template.get("metadata", {}).get("labels") or {} if user else {}
+    words = (user.name, *(f"{key}={value}" for key, value in labels.items()), "") if user else ()
+    found = [one for word in words for one in reader.find(kind, follows, word, namespace)]
+    found += reader.find(kind, of_service, name, namespace)
+    return tuple({name_of(one): one for one in found}.values())
 
 
 def _config(reader: Reader, namespace: str, user: Seat | None) -> dict[ConfigName, Object]:

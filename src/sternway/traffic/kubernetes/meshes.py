@@ -10,7 +10,8 @@ from sternway.errors import Refused
 from sternway.kubernetes import reading
 from sternway.kubernetes.api import Object, Resource
 from sternway.kubernetes.ours import split_key
-from sternway.kubernetes.reading import Remembered, behind, own_selector, selected
+from sternway.kubernetes.reading import behind, own_selector, selected
+from sternway.kubernetes.remembered import Remembered
 from sternway.kubernetes.resources import DEPLOYMENTS, NAMESPACES, SERVICES
 from sternway.traffic.kubernetes.dialect import Dialect
 from sternway.traffic.kubernetes.registry import DIALECTS, detect, dialect
@@ -36,7 +37,7 @@ class Meshes:
         self._guard = guard
         self._told = told
         self._last: dict[str, Dialect] = {}
-        self._detected: Remembered[Dialect] = Remembered(reader)
+        self._detected: Remembered[Dialect] = Remembered(reader.basis)
 
     def here(self) -> tuple[str, ...]:
         """The meshes whose routes this cluster has."""
