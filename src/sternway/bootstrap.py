@@ -367,10 +367,11 @@ class Sternway:
             prometheus=self.settings.prometheus == Own.START, alertmanager=self.settings.alertmanager == Own.START
         )
         wanted = {w.service.name for w in self.git.catalogue.wanted} if self.git.catalogue else set()
-        self._say(f"{len(wanted)} services at commit {self.git.head.commit[:9] if self.git.head else '?'}")
+        counted = "1 service" if len(wanted) == 1 else f"{len(wanted)} services"
+        self._say(f"{counted} at commit {self.git.head.commit[:9] if self.git.head else '?'}")
         await self.router.start(resume=recorded)
         self._log_keys()
-        self._say("Envoy is up")
+        self._say("Envoy is started")
         await self.platform.start()
         await asyncio.gather(*(self._converge(service) for service in sorted(recorded)))
         for service in sorted(recorded):

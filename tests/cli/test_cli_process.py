@@ -90,6 +90,24 @@ def test_output_through_a_pipe_has_no_colours(served: Served, folder: Path):
     assert "\x1b" not in result.stdout
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("command", [("status",), ("status", "-o", "json"), ("check", "repository")])
+def test_an_output_without_room_is_told_in_a_line(served: Served, folder: Path, command: tuple[str, ...]):
+    """No traceback, and no success: what was printed is not whole."""
+    write(folder / "repository", dict(FILES))
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sternway.cli", *command],
+            cwd=folder,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("the output: cannot be written: No space left on device")
+
+
 def complete(folder: Path, words: str) -> list[str]:
     """Ask for completion as bash does."""
     variables = {

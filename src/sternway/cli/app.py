@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,9 +11,11 @@ from typer.core import TyperGroup
 
 from sternway.cli import completion, observing
 from sternway.cli.plotting import WithPlot
-from sternway.cli.session import Code, Output, show_error
+from sternway.cli.session import Code, Output, show_error, unwritable
 from sternway.cli.session import example as _example
 from sternway.errors import SternwayError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 EXIT_CODES = """\b
 Exit codes:
@@ -32,6 +35,10 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except SternwayError as error:
             raise typer.Exit(show_error(error)) from error
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            raise typer.Exit(show_error(unwritable("the output", error))) from error
         except KeyboardInterrupt as interrupt:
             raise typer.Exit(Code.INTERRUPTED) from interrupt
 
@@ -167,7 +174,7 @@ def status(
     ctx: typer.Context,
     service: Annotated[
         str | None,
-        typer.Argument(metavar="[SERVICE]", help="Only this service.", autocompletion=completion.services),
+        typer.Argument(metavar="SERVICE", help="Only this service.", autocompletion=completion.services),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on showing it.")] = False,  # noqa: FBT002  typer's way to write a flag
     output: OutputOption = Output.TEXT,
@@ -258,7 +265,7 @@ def release_false_alarm(
 
     `sternway retry` releases the version again; when it is promoted then, that counts as a false alarm by itself.
     """
-    _command(ctx, "false-alarm", release.rpartition("-")[0], reason, output, to=release)
+    _command(ctx, "false-alarm", release.rpartition("-")[0] or release, reason, output, to=release)
 
 
 @app.command(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sternway.cli import foreseeing
-from sternway.cli.session import Code, Output, console, show_error
+from sternway.cli.session import Code, Output, console, show_error, understood
 from sternway.clock import SystemClock
 from sternway.domain.monitoring import Monitoring, told
 from sternway.domain.policies import Rule
@@ -19,6 +19,7 @@ from sternway.errors import InvalidInput, Problem
 from sternway.manifests.catalogue import Catalogue
 from sternway.manifests.explain import explain
 from sternway.manifests.load import load
+from sternway.manifests.models.monitoring import parse_url
 from sternway.paths import find
 from sternway.policy import bars
 from sternway.web.wire import error_json
@@ -94,7 +95,9 @@ def _check_rules(catalogue: Catalogue) -> None:
 
 
 def _try(catalogue: Catalogue, prometheus: str | None) -> list[dict[str, Any]]:
-    """Run every query, when it is known where; nothing is asked when there is no metric."""
+    """Run every query, when it is known where; nothing is asked when there is no metric. Raises InvalidInput."""
+    if prometheus is not None:
+        understood("--prometheus", parse_url, prometheus)
     known = catalogue.monitoring.prometheus
     if not any(wanted.guard.judge.metrics for wanted in catalogue.wanted) or not (known or prometheus):
         return []

@@ -26,11 +26,12 @@ _TAIL_LINES = 20
 
 def up(source: str, *, path: str, state: Path | None, detach: bool, **told: str | None) -> Code:
     """Start the platform, here or in the background. told: other settings, by the names that `bootstrap.Settings` has."""
-    from sternway.manifests.models.monitoring import parse_listen  # noqa: PLC0415  see the package
+    from sternway.manifests.models.monitoring import parse_listen, parse_place  # noqa: PLC0415  see the package
 
     home = state or _home_of(source)
-    if told.get("metrics") is not None:
-        understood("--metrics", parse_listen, told["metrics"])
+    for name, parse in (("metrics", parse_listen), ("prometheus", parse_place), ("alertmanager", parse_place)):
+        if told.get(name) is not None:
+            understood(f"--{name}", parse, told[name])
     _refuse_a_second(Paths.of(home))
     if detach:
         return _detach(source, path=path, home=home, told=told)

@@ -102,6 +102,12 @@ def show_json(text: str) -> None:
     print(json.dumps(json.loads(text), indent=2, ensure_ascii=False))
 
 
+def unwritable(name: str, error: OSError) -> InvalidInput:
+    """Say that a file, or the standard output, could not be written."""
+    said = f"cannot be written: {error.strerror or error}"
+    return InvalidInput((Problem(file=name, message=said, fix="name a file in a folder that is there and has room"),))
+
+
 def show_error(error: SternwayError) -> Code:
     """Say what is wrong and what to do; gives the exit code."""
     out = console(stderr=True)
