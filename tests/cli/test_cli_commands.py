@@ -383,3 +383,13 @@ def test_a_place_that_is_no_address_is_refused_before_anything_starts(tmp_path: 
     assert result.exit_code == 1
     assert f"{option}: 'strat' is no address of an HTTP server" in result.stderr
     assert not (tmp_path / ".sternway").exists()
+
+
+@pytest.mark.parametrize("detached", [(), ("--detach",)], ids=["foreground", "detached"])
+def test_a_state_folder_that_cannot_be_made_is_told_with_the_way_out(tmp_path: Path, detached: tuple[str, ...]):
+    """A file stands in its way, or the disk takes nothing: no traceback, and nothing is started."""
+    (tmp_path / "taken").write_text("a file")
+    result = CliRunner().invoke(app, ["up", str(tmp_path), "--state", str(tmp_path / "taken"), *detached])
+    assert result.exit_code == 1
+    assert f"{tmp_path / 'taken' / '.sternway'} cannot be written: Not a directory" in result.stderr
+    assert "--state" in result.stderr

@@ -32,7 +32,9 @@ def up(source: str, *, path: str, state: Path | None, detach: bool, **told: str 
     for name, parse in (("metrics", parse_listen), ("prometheus", parse_place), ("alertmanager", parse_place)):
         if told.get(name) is not None:
             understood(f"--{name}", parse, told[name])
-    _refuse_a_second(Paths.of(home))
+    paths = Paths.of(home)
+    _refuse_a_second(paths)
+    paths.make()
     if detach:
         return _detach(source, path=path, home=home, told=told)
     from sternway.bootstrap import Settings  # noqa: PLC0415  the whole platform
@@ -80,7 +82,6 @@ def _refuse_a_second(paths: Paths) -> None:
 
 def _detach(source: str, *, path: str, home: Path, told: Mapping[str, str | None]) -> Code:
     paths = Paths.of(home)
-    paths.make()
     command = [sys.executable, "-m", "sternway.cli", "up", source, "--state", str(home)]
     for name, value in (("path", path), *told.items()):
         command += [f"--{name}", value] if value else []
