@@ -155,6 +155,17 @@ def test_check_explains_what_would_happen(tmp_path: Path):
     assert found["explanation"] == result.stdout.splitlines()[:-1]  # the last line says how to learn more
 
 
+def test_check_notes_what_cannot_start_on_this_machine(tmp_path: Path):
+    """A program that is not installed, or a folder that is not there: a note, because another machine may have it."""
+    images = "images:\n  shop/orders: {command: 'no-such-program --port {port}'}\n"
+    write(tmp_path, {**FILES, "images.yaml": images})
+    result = CliRunner().invoke(app, ["check", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "note: orders cannot start on this machine: command not found: no-such-program" in result.stdout
+    write(tmp_path, FILES)
+    assert "cannot start" not in CliRunner().invoke(app, ["check", str(tmp_path)]).stdout
+
+
 def test_check_prints_every_problem_with_its_place_and_fix(tmp_path: Path):
     """file:line: field: message (fix); and 1. Git's and Sternway's own folders are not looked at."""
     broken = DEPLOYMENT.replace("replicas: 2", "replcas: 2")

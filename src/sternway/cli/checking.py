@@ -37,6 +37,9 @@ def check(folder: Path, *, rps: float | None, prometheus: str | None, output: Ou
             print(json.dumps({"ok": False, "problems": error_json(invalid)["problems"]}, indent=2, ensure_ascii=False))
             return Code.PROBLEM
         return show_error(invalid)
+    from sternway.bootstrap import unstartable  # noqa: PLC0415  the whole platform
+
+    notices = (*catalogue.notices, *unstartable(catalogue))
     lines = (*explain(catalogue), *_frozen_now(catalogue))
     foreseen = foreseeing.foresee(
         catalogue.wanted, rps=rps, seen=foreseeing.traffic_seen(folder) if find(folder) is not None else {}
@@ -47,7 +50,7 @@ def check(folder: Path, *, rps: float | None, prometheus: str | None, output: Ou
         found = {
             "ok": code is Code.OK,
             "problems": [],
-            "notices": list(catalogue.notices),
+            "notices": list(notices),
             "explanation": list(lines),
             "forecasts": [foreseeing.as_json(one) for one in foreseen],
             "metrics": tried,
@@ -62,7 +65,7 @@ def check(folder: Path, *, rps: float | None, prometheus: str | None, output: Ou
         out.print(foreseeing.render(forecast))
     if not foreseen and catalogue.wanted:
         out.print("how soon a fault is found: the traffic is not known here; state it with --rps", style="dim")
-    for notice in catalogue.notices:
+    for notice in notices:
         out.print(f"note: {notice}", style="yellow", soft_wrap=True)
     for one in tried:
         if not one["query"]:
