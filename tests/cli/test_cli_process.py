@@ -32,6 +32,40 @@ def run(*arguments: str, cwd: Path | None = None, **variables: str) -> subproces
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, timeout=100, check=False)
 
 
+SWALLOWED = """\
+import os, signal, sys
+class Swallowing:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[0]:
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                for _ in range(1000): pass
+            except KeyboardInterrupt:
+                pass
+sys.meta_path.insert(0, Swallowing())
+from sternway.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [("sternway.cli.app", "status"), ("sternway.bootstrap", "up ."), ("sternway.demo.run", "demo --help")],
+)
+def test_ctrl_c_in_the_middle_of_an_import_ends_the_command(tmp_path: Path, module: str, words: str):
+    """Also where the code that is imported swallows KeyboardInterrupt: nothing goes on, and there is no traceback."""
+    program = SWALLOWED.replace("sys.argv[0]", repr(module))
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words.split()],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_help_lists_every_command_and_the_exit_codes():
     """A newcomer sees all of it on one page."""
     result = run("--help")

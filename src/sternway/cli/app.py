@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from sternway.cli import completion, observing
+from sternway.cli.interrupts import ending_at_once
 from sternway.cli.plotting import WithPlot
 from sternway.cli.session import Code, Output, show_error, unwritable
 from sternway.cli.session import example as _example
@@ -519,7 +520,9 @@ def demo(ctx: typer.Context) -> None:
     """Show bad releases being taken back, on a sample shop on this machine. `sternway demo --help` tells more."""
     from importlib import import_module  # noqa: PLC0415  see the package
 
-    raise typer.Exit(import_module("sternway.demo.run").main(ctx.args))
+    with ending_at_once():
+        run = import_module("sternway.demo.run")
+    raise typer.Exit(run.main(ctx.args))
 
 
 @app.command(

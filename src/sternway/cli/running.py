@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from sternway.cli import quick
+from sternway.cli.interrupts import ending_at_once
 from sternway.cli.session import Code, ask, console, understood
 from sternway.errors import InvalidInput, Problem, Refused
 from sternway.paths import Paths
@@ -37,10 +38,11 @@ def up(source: str, *, path: str, state: Path | None, detach: bool, **told: str 
     paths.make()
     if detach:
         return _detach(source, path=path, home=home, told=told)
-    from sternway.bootstrap import Settings  # noqa: PLC0415  the whole platform
-    from sternway.cli.foreground import Foreground  # noqa: PLC0415  the same
+    with ending_at_once():
+        from sternway.bootstrap import Settings  # noqa: PLC0415  the whole platform
+        from sternway.cli.foreground import Foreground  # noqa: PLC0415  the same
 
-    return Foreground(Settings(source=source, home=home, path=path, **told)).run()  # type: ignore[arg-type]  # its texts
+        return Foreground(Settings(source=source, home=home, path=path, **told)).run()  # type: ignore[arg-type]  # its texts
 
 
 def down(folder: Path, *, keep: bool) -> None:

@@ -9,6 +9,7 @@ from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from sternway.cli import interrupts
 from sternway.errors import InvalidInput, Problem, SternwayError
 from sternway.paths import find
 from sternway.web.faults import NotRunning, TookTooLong
@@ -31,7 +32,7 @@ class Code(IntEnum):
     USAGE = 2
     NOT_RUNNING = 3
     TIMED_OUT = 4
-    INTERRUPTED = 130
+    INTERRUPTED = interrupts.INTERRUPTED
 
 
 class Output(StrEnum):

@@ -21,7 +21,7 @@ from rich.text import Text
 from sternway.bootstrap import Settings, Sternway, alerts_can_be_seen
 from sternway.cli import render
 from sternway.cli.events import Event, events
-from sternway.cli.session import console
+from sternway.cli.session import Code, console
 from sternway.control.status import PlatformStatus, ReleaseView, release_view
 from sternway.demo.alerted import Lost, listening, measure, watch_orders
 from sternway.demo.load import Load
@@ -65,7 +65,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"sternway demo: {error}", file=sys.stderr)  # noqa: T201  the demo is a program of its own
         return 1
     except KeyboardInterrupt:
-        return 130
+        return Code.INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
