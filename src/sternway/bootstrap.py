@@ -46,7 +46,7 @@ from sternway.manifests.sources import secret_value
 from sternway.notify.alertmanager import AlertmanagerSink
 from sternway.notify.apprise import AppriseMessenger
 from sternway.paths import Paths
-from sternway.platforms.local import Around, LocalGates, LocalPlatform, OwnMonitoring, check_rules, find
+from sternway.platforms.local import Around, LocalGates, LocalPlatform, OwnMonitoring, cannot_start, check_rules, find
 from sternway.ports import Snapshot
 from sternway.signals.alertmanager import Alertmanager
 from sternway.signals.attribution import Mesh
@@ -122,6 +122,18 @@ def alerts_can_be_seen() -> bool:
     """Whether a platform of this machine can have a Prometheus and an Alertmanager of its own."""
     found = find()
     return found.prometheus is not None and found.alertmanager is not None
+
+
+def unstartable(catalogue: Catalogue) -> tuple[str, ...]:
+    """What would keep services from starting on this machine; another one may have what is missing here."""
+    found = []
+    for wanted in catalogue.wanted:
+        workload = wanted.version.workload
+        mapping = catalogue.images.find(workload.image)
+        why = cannot_start(mapping, workload) if mapping else ""
+        if why:
+            found.append(f"{wanted.service.name} cannot start on this machine: {why}")
+    return tuple(found)
 
 
 async def rule_problems(catalogue: Catalogue) -> tuple[Problem, ...]:
@@ -367,10 +379,11 @@ class Sternway:
             prometheus=self.settings.prometheus == Own.START, alertmanager=self.settings.alertmanager == Own.START
         )
         wanted = {w.service.name for w in self.git.catalogue.wanted} if self.git.catalogue else set()
-        self._say(f"{len(wanted)} services at commit {self.git.head.commit[:9] if self.git.head else '?'}")
+        counted = "1 service" if len(wanted) == 1 else f"{len(wanted)} services"
+        self._say(f"{counted} at commit {self.git.head.commit[:9] if self.git.head else '?'}")
         await self.router.start(resume=recorded)
         self._log_keys()
-        self._say("Envoy is up")
+        self._say("Envoy is started")
         await self.platform.start()
         await asyncio.gather(*(self._converge(service) for service in sorted(recorded)))
         for service in sorted(recorded):

@@ -12,6 +12,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from sternway.errors import Refused
+
 FOLDER = ".sternway"
 
 
@@ -45,12 +47,17 @@ class Paths:
         return self.state / "commit"
 
     def make(self) -> None:
-        """Create the folders; the state folder hides itself from Git."""
-        self.state.mkdir(parents=True, exist_ok=True)
-        ignore = self.state / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n")
-        self.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Create the folders; the state folder hides itself from Git. Raises Refused where nothing can be written."""
+        try:
+            self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+            ignore = self.state / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n")
+            self.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as exc:
+            message = f"{exc.filename or self.state} cannot be written: {exc.strerror or exc}"
+            hint = f"see its permissions and the space left on its disk; --state keeps {FOLDER}/ in another folder"
+            raise Refused(message, hint=hint) from exc
 
 
 def find(start: Path) -> Paths | None:

@@ -187,10 +187,11 @@ def test_replay_finds_a_journal_that_was_changed(served: Served, sternway: Run):
 
 
 def test_a_release_that_the_journal_does_not_hold_cannot_be_replayed(served: Served, sternway: Run):
-    """Refused, with what may have become of it."""
+    """Refused, and it is not said to have been there once."""
     result = sternway("replay", "orders-9")
     assert result.exit_code == 1
-    assert "does not hold the whole of orders-9" in result.stderr
+    assert "the journal holds no release orders-9" in result.stderr
+    assert "sternway history" in result.stderr
 
 
 def test_watching_through_a_pipe_prints_a_line_for_each_thing_that_happens(
@@ -353,6 +354,8 @@ def test_a_rollback_is_called_a_false_alarm(served: Served, sternway: Run):
     assert (promoted.exit_code, "orders-2 is no rollback by Sternway: promoted" in promoted.stderr) == (1, True)
     unknown = sternway("release", "false-alarm", "orders-9")
     assert (unknown.exit_code, "holds no release orders-9" in unknown.stderr) == (1, True)
+    nameless = sternway("release", "false-alarm", "fraud")
+    assert (nameless.exit_code, "there is no service fraud" in nameless.stderr) == (1, True)
 
 
 def test_ones_own_rollback_is_no_false_alarm_of_sternways(served: Served, sternway: Run):
@@ -371,3 +374,22 @@ def test_an_address_for_metrics_that_is_none_is_refused_before_anything_starts(t
     assert result.exit_code == 1
     assert "--metrics: '9464' is no address to listen on (write for example `127.0.0.1:9095`)" in result.stderr
     assert not (tmp_path / ".sternway").exists()
+
+
+@pytest.mark.parametrize("option", ["--prometheus", "--alertmanager"])
+def test_a_place_that_is_no_address_is_refused_before_anything_starts(tmp_path: Path, option: str):
+    """A mistyped `start` is not taken for the name of a server."""
+    result = CliRunner().invoke(app, ["up", str(tmp_path), option, "strat"])
+    assert result.exit_code == 1
+    assert f"{option}: 'strat' is no address of an HTTP server" in result.stderr
+    assert not (tmp_path / ".sternway").exists()
+
+
+@pytest.mark.parametrize("detached", [(), ("--detach",)], ids=["foreground", "detached"])
+def test_a_state_folder_that_cannot_be_made_is_told_with_the_way_out(tmp_path: Path, detached: tuple[str, ...]):
+    """A file stands in its way, or the disk takes nothing: no traceback, and nothing is started."""
+    (tmp_path / "taken").write_text("a file")
+    result = CliRunner().invoke(app, ["up", str(tmp_path), "--state", str(tmp_path / "taken"), *detached])
+    assert result.exit_code == 1
+    assert f"{tmp_path / 'taken' / '.sternway'} cannot be written: Not a directory" in result.stderr
+    assert "--state" in result.stderr

@@ -119,6 +119,12 @@ def test_the_story_tells_the_first_withdrawal_and_the_last():
     )
 
 
+def test_the_story_of_a_version_that_never_ran_takes_no_traffic_away():
+    """A candidate that crashes at its start had none."""
+    told = story(requests=0, hurt=0, detect_s=None, detected_s=None, reason="it cannot run")["Decided"]
+    assert told == "At 22:13:23.500 (+3.5 s), it was taken back before it had got a request: it cannot run."
+
+
 def test_the_story_dates_a_rollback_that_came_after_traffic_was_away():
     """A question that nobody answered: traffic went when it was asked, the rollback came later."""
     release = replace(ROLLED_BACK, reason="nobody answered within 25 s")
@@ -193,6 +199,10 @@ def test_the_story_says_who_was_hurt():
     """In numbers, and plainly when it was nobody."""
     assert story()["Hurt"] == "3 of 40 requests to the candidate (7.5 %) were answered badly."
     assert story(hurt=0)["Hurt"] == "40 requests went to the candidate; no caller got a bad answer."
+    slow = replace(ROLLED_BACK.criteria[0], name="latency-p99", candidate_bad=30, candidate_total=40, e_value=900.0)
+    assert story(hurt=0, criteria=(slow,))["Hurt"] == (
+        "40 requests went to the candidate; no caller got an error, but 30 of 40 (75 %) got a slow answer (latency-p99)."
+    )
     assert story(requests=0, hurt=0)["Hurt"] == "No request of a caller reached the candidate."
 
 

@@ -32,6 +32,40 @@ def run(*arguments: str, cwd: Path | None = None, **variables: str) -> subproces
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, timeout=100, check=False)
 
 
+SWALLOWED = """\
+import os, signal, sys
+class Swallowing:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[0]:
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                for _ in range(1000): pass
+            except KeyboardInterrupt:
+                pass
+sys.meta_path.insert(0, Swallowing())
+from sternway.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [("sternway.cli.app", "status"), ("sternway.bootstrap", "up ."), ("sternway.demo.run", "demo --help")],
+)
+def test_ctrl_c_in_the_middle_of_an_import_ends_the_command(tmp_path: Path, module: str, words: str):
+    """Also where the code that is imported swallows KeyboardInterrupt: nothing goes on, and there is no traceback."""
+    program = SWALLOWED.replace("sys.argv[0]", repr(module))
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words.split()],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_help_lists_every_command_and_the_exit_codes():
     """A newcomer sees all of it on one page."""
     result = run("--help")
@@ -90,6 +124,24 @@ def test_output_through_a_pipe_has_no_colours(served: Served, folder: Path):
     assert "\x1b" not in result.stdout
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("command", [("status",), ("status", "-o", "json"), ("check", "repository")])
+def test_an_output_without_room_is_told_in_a_line(served: Served, folder: Path, command: tuple[str, ...]):
+    """No traceback, and no success: what was printed is not whole."""
+    write(folder / "repository", dict(FILES))
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sternway.cli", *command],
+            cwd=folder,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("the output: cannot be written: No space left on device")
+
+
 def complete(folder: Path, words: str) -> list[str]:
     """Ask for completion as bash does."""
     variables = {
@@ -135,6 +187,17 @@ def test_check_explains_what_would_happen(tmp_path: Path):
     found = json.loads(CliRunner().invoke(app, ["check", str(tmp_path), "-o", "json"]).stdout)
     assert found["ok"] is True
     assert found["explanation"] == result.stdout.splitlines()[:-1]  # the last line says how to learn more
+
+
+def test_check_notes_what_cannot_start_on_this_machine(tmp_path: Path):
+    """A program that is not installed, or a folder that is not there: a note, because another machine may have it."""
+    images = "images:\n  shop/orders: {command: 'no-such-program --port {port}'}\n"
+    write(tmp_path, {**FILES, "images.yaml": images})
+    result = CliRunner().invoke(app, ["check", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "note: orders cannot start on this machine: command not found: no-such-program" in result.stdout
+    write(tmp_path, FILES)
+    assert "cannot start" not in CliRunner().invoke(app, ["check", str(tmp_path)]).stdout
 
 
 def test_check_prints_every_problem_with_its_place_and_fix(tmp_path: Path):

@@ -323,6 +323,20 @@ async def test_a_protected_branch_gets_the_revert_on_a_branch_beside(world: Worl
         await history.commit({"shop.yaml": SHOP}, "Set")
 
 
+async def test_a_server_that_takes_no_branch_is_quoted_once(world: World, revert) -> None:
+    """Neither the branch nor one beside it: both are named, and the server's words are not said twice."""
+    shop = world.repository()
+    good, bad = shop.commit({"shop.yaml": SHOP}, "Good"), shop.commit({"shop.yaml": BAD}, "Bad")
+    bare = world.server(shop)
+    executable(bare / "hooks/pre-receive", 'echo "read only today" >&2; exit 1\n')
+    history = await world.opened(bare)
+    with pytest.raises(HistoryUnavailable, match="neither main nor sternway/rollback-orders-17 took") as caught:
+        await history.revert(revert(bad, good))
+    assert str(caught.value).count("read only today") == 1
+    (bare / "hooks/pre-receive").unlink()
+    assert (await history.revert(revert(bad, good))).branch is None
+
+
 async def test_a_repository_that_is_gone_is_reported_and_the_revert_works_later(world: World, revert) -> None:
     """Git being down delays the Git part only, and leaves nothing half done."""
     shop = world.repository()

@@ -259,6 +259,23 @@ async def test_an_envoy_program_that_is_not_there_is_a_clear_error(tmp_path, mon
     assert "STERNWAY_ENVOY" in refused.value.hint
 
 
+async def test_an_envoy_that_ends_at_once_is_told_with_its_status_and_its_log(tmp_path, monkeypatch):
+    """STERNWAY_ENVOY names a program that is no Envoy: why none is connected is known, and shown."""
+    program = tmp_path / "envoy"
+    program.write_text("#!/bin/sh\necho this is no Envoy >&2\nexit 7\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("STERNWAY_ENVOY", str(program))
+    with tempfile.TemporaryDirectory() as run:
+        router = EnvoyRouter(state_dir=tmp_path / "s", run_dir=Path(run) / "r")
+        await router.start()
+        await until(lambda: router.trouble)
+        told = router.trouble
+        await router.close(stop=True)
+    assert told.startswith("Envoy ended with status 7")
+    assert str(tmp_path / "s" / "envoy.log") in told
+    assert told.endswith("this is no Envoy")
+
+
 async def test_a_folder_too_long_for_a_socket_is_a_clear_error(tmp_path):
     """The limit of the system's sockets is told, with the path."""
     router = EnvoyRouter(state_dir=tmp_path, run_dir=tmp_path / ("x" * 100))

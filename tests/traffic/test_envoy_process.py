@@ -95,7 +95,7 @@ async def test_envoy_serves_on_when_sternway_is_killed_and_is_taken_over(folder,
 
 
 async def test_a_port_that_was_taken_while_envoy_was_down_is_named(folder, upstream, monkeypatch):
-    """The remembered port belongs to somebody else after a restart: NotApplied tells Envoy's words."""
+    """The remembered port belongs to somebody else after a restart: NotApplied tells Envoy's words, and what to do."""
     wanted = version("1.0.0")
     first = EnvoyRouter(state_dir=folder / "s", run_dir=folder / "r")
     await first.start()
@@ -111,8 +111,11 @@ async def test_a_port_that_was_taken_while_envoy_was_down_is_named(folder, upstr
         await second.start()
         second.set_endpoints(wanted.workload.id, [upstream.endpoint])
         monkeypatch.setattr("sternway.traffic.envoy.router._APPLY_S", 3.0)
-        with pytest.raises(NotApplied, match=rf"inbound/orders.*127\.0\.0\.1:{port}.*[Aa]ddress already in use"):
+        with pytest.raises(
+            NotApplied, match=rf"inbound/orders.*127\.0\.0\.1:{port}.*[Aa]ddress already in use"
+        ) as told:
             await second.apply(plan(wanted))
+        assert "Another program on this machine has that port" in told.value.hint
     monkeypatch.undo()
     await second.apply(plan(wanted))
     await second.close(stop=True)

@@ -116,6 +116,7 @@ class Mesh(FakeRouter):
     """The fake router, with addresses."""
 
     connected = True
+    trouble = ""
 
     def address(self, service: str) -> str | None:
         """Every service has one."""

@@ -14,9 +14,15 @@ def main() -> None:
 
         print(f"sternway {__version__}")
         return
-    try:
-        from sternway.cli.app import app  # noqa: PLC0415  typer costs a tenth of a second; importing this package does not
+    from sternway.cli.interrupts import INTERRUPTED, ending_at_once  # noqa: PLC0415  as above
 
-        app(prog_name="sternway")
-    except KeyboardInterrupt:  # while something was still being imported
-        sys.exit(130)
+    with ending_at_once():
+        from typer.main import get_command  # noqa: PLC0415  a tenth of a second; importing this package costs nothing
+
+        from sternway.cli.app import app  # noqa: PLC0415  the same
+
+        command = get_command(app)
+    try:
+        command(prog_name="sternway")
+    except KeyboardInterrupt:  # between one command's import and its work
+        sys.exit(INTERRUPTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,10 +10,13 @@ import typer
 from typer.core import TyperGroup
 
 from sternway.cli import completion, observing
+from sternway.cli.interrupts import ending_at_once
 from sternway.cli.plotting import WithPlot
-from sternway.cli.session import Code, Output, show_error
+from sternway.cli.session import Code, Output, show_error, unwritable
 from sternway.cli.session import example as _example
 from sternway.errors import SternwayError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 EXIT_CODES = """\b
 Exit codes:
@@ -32,6 +36,10 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except SternwayError as error:
             raise typer.Exit(show_error(error)) from error
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            raise typer.Exit(show_error(unwritable("the output", error))) from error
         except KeyboardInterrupt as interrupt:
             raise typer.Exit(Code.INTERRUPTED) from interrupt
 
@@ -167,7 +175,7 @@ def status(
     ctx: typer.Context,
     service: Annotated[
         str | None,
-        typer.Argument(metavar="[SERVICE]", help="Only this service.", autocompletion=completion.services),
+        typer.Argument(metavar="SERVICE", help="Only this service.", autocompletion=completion.services),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on showing it.")] = False,  # noqa: FBT002  typer's way to write a flag
     output: OutputOption = Output.TEXT,
@@ -258,7 +266,7 @@ def release_false_alarm(
 
     `sternway retry` releases the version again; when it is promoted then, that counts as a false alarm by itself.
     """
-    _command(ctx, "false-alarm", release.rpartition("-")[0], reason, output, to=release)
+    _command(ctx, "false-alarm", release.rpartition("-")[0] or release, reason, output, to=release)
 
 
 @app.command(
@@ -512,7 +520,9 @@ def demo(ctx: typer.Context) -> None:
     """Show bad releases being taken back, on a sample shop on this machine. `sternway demo --help` tells more."""
     from importlib import import_module  # noqa: PLC0415  see the package
 
-    raise typer.Exit(import_module("sternway.demo.run").main(ctx.args))
+    with ending_at_once():
+        run = import_module("sternway.demo.run")
+    raise typer.Exit(run.main(ctx.args))
 
 
 @app.command(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sternway.cli import foreseeing
-from sternway.cli.session import Code, Output, console, show_error
+from sternway.cli.session import Code, Output, console, show_error, understood
 from sternway.clock import SystemClock
 from sternway.domain.monitoring import Monitoring, told
 from sternway.domain.policies import Rule
@@ -19,6 +19,7 @@ from sternway.errors import InvalidInput, Problem
 from sternway.manifests.catalogue import Catalogue
 from sternway.manifests.explain import explain
 from sternway.manifests.load import load
+from sternway.manifests.models.monitoring import parse_url
 from sternway.paths import find
 from sternway.policy import bars
 from sternway.web.wire import error_json
@@ -36,6 +37,9 @@ def check(folder: Path, *, rps: float | None, prometheus: str | None, output: Ou
             print(json.dumps({"ok": False, "problems": error_json(invalid)["problems"]}, indent=2, ensure_ascii=False))
             return Code.PROBLEM
         return show_error(invalid)
+    from sternway.bootstrap import unstartable  # noqa: PLC0415  the whole platform
+
+    notices = (*catalogue.notices, *unstartable(catalogue))
     lines = (*explain(catalogue), *_frozen_now(catalogue))
     foreseen = foreseeing.foresee(
         catalogue.wanted, rps=rps, seen=foreseeing.traffic_seen(folder) if find(folder) is not None else {}
@@ -46,7 +50,7 @@ def check(folder: Path, *, rps: float | None, prometheus: str | None, output: Ou
         found = {
             "ok": code is Code.OK,
             "problems": [],
-            "notices": list(catalogue.notices),
+            "notices": list(notices),
             "explanation": list(lines),
             "forecasts": [foreseeing.as_json(one) for one in foreseen],
             "metrics": tried,
@@ -61,7 +65,7 @@ def check(folder: Path, *, rps: float | None, prometheus: str | None, output: Ou
         out.print(foreseeing.render(forecast))
     if not foreseen and catalogue.wanted:
         out.print("how soon a fault is found: the traffic is not known here; state it with --rps", style="dim")
-    for notice in catalogue.notices:
+    for notice in notices:
         out.print(f"note: {notice}", style="yellow", soft_wrap=True)
     for one in tried:
         if not one["query"]:
@@ -94,7 +98,9 @@ def _check_rules(catalogue: Catalogue) -> None:
 
 
 def _try(catalogue: Catalogue, prometheus: str | None) -> list[dict[str, Any]]:
-    """Run every query, when it is known where; nothing is asked when there is no metric."""
+    """Run every query, when it is known where; nothing is asked when there is no metric. Raises InvalidInput."""
+    if prometheus is not None:
+        understood("--prometheus", parse_url, prometheus)
     known = catalogue.monitoring.prometheus
     if not any(wanted.guard.judge.metrics for wanted in catalogue.wanted) or not (known or prometheus):
         return []

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -107,8 +108,12 @@ def render(found: Foreseen) -> RenderableType:
             if one is not None:
                 table.add_row(f"  {size}, {way}", *_cells(one, held=way == "first step"))
     lines: list[RenderableType] = [head, table]
-    lines += [Text(f"  missed: {words(one)}", "yellow") for one in found.advice]
-    return Group(*lines, Text(f"  {_blind(made)}"))
+    lines += [_indented(Text(f"missed: {words(one)}", "yellow")) for one in found.advice]
+    return Group(*lines, _indented(Text(_blind(made))))
+
+
+def _indented(text: Text) -> Padding:
+    return Padding(text, (0, 0, 0, 2))
 
 
 def _cells(one: Found, *, held: bool) -> tuple[str, ...]:

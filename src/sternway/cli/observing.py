@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sternway.cli.session import example
+from sternway.cli.session import example, unwritable
 
 if TYPE_CHECKING:
     from sternway.manifests.catalogue import Catalogue
@@ -255,16 +255,11 @@ def _write_yaml(found: dict[str, Any], file: Path | None, *, written_by: str) ->
 
 
 def _write(text: str, file: Path | None) -> None:
-    from sternway.errors import InvalidInput, Problem  # noqa: PLC0415  see the package
-
     if file is None:
         typer.echo(text, nl=False)
         return
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as exc:
-        said = f"cannot be written: {exc.strerror or exc}"
-        raise InvalidInput(
-            (Problem(file=str(file), message=said, fix="name a file in a folder that is there"),)
-        ) from exc
+        raise unwritable(str(file), exc) from exc
     typer.echo(f"written: {file}", err=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from sternway.cli.session import console
+from sternway.cli.session import console, unwritable
 from sternway.domain.trails import Trail
 from sternway.errors import InvalidInput, Problem
 
@@ -44,8 +44,7 @@ def plot(trail: Trail, where: str) -> None:
     try:
         path.write_bytes(content)
     except OSError as exc:
-        said = f"cannot be written: {exc.strerror}"
-        raise InvalidInput((Problem(file=where, message=said, fix="name another file"),)) from exc
+        raise unwritable(where, exc) from exc
 
 
 def _content(trail: Trail, path: Path) -> bytes:

@@ -130,19 +130,14 @@ def _entries(folder: Path, name: str) -> list[Entry]:
         return [from_json(Entry, line) async for line in client.lines("releases", name, "journal")]
 
     try:
-        return ask(folder, entries)
+        found = ask(folder, entries)
     except NotRunning as away:
-        return _recorded(folder, name, away)
-
-
-def _recorded(folder: Path, name: str, away: NotRunning) -> list[Entry]:
-    """Read the passes of a release where no platform is running."""
-    found = _read_journal(folder, away, lambda kept: kept.journal.entries(release=name))
+        found = list(_read_journal(folder, away, lambda kept: kept.journal.entries(release=name)))
     if not found:
         raise Refused(
             f"the journal holds no release {name}", hint="`sternway history SERVICE` lists a service's releases"
         )
-    return list(found)
+    return found
 
 
 def _last_seen(folder: Path, away: NotRunning) -> NotRunning:

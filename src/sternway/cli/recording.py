@@ -17,7 +17,7 @@ from pydantic.alias_generators import to_camel
 
 from sternway.bootstrap import counting_the_past
 from sternway.cli.backtesting import lines_of, read_guard
-from sternway.cli.session import Code, show_error, understood
+from sternway.cli.session import Code, show_error, understood, unwritable
 from sternway.domain.guards import Guard
 from sternway.domain.metrics import Metric, MetricQuestion, escape, places
 from sternway.domain.monitoring import Endpoint
@@ -26,6 +26,7 @@ from sternway.engine.asking import CANDIDATE, STABLE, ask, role_arguments, templ
 from sternway.errors import InvalidInput, Problem, SignalUnavailable
 from sternway.judgement.asking import slow_name
 from sternway.manifests.models.base import parse_duration
+from sternway.manifests.models.monitoring import parse_url
 from sternway.operator.mesh_metrics import SOURCES, mesh_metrics
 
 ROLES = (STABLE, CANDIDATE)
@@ -67,9 +68,7 @@ def record(
             with out.open("w", encoding="utf-8") as file:
                 written = asyncio.run(_record(asked, criteria, endpoint, file))
         except OSError as exc:
-            said = f"cannot be written: {exc.strerror or exc}"
-            fix = "name a file in a folder that is there"
-            raise InvalidInput((Problem(file=str(out), message=said, fix=fix),)) from exc
+            raise unwritable(str(out), exc) from exc
     if written:
         return Code.OK
     hint = "look at the range, the retention of Prometheus, and at what stands for $(NAME): --stable, --candidate"
@@ -228,6 +227,8 @@ def when(value: object, place: Mapping[str, Any]) -> float:
 
 def endpoint_of(known: Endpoint | None, url: str | None) -> Endpoint:
     """Where Prometheus is. Raises InvalidInput."""
+    if url is not None:
+        understood("--prometheus", parse_url, url)
     found = told_where(known, url)
     if found is None:
         fix = "say --prometheus URL, or --monitoring FILE"

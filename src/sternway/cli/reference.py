@@ -67,7 +67,10 @@ def _options(command: Any) -> list[Any]:
 
 
 def _metavar(parameter: Any) -> str:
-    return str(parameter.metavar or "") if parameter.param_type_name == "argument" else ""
+    if parameter.param_type_name != "argument":
+        return ""
+    name = str(parameter.metavar or "")
+    return name if parameter.required else f"[{name}]"
 
 
 def _parameters(command: Any) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from sternway.cli import quick
+from sternway.cli.interrupts import ending_at_once
 from sternway.cli.session import Code, ask, console, understood
 from sternway.errors import InvalidInput, Problem, Refused
 from sternway.paths import Paths
@@ -26,18 +27,22 @@ _TAIL_LINES = 20
 
 def up(source: str, *, path: str, state: Path | None, detach: bool, **told: str | None) -> Code:
     """Start the platform, here or in the background. told: other settings, by the names that `bootstrap.Settings` has."""
-    from sternway.manifests.models.monitoring import parse_listen  # noqa: PLC0415  see the package
+    from sternway.manifests.models.monitoring import parse_listen, parse_place  # noqa: PLC0415  see the package
 
     home = state or _home_of(source)
-    if told.get("metrics") is not None:
-        understood("--metrics", parse_listen, told["metrics"])
-    _refuse_a_second(Paths.of(home))
+    for name, parse in (("metrics", parse_listen), ("prometheus", parse_place), ("alertmanager", parse_place)):
+        if told.get(name) is not None:
+            understood(f"--{name}", parse, told[name])
+    paths = Paths.of(home)
+    _refuse_a_second(paths)
+    paths.make()
     if detach:
         return _detach(source, path=path, home=home, told=told)
-    from sternway.bootstrap import Settings  # noqa: PLC0415  the whole platform
-    from sternway.cli.foreground import Foreground  # noqa: PLC0415  the same
+    with ending_at_once():
+        from sternway.bootstrap import Settings  # noqa: PLC0415  the whole platform
+        from sternway.cli.foreground import Foreground  # noqa: PLC0415  the same
 
-    return Foreground(Settings(source=source, home=home, path=path, **told)).run()  # type: ignore[arg-type]  # its texts
+        return Foreground(Settings(source=source, home=home, path=path, **told)).run()  # type: ignore[arg-type]  # its texts
 
 
 def down(folder: Path, *, keep: bool) -> None:
@@ -79,7 +84,6 @@ def _refuse_a_second(paths: Paths) -> None:
 
 def _detach(source: str, *, path: str, home: Path, told: Mapping[str, str | None]) -> Code:
     paths = Paths.of(home)
-    paths.make()
     command = [sys.executable, "-m", "sternway.cli", "up", source, "--state", str(home)]
     for name, value in (("path", path), *told.items()):
         command += [f"--{name}", value] if value else []

@@ -9,6 +9,7 @@ from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from sternway.cli import interrupts
 from sternway.errors import InvalidInput, Problem, SternwayError
 from sternway.paths import find
 from sternway.web.faults import NotRunning, TookTooLong
@@ -31,7 +32,7 @@ class Code(IntEnum):
     USAGE = 2
     NOT_RUNNING = 3
     TIMED_OUT = 4
-    INTERRUPTED = 130
+    INTERRUPTED = interrupts.INTERRUPTED
 
 
 class Output(StrEnum):
@@ -100,6 +101,12 @@ def show_json(text: str) -> None:
     import json  # noqa: PLC0415  see the package
 
     print(json.dumps(json.loads(text), indent=2, ensure_ascii=False))
+
+
+def unwritable(name: str, error: OSError) -> InvalidInput:
+    """Say that a file, or the standard output, could not be written."""
+    said = f"cannot be written: {error.strerror or error}"
+    return InvalidInput((Problem(file=name, message=said, fix="name a file in a folder that is there and has room"),))
 
 
 def show_error(error: SternwayError) -> Code:

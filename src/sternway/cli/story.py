@@ -111,16 +111,29 @@ def _taken_away(page: ReleasePage, decided_s: float) -> list[str]:
             *found,
             f"{at}, its traffic was taken away. {_at(release, back_s)}, it was taken back: {release.reason}.",
         ]
-    return [*found, f"{at}, its traffic was taken away: {release.reason}."]
+    unseen = not release.requests and release.phase in ("rolling-back", "rolled-back")
+    what = "it was taken back before it had got a request" if unseen else "its traffic was taken away"
+    return [*found, f"{at}, {what}: {release.reason}."]
 
 
 def _hurt(release: ReleaseView) -> list[str]:
     if not release.requests:
         return ["No request of a caller reached the candidate."]
     if not release.hurt:
-        return [f"{number(release.requests, 'request')} went to the candidate; no caller got a bad answer."]
+        slow = _slow_answers(release)
+        went = f"{number(release.requests, 'request')} went to the candidate"
+        return [f"{went}; no caller got an error{slow}." if slow else f"{went}; no caller got a bad answer."]
     part = percent(100 * release.hurt / release.requests)
     return [f"{release.hurt:,} of {number(release.requests, 'request')} to the candidate ({part}) were answered badly."]
+
+
+def _slow_answers(release: ReleaseView) -> str:
+    """Count the slow answers, by the criterion of latency that weighs most; nothing where none weighs."""
+    slow = [c for c in release.criteria if c.name.startswith("latency") and c.e_value > SPEAKS]
+    if not slow:
+        return ""
+    worst = max(slow, key=lambda criterion: criterion.e_value)
+    return f", but {share(worst.candidate_bad, worst.candidate_total)} got a slow answer ({worst.name})"
 
 
 def _done(page: ReleasePage) -> list[str]:

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from sternway.bootstrap import Settings, Sternway, alerts_can_be_seen
 from sternway.cli import render
 from sternway.cli.events import Event, events
+from sternway.cli.session import Code, console
 from sternway.control.status import PlatformStatus, ReleaseView, release_view
 from sternway.demo.alerted import Lost, listening, measure, watch_orders
 from sternway.demo.load import Load
@@ -64,7 +65,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"sternway demo: {error}", file=sys.stderr)  # noqa: T201  the demo is a program of its own
         return 1
     except KeyboardInterrupt:
-        return 130
+        return Code.INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,7 +95,7 @@ class Demo:
         self._fast = fast
         self._rate_per_s = rate_per_s
         self._json = output == "json"
-        self._out = Console(stderr=self._json, highlight=False)
+        self._out = console(stderr=self._json)
         self._lines: list[Event] = []
         self._title = Text("starting the shop: web -> orders -> stock, behind a real Envoy", "bold")
         self._status: PlatformStatus | None = None

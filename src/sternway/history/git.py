@@ -345,7 +345,9 @@ class GitHistory:
                 try:
                     await push(self._mirror, commit, f"refs/heads/{branch}")
                 except Declined as exc:
-                    raise HistoryUnavailable(f"{reason}; {exc}", hint="let Sternway push there", retry_in_s=60) from exc
+                    said = reason if str(exc) == reason else f"{reason}; {exc}"
+                    message = f"neither {self.branch} nor {branch} took the revert: {said}"
+                    raise HistoryUnavailable(message, hint="let Sternway push to one of them", retry_in_s=60) from exc
             elif await commit_of_release(self._mirror, revert.release, head=there):
                 commit = there
             else:

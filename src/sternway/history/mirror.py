@@ -225,7 +225,7 @@ class Mirror:
 
 def unreachable(source: Source, error: str, line: str) -> HistoryUnavailable:
     """Say what a failed fetch or push means for a person."""
-    hint = "it is tried again by itself; check the network and the address"
+    hint = "check the network and the address"
     if any(words in error for words in ("Authentication failed", "could not read", "Permission denied")):
         hint = f"Git has no valid credentials for it: check with git ls-remote {source}"
     elif "find remote ref" in error:

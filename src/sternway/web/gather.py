@@ -102,7 +102,8 @@ async def status(services: Services) -> PlatformStatus:
 def troubles_now(services: Services) -> dict[str, str]:
     """Everything that does not work now, by what it is about."""
     git = {"git": services.history.trouble} if services.history.trouble else {}
-    return {**git, **services.queue.troubles, **services.outbox.troubles}
+    proxy = {"proxy": services.router.trouble} if services.router.trouble else {}
+    return {**git, **proxy, **services.queue.troubles, **services.outbox.troubles}
 
 
 async def catalogue(services: Services) -> CatalogueView:

@@ -41,6 +41,11 @@ class Mesh(Protocol):
         """Whether a proxy is there and listens to us."""
         ...
 
+    @property
+    def trouble(self) -> str:
+        """Why no proxy is connected, where that is known, or ''."""
+        ...
+
     async def observe(self, service: str) -> TrafficPlan | None:
         """See ports.TrafficRouter."""
         ...

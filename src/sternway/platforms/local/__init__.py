@@ -5,8 +5,9 @@ file, so that the next Sternway finds it (`LocalPlatform.start`). Read `replica.
 """
 
 from sternway.platforms.local.gates import LocalGates
+from sternway.platforms.local.launch import cannot_start
 from sternway.platforms.local.monitoring import Around, OwnMonitoring, find
 from sternway.platforms.local.platform import LocalPlatform
 from sternway.platforms.local.rule_check import check_rules
 
-__all__ = ["Around", "LocalGates", "LocalPlatform", "OwnMonitoring", "check_rules", "find"]
+__all__ = ["Around", "LocalGates", "LocalPlatform", "OwnMonitoring", "cannot_start", "check_rules", "find"]

@@ -147,6 +147,21 @@ class _Filler:
         return text
 
 
+def cannot_start(mapping: ImageCommand, workload: Workload) -> str:
+    """Say what would keep a workload from starting on this machine, as far as it shows before; "" for nothing."""
+    fill = _Filler(workload=workload, port=0, config=Path())
+    stated = {**dict(mapping.env), **{one.name: one.value for one in workload.env}}
+    try:
+        _check(
+            tuple(fill(word) for word in mapping.command),
+            mapping,
+            stated.get("PATH") or os.environ.get("PATH", os.defpath),
+        )
+    except CannotStart as error:
+        return str(error)
+    return ""
+
+
 def _inside(file: ConfigFile) -> PurePosixPath:
     path = PurePosixPath(file.path.lstrip("/"))
     if ".." in path.parts or not path.parts:

@@ -29,6 +29,10 @@ _KINDS = {kind.value: kind for kind in Kind}
 _WILDCARD = (Kind.CLUSTER, Kind.LISTENER)
 _LONGEST_WORDS = 500
 _HINT = "Envoy keeps what it had. Correct the manifest that the message speaks of."
+_TAKEN = "Address already in use"
+_TAKEN_HINT = (
+    "Another program on this machine has that port: stop it (`lsof -i` names it), or give the Service another port."
+)
 
 
 class Rejected(NotApplied):
@@ -350,7 +354,7 @@ class AdsServer:
                 subscription = stream.subscriptions.get(kind)
                 refused, text = subscription.rejected.get(name, (0, "")) if subscription else (0, "")
                 if refused == revision:
-                    raise Rejected(f"Envoy refused {name}: {text}", hint=_HINT)
+                    raise Rejected(f"Envoy refused {name}: {text}", hint=_TAKEN_HINT if _TAKEN in text else _HINT)
 
     def _wake(self) -> None:
         for event in self._waiting:

@@ -164,13 +164,13 @@ class EnvoyProcess:
             since = time.monotonic()
             if self._process is not None:
                 await self._gone(self._process)
-            if self._child is not None:
-                self._child.poll()
+            status = None if self._child is None else self._child.poll()
             if time.monotonic() - since > _LONG_LIFE_S:
                 back_off_s = 0.0
             await asyncio.sleep(back_off_s)
             back_off_s = min(_LAST_BACK_OFF_S, max(_FIRST_BACK_OFF_S, back_off_s * 2))
-            self.failure = f"Envoy ended and was started again; its last words: {self._last_words()}"
+            how = "" if status is None else f" with status {status}"
+            self.failure = f"Envoy ended{how} and was started again; its last words in {self.log}: {self._last_words()}"
             try:
                 self._launch()
             except Refused as exc:

@@ -99,6 +99,11 @@ class EnvoyRouter:
         return self._ads.connected
 
     @property
+    def trouble(self) -> str:
+        """Why Envoy is not connected, when it has ended or could not be started, for `status`; else ''."""
+        return "" if self.connected else self.process.failure or ""
+
+    @property
     def rejections(self) -> Mapping[str, str]:
         """Resources that Envoy refused and its words, for `status`."""
         return self._ads.rejections
