@@ -47,6 +47,7 @@ from sternway.notify.apprise import AppriseMessenger
 from sternway.operator.asking import Answers
 from sternway.operator.concerned import Concerned
 from sternway.operator.desired import ClusterDesired
+from sternway.operator.evidence import Evidence
 from sternway.operator.in_git import InGit
 from sternway.operator.origin import KINDS as ORIGINS
 from sternway.operator.origins import Origins
@@ -503,11 +504,16 @@ class ClusterSternway:
         if self._leads:
             self.views.wake(service)
 
-    def _evidence(self, service: str) -> str:
-        if self.access_log.spoken_of(service):
-            return "access log"
+    def _evidence(self, service: str) -> Evidence:
         wanted = self.desired.wanted(service)
-        return "metrics" if wanted is not None and wanted.guard.judge.metrics else "none"
+        metrics = wanted.guard.judge.metrics if wanted is not None else ()
+        return Evidence(
+            heard=bool(self.access_log.spoken_of(service)),
+            listens=self.settings.access_log != OFF,
+            metrics=bool(metrics),
+            counts=any(metric.counts_requests for metric in metrics),
+            prometheus=self._monitoring().prometheus is not None,
+        )
 
     def _wanted(self, service: str) -> Version | None:
         wanted = self.desired.wanted(service)

@@ -7,9 +7,11 @@ import pytest
 from sternway.control.status import ReleaseView, ServiceStatus, Trouble, VersionView
 from sternway.errors import Problem
 from sternway.kubernetes.api import Object
+from sternway.operator.evidence import Evidence
 from sternway.operator.views import About, guard_status, release_object, resource_name
 
 ABOUT = About(name="orders", namespace="shop", uid="u1", generation=3, before={})
+SEEN = Evidence(heard=True)
 STABLE = VersionView(id="1-aaa", role="stable", image="shop/orders:1", commit="", percent=90.0, ready=3, desired=3)
 CANDIDATE = VersionView(
     id="2-bbb", role="candidate", image="shop/orders:2", commit="", percent=10.0, ready=3, desired=3
@@ -47,7 +49,7 @@ SHOWN = ServiceStatus(
 
 def status(shown: ServiceStatus | None, problems: tuple[Problem, ...] = (), about: About = ABOUT, now_s: float = 2_000):
     """A Guard's status."""
-    return guard_status(about, shown, problems, mesh="istio", answer=None, now_s=now_s)
+    return guard_status(about, shown, problems, mesh="istio", evidence=SEEN, answer=None, now_s=now_s)
 
 
 def condition(found: Object, kind: str) -> tuple[str, str]:
@@ -93,9 +95,9 @@ def test_ready_tells_what_is_missing(shown: ServiceStatus | None, expected: tupl
 def test_ready_waits_for_the_twin():
     """Until the twin serves, a change would roll out unguarded: that is not ready. During a release the twin is there."""
     rest = replace(SHOWN, release=None)
-    found = guard_status(ABOUT, rest, (), mesh="istio", twin=False, answer=None, now_s=2_000)
+    found = guard_status(ABOUT, rest, (), mesh="istio", evidence=SEEN, twin=False, answer=None, now_s=2_000)
     assert condition(found, "Ready") == ("False", "TwinNotReady")
-    found = guard_status(ABOUT, SHOWN, (), mesh="istio", twin=False, answer=None, now_s=2_000)
+    found = guard_status(ABOUT, SHOWN, (), mesh="istio", evidence=SEEN, twin=False, answer=None, now_s=2_000)
     assert condition(found, "Ready") == ("True", "InForce")
 
 
@@ -132,6 +134,13 @@ def test_a_release_is_an_object_of_its_guard():
     assert found["status"]["endedAt"] == "1970-01-01T00:18:20Z"
     assert (found["status"]["requests"], found["status"]["hurt"]) == (900, 2)
     assert condition(found["status"], "Succeeded") == ("True", "Promoted")
+
+
+def test_a_release_that_nothing_counts_says_so():
+    """Beside its reason, in its own object."""
+    uncounted = replace(RELEASE, uncounted="nothing tells of its requests, so it goes on by time alone")
+    found = release_object(ABOUT, uncounted, {}, None)
+    assert found["status"]["message"] == f"exposed to 10 %; {uncounted.uncounted}"
 
 
 @pytest.mark.parametrize(("release", "name"), [("orders.shop-4", "orders-4"), ("my-service.a-b-12", "my-service-12")])

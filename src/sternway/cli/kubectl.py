@@ -150,11 +150,11 @@ def _with(work: Callable[[Client, str], Awaitable[T]], namespace: str, context: 
 
 
 def _guards(found: Sequence[Object]) -> None:
-    table = _table("NAMESPACE", "SERVICE", "PHASE", "STABLE", "CANDIDATE", "WEIGHT", "READY", "MESSAGE")
+    table = _table("NAMESPACE", "SERVICE", "PHASE", "STABLE", "CANDIDATE", "WEIGHT", "EVIDENCE", "READY", "MESSAGE")
     for one in found:
         said = one.get("status") or {}
-        ready = next((c["status"] for c in said.get("conditions", ()) if c["type"] == "Ready"), "")
-        why = next((c["message"] for c in said.get("conditions", ()) if c["type"] == "Ready" and ready != "True"), "")
+        ready = _condition(one, "Ready").get("status", "")
+        why = _condition(one, "Ready").get("message", "") if ready != "True" else ""
         weight = said.get("weight")
         table.add_row(
             namespace_of(one),
@@ -163,10 +163,22 @@ def _guards(found: Sequence[Object]) -> None:
             (said.get("stable") or {}).get("id", ""),
             (said.get("candidate") or {}).get("id", ""),
             "" if weight is None else f"{weight:g} %",
+            said.get("evidence", ""),
             ready,
             why or said.get("message", ""),
         )
     show(table)
+    for one in found:
+        unsighted = _condition(one, "Sighted")
+        if unsighted.get("status") == "False":
+            text = f"{namespace_of(one)}/{one['spec'].get('service', '')}: {unsighted['message']}"
+            console().print(text, style="yellow", soft_wrap=True, markup=False)
+
+
+def _condition(obj: Object, kind: str) -> Object:
+    """A condition as it stands; empty where it was not written yet."""
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    return next((one for one in conditions if one["type"] == kind), {})
 
 
 def _table(*headings: str) -> Table:

@@ -20,6 +20,7 @@ from sternway.domain.tallies import BadAnswers
 from sternway.domain.traffic import TrafficPlan
 from sternway.domain.versions import Version
 from sternway.engine.exposure import looks_again_s
+from sternway.engine.uncounted import uncounted
 
 OUTCOMES = {
     Phase.PROMOTED: "promoted",
@@ -62,7 +63,7 @@ class ReleaseView:
     decided_by: which answers the judgement rests on, bad_answers in words. otherwise: what would have changed the
     judge's mind when it decided, or would bring it to a decision now. unanswered: what happens when
     nobody answers in time. awaits_promote: nothing moves before a person promotes it. waits: which policy keeps it from
-    going on now.
+    going on now. uncounted: what it does while nothing counts its requests.
     """
 
     name: str
@@ -99,6 +100,7 @@ class ReleaseView:
     hold: str = ""
     paused: bool = False
     waits: str = ""
+    uncounted: str = ""
     bake_percent: float | None = None
     requests: int = 0
     hurt: int = 0
@@ -334,6 +336,7 @@ def release_view(release: Release, now_s: float, *, closely: bool = True) -> Rel
         hold=judged.hold if judged and not over else "",
         paused=release.paused,
         waits="" if over else release.waits,
+        uncounted=uncounted(release),
         bake_percent=_bake_percent(release),
         requests=release.requests,
         hurt=release.hurt,

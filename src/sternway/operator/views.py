@@ -7,33 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from sternway.control.status import ReleaseView, ServiceStatus, VersionView
 from sternway.errors import Problem
 from sternway.kubernetes.api import Object
 from sternway.manifests.models.status import (
     CommandStatus,
-    Condition,
     GuardStatus,
     Release,
     ReleaseSpec,
     ReleaseStatus,
     VersionStatus,
 )
+from sternway.operator.conditions import Said, conditions, when
+from sternway.operator.evidence import Evidence, sighted
 
 IDLE = "idle"
 _LONGEST_MESSAGE = 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """A condition before it is known since when it holds. holds: None is `Unknown`."""
-
-    type: str
-    holds: bool | None
-    reason: str
-    message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +43,7 @@ def guard_status(
     problems: Sequence[Problem],
     *,
     mesh: str,
-    evidence: str = "",
+    evidence: Evidence,
     twin: bool = True,
     answer: CommandStatus | None,
     now_s: float,
@@ -69,6 +59,7 @@ def guard_status(
         _ready(shown, problems, twin=twin or under_way is not None),
         _progressing(under_way),
         _degraded(shown, release),
+        sighted(evidence, under_way, now_s),
     )
     status = GuardStatus(
         observed_generation=about.generation,
@@ -78,7 +69,7 @@ def guard_status(
         weight=_weight(under_way, versions),
         release=resource_name(release.name) if release else None,
         mesh=mesh or None,
-        evidence=evidence or None,
+        evidence=str(evidence),
         message=_short(shown.reason if shown else ""),
         last_command=answer,
         conditions=conditions(said, about.before, about.generation, now_s),
@@ -111,7 +102,7 @@ def release_object(
     status = ReleaseStatus(
         phase=view.phase,
         weight=round(view.percent, 4),
-        message=_short(view.reason),
+        message=_short("; ".join(part for part in (view.reason, view.uncounted) if part)),
         requests=view.requests,
         hurt=view.hurt,
         withdrawals=view.withdrawals,
@@ -144,11 +135,6 @@ def resource_name(release: str) -> str:
     """`orders.shop-17` -> `orders-17`: the namespace is the resource's own."""
     service, _, number = release.rpartition("-")
     return f"{service.rpartition('.')[0] or service}-{number}"
-
-
-def when(at_s: float | None) -> str | None:
-    """Seconds since the epoch as Kubernetes writes a time."""
-    return None if at_s is None else datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _ready(shown: ServiceStatus | None, problems: Sequence[Problem], *, twin: bool) -> Said:
@@ -186,32 +172,6 @@ def _degraded(shown: ServiceStatus | None, release: ReleaseView | None) -> Said:
     if release is not None and release.outcome == "under way" and release.phase in ("withdrawn", "rolling-back"):
         return Said(type="Degraded", holds=True, reason=_word(release.phase), message=_short(release.reason) or "")
     return Said(type="Degraded", holds=False, reason="AsWanted")
-
-
-def conditions(
-    said: Sequence[Said], before: Mapping[str, object], generation: int | None, now_s: float
-) -> tuple[Condition, ...]:
-    """A condition keeps its time while its status stays the same."""
-    listed = before.get("conditions")
-    known = {one["type"]: one for one in listed} if isinstance(listed, list) else {}
-    found = []
-    for one in said:
-        status = "Unknown" if one.holds is None else str(one.holds)
-        old = known.get(one.type, {})
-        since = old.get("lastTransitionTime") if old.get("status") == status else None
-        found.append(
-            Condition.model_validate(
-                {
-                    "type": one.type,
-                    "status": status,
-                    "reason": one.reason,
-                    "message": one.message,
-                    "lastTransitionTime": since or when(now_s),
-                    "observedGeneration": generation,
-                }
-            )
-        )
-    return tuple(found)
 
 
 def _version(view: VersionView | None) -> VersionStatus | None:

@@ -14,7 +14,7 @@ from sternway.domain.releases import Verb
 from sternway.errors import Refused
 from sternway.kubernetes.api import Object
 from sternway.kubernetes.errors import Denied
-from sternway.kubernetes.resources import GUARDS, JOBS, SERVICES
+from sternway.kubernetes.resources import EVENTS, GUARDS, JOBS, SERVICES
 from sternway.operator.people import command
 from sternway.testing.kubernetes import FakeKubernetes, Fault
 
@@ -139,6 +139,25 @@ async def test_a_guard_says_which_mesh_shares_its_traffic_out(tmp_path: Path) ->
             status = await here.until(lambda s, mesh=mesh: s.get("mesh") == mesh)  # type: ignore[misc]
         message = status["conditions"][0]["message"]
         assert "this cluster has no mesh contour (there is: ingress-nginx, istio, service)" in message
+
+
+async def test_a_guard_that_nothing_counts_for_says_what_to_do(tmp_path: Path) -> None:
+    """No log, no metric, a mesh that counts nothing: a condition and Events, at rest and again for a release, which waits."""
+    world = World(api=FakeKubernetes(namespaces=("ours",)), namespace="ours")
+    async with cluster(world, tmp_path / "state") as (here, address), here.operated(address):
+        spec = {"mesh": "service", "metrics": None}
+        await here.world.api.patch(GUARDS, "orders", {"spec": spec}, namespace="ours", manager="kubectl")
+        status = await here.until(lambda s: s.get("evidence") == "none" and s["conditions"][0]["status"] == "True")
+        sighted = status["conditions"][3]
+        assert (sighted["type"], sighted["status"], sighted["reason"]) == ("Sighted", "False", "NothingCounts")
+        await here.image("orders:2")
+        await here.until(lambda s: "100 of them are waited for" in s["message"])
+        (release, *_) = await here.releases()
+        assert "it stays here until a person promotes it" in release["status"]["message"]
+        events = (await here.world.api.list(EVENTS, namespace="ours")).items
+        told = [one["message"] for one in events if one["reason"] == "NothingCounts"]
+        assert told == [sighted["message"]] * 2
+        assert {one["type"] for one in events if one["reason"] == "NothingCounts"} == {"Warning"}
 
 
 async def test_a_gate_takes_a_release_back_before_anybody_has_met_it(shop: tuple[Cluster, str]) -> None:

@@ -70,7 +70,7 @@ class GuardStatus(Conditions):
     """Where the service stands.
 
     Conditions: `Ready` (the Guard is valid and in force), `Progressing` (a release is under way), `Degraded` (a release was
-    taken back, or something is in the way).
+    taken back, or something is in the way), `Sighted` (a release can be judged by its requests).
     """
 
     phase: str | None = None
