@@ -451,6 +451,7 @@ class ClusterSternway:
             closely=False,
             reason=decision.reason if decision else "",
             troubles=troubles(self.troubles_of(progress)),
+            gates=self.gates.standstills(service),
         )
         return service_status(facts)
 

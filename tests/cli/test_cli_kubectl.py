@@ -10,7 +10,7 @@ from sternway.cli import kubectl
 from sternway.kubernetes.access import Access
 from sternway.kubernetes.api import Object
 from sternway.kubernetes.credentials import Fixed
-from sternway.kubernetes.resources import GUARDS
+from sternway.kubernetes.resources import GUARDS, RELEASES
 from sternway.testing.kubernetes import FakeKubernetes
 
 
@@ -72,3 +72,24 @@ def test_status_names_the_evidence_and_warns_where_there_is_none(cluster: Connec
     assert "not heard yet" not in printed
     found = json.loads(run("status", "orders", "-o", "json").output)
     assert found[0]["evidence"] == "none"
+
+
+def test_status_tells_which_gate_a_release_waits_for(cluster: Connected):
+    """Of the latest release alone, while it is under way."""
+    status = {"phase": "starting", "release": "orders-2", "conditions": []}
+    put(cluster, GUARDS, "orders", spec={"service": "orders"}, status=status)
+    gate = {"name": "smoke", "point": "before any user", "state": "running", "since": "2026-01-01T00:00:00Z"}
+    for number, more in ((1, {}), (2, {"message": "no node takes its pod"})):
+        spec = {"guard": "orders", "service": "orders", "candidate": {"id": "2"}, "stable": {"id": "1"}}
+        gates = [{**gate, **more}, {**gate, "name": "late", "state": "to come"}]
+        metadata = {"name": f"orders-{number}", "namespace": "shop", "labels": {"sternway.dev/guard": "orders"}}
+        cluster.store.create(RELEASES, {"metadata": metadata, "spec": spec})
+        said = {"status": {"phase": "starting", "gates": gates}}
+        cluster.store.patch(RELEASES, f"orders-{number}", said, namespace="shop", subresource="status")
+    said = "shop/orders: gate smoke (before any user) running since 2026-01-01T00:00:00Z: no node takes its pod"
+    for arguments in (("status",), ("status", "orders")):
+        told = [line for line in run(*arguments).output.splitlines() if "gate" in line]
+        assert told == [said]
+    over = {"status": {"endedAt": "2026-01-01T00:00:00Z"}}
+    cluster.store.patch(RELEASES, "orders-2", over, namespace="shop", subresource="status")
+    assert "gate" not in run("status").output

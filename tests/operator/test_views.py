@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from sternway.control.gating import GateView
 from sternway.control.status import ReleaseView, ServiceStatus, Trouble, VersionView
 from sternway.errors import Problem
 from sternway.kubernetes.api import Object
@@ -134,6 +135,22 @@ def test_a_release_is_an_object_of_its_guard():
     assert found["status"]["endedAt"] == "1970-01-01T00:18:20Z"
     assert (found["status"]["requests"], found["status"]["hurt"]) == (900, 2)
     assert condition(found["status"], "Succeeded") == ("True", "Promoted")
+
+
+def test_the_gates_of_a_release_stand_in_its_status():
+    """With a time, and with what keeps one from getting on; nothing where there are none."""
+    smoke = GateView(
+        name="smoke", point="before any user", state="running", since_s=0.0, message="no node takes its pod"
+    )
+    found = release_object(
+        ABOUT, replace(RELEASE, gates=(smoke, replace(smoke, name="b", since_s=None, message=""))), {}, None
+    )
+    whole = {"name": "smoke", "point": "before any user", "state": "running"}
+    assert found["status"]["gates"] == [
+        {**whole, "since": "1970-01-01T00:00:00Z", "message": "no node takes its pod"},
+        {**whole, "name": "b"},
+    ]
+    assert "gates" not in release_object(ABOUT, RELEASE, {}, None)["status"]
 
 
 def test_a_release_that_nothing_counts_says_so():

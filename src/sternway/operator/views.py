@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sternway.control.gating import GateView
 from sternway.control.status import ReleaseView, ServiceStatus, VersionView
 from sternway.errors import Problem
 from sternway.kubernetes.api import Object
 from sternway.manifests.models.status import (
     CommandStatus,
+    GateStatus,
     GuardStatus,
     Release,
     ReleaseSpec,
@@ -110,6 +112,7 @@ def release_object(
         detected_at=when(view.detected_s),
         ended_at=when(view.ended_s),
         revision=revision or known.get("revision"),
+        gates=tuple(map(_gate, view.gates)) or None,
         reverted=view.revert_commit,
         undone=_short(view.revert_message) or None,
         conditions=conditions(said, known, None, changed_s),
@@ -172,6 +175,18 @@ def _degraded(shown: ServiceStatus | None, release: ReleaseView | None) -> Said:
     if release is not None and release.outcome == "under way" and release.phase in ("withdrawn", "rolling-back"):
         return Said(type="Degraded", holds=True, reason=_word(release.phase), message=_short(release.reason) or "")
     return Said(type="Degraded", holds=False, reason="AsWanted")
+
+
+def _gate(view: GateView) -> GateStatus:
+    return GateStatus.model_validate(
+        {
+            "name": view.name,
+            "point": view.point,
+            "state": view.state,
+            "since": when(view.since_s),
+            "message": _short(view.message),
+        }
+    )
 
 
 def _version(view: VersionView | None) -> VersionStatus | None:

@@ -174,12 +174,19 @@ async def test_a_gate_takes_a_release_back_before_anybody_has_met_it(shop: tuple
         assert job is not None
         assert job["metadata"]["ownerReferences"][0]["name"] == "orders"
         assert here.shares()["orders-stable"] == 1.0
+        (running,) = (await here.releases())[0]["status"]["gates"]
+        assert (running["name"], running["point"], running["state"]) == ("smoke", "before any user", "running")
+        assert running["since"]
         await _fail(here, job)
         await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
         await here.settled("orders:1")
         (release, *_) = await here.releases()
         assert release["status"]["phase"] == "rolled-back"
         assert "gate smoke failed: BackoffLimitExceeded" in release["status"]["message"]
+        (ended,) = release["status"]["gates"]
+        assert ended["state"] == "failed"
+        assert "BackoffLimitExceeded" in ended["message"]
+        assert ended["since"] >= running["since"]
 
 
 async def _fail(here: Cluster, job: Object) -> None:
