@@ -55,6 +55,7 @@ from sternway.operator.policies import AGAIN_S, ClusterPolicies
 from sternway.operator.stores import Stores
 from sternway.operator.tending import Tending
 from sternway.operator.undoing import ClusterUndoing
+from sternway.operator.views import Twin
 from sternway.operator.writers import Shown, Writer
 from sternway.platforms.kubernetes.gates import KubernetesGates
 from sternway.platforms.kubernetes.platform import KubernetesPlatform
@@ -399,7 +400,7 @@ class ClusterSternway:
             problems=self.desired.problems(service),
             mesh=self.meshes.named(service)[0],
             evidence=self._evidence(service),
-            twin=await self._twin_serves(service),
+            twin=await self._twin(service),
             answer=self.answers.of(service),
         )
         await self.writer.write(guard, shown, self.clock.now())
@@ -427,15 +428,17 @@ class ClusterSternway:
         else:
             self.queue.troubles.pop(about, None)
 
-    async def _twin_serves(self, service: str) -> bool:
+    async def _twin(self, service: str) -> Twin:
         """Whether the twin runs the stable version, and users reach it by the routes and without them."""
         stable, backends = (await self.reconciler.progress(service)).stable, self.platform.backends(service)
         twin = backends.stable if backends is not None else None
         namespace, name = split_key(service)
         found = self.stores.get(SERVICES, name, namespace)
-        if stable is None or twin is None or found is None or not annotation(found, SELECTOR):
-            return False
-        return twin.workload_id == stable.workload.id and twin.service in self._carrying(service)
+        led = found is not None and annotation(found, SELECTOR)
+        runs = stable is not None and twin is not None and twin.workload_id == stable.workload.id
+        if led and runs and twin is not None and twin.service in self._carrying(service):
+            return Twin.SERVES
+        return Twin.AWAITED if self.desired.waits(service) else Twin.MISSING
 
     async def status(self, service: str) -> ServiceStatus:
         """See control.status."""
@@ -524,9 +527,7 @@ class ClusterSternway:
         return self.desired.deployment(service)
 
     def _asked(self, service: str) -> str:
-        """The fingerprint of what the service's Deployment asks for now."""
-        wanted = self.desired.wanted(service)
-        return wanted.version.workload.pod if wanted is not None else ""
+        return self.desired.asked(service)
 
     def _guard(self, service: str) -> Object | None:
         return self.desired.guard(service)

@@ -9,7 +9,7 @@ from sternway.control.status import ReleaseView, ServiceStatus, Trouble, Version
 from sternway.errors import Problem
 from sternway.kubernetes.api import Object
 from sternway.operator.evidence import Evidence
-from sternway.operator.views import About, guard_status, release_object, resource_name
+from sternway.operator.views import About, Twin, guard_status, release_object, resource_name
 
 ABOUT = About(name="orders", namespace="shop", uid="u1", generation=3, before={})
 SEEN = Evidence(heard=True)
@@ -96,9 +96,13 @@ def test_ready_tells_what_is_missing(shown: ServiceStatus | None, expected: tupl
 def test_ready_waits_for_the_twin():
     """Until the twin serves, a change would roll out unguarded: that is not ready. During a release the twin is there."""
     rest = replace(SHOWN, release=None)
-    found = guard_status(ABOUT, rest, (), mesh="istio", evidence=SEEN, twin=False, answer=None, now_s=2_000)
+    found = guard_status(ABOUT, rest, (), mesh="istio", evidence=SEEN, twin=Twin.MISSING, answer=None, now_s=2_000)
     assert condition(found, "Ready") == ("False", "TwinNotReady")
-    found = guard_status(ABOUT, SHOWN, (), mesh="istio", evidence=SEEN, twin=False, answer=None, now_s=2_000)
+    assert found["conditions"][0]["message"].endswith("a change now rolls out unguarded")
+    found = guard_status(ABOUT, rest, (), mesh="istio", evidence=SEEN, twin=Twin.AWAITED, answer=None, now_s=2_000)
+    assert condition(found, "Ready") == ("False", "TwinNotReady")
+    assert found["conditions"][0]["message"].endswith("a change now waits until it is, and is then released")
+    found = guard_status(ABOUT, SHOWN, (), mesh="istio", evidence=SEEN, twin=Twin.MISSING, answer=None, now_s=2_000)
     assert condition(found, "Ready") == ("True", "InForce")
 
 

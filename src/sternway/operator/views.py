@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from sternway.control.gating import GateView
 from sternway.control.status import ReleaseView, ServiceStatus, VersionView
@@ -28,6 +29,14 @@ IDLE = "idle"
 _LONGEST_MESSAGE = 1024
 
 
+class Twin(Enum):
+    """Whether the twin runs the stable version and users reach it; before, a change of the Deployment may wait for that."""
+
+    SERVES = "serves"
+    AWAITED = "awaited"
+    MISSING = "missing"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
     """The Guard that a status is written for. before: the status that it has."""
@@ -46,19 +55,16 @@ def guard_status(
     *,
     mesh: str,
     evidence: Evidence,
-    twin: bool = True,
+    twin: Twin = Twin.SERVES,
     answer: CommandStatus | None,
     now_s: float,
 ) -> Object:
-    """Give the status of a Guard. shown: None until the service was looked at for the first time.
-
-    twin: it runs the stable version and is ready.
-    """
+    """Give the status of a Guard. shown: None until the service was looked at for the first time."""
     release = shown.release if shown else None
     under_way = release if release is not None and release.outcome == "under way" else None
     versions = {view.role: view for view in shown.versions} if shown else {}
     said = (
-        _ready(shown, problems, twin=twin or under_way is not None),
+        _ready(shown, problems, twin if under_way is None else Twin.SERVES),
         _progressing(under_way),
         _degraded(shown, release),
         sighted(evidence, under_way, now_s),
@@ -140,7 +146,7 @@ def resource_name(release: str) -> str:
     return f"{service.rpartition('.')[0] or service}-{number}"
 
 
-def _ready(shown: ServiceStatus | None, problems: Sequence[Problem], *, twin: bool) -> Said:
+def _ready(shown: ServiceStatus | None, problems: Sequence[Problem], twin: Twin) -> Said:
     if problems:
         message = "; ".join(str(problem) for problem in problems)
         return Said(type="Ready", holds=False, reason="Invalid", message=_short(message) or "")
@@ -154,8 +160,9 @@ def _ready(shown: ServiceStatus | None, problems: Sequence[Problem], *, twin: bo
         stable = next((view for view in shown.versions if view.role == "stable"), None)
         message = (stable.failure if stable else None) or f"{shown.stable} has not all its replicas"
         return Said(type="Ready", holds=False, reason="StableNotReady", message=message)
-    if not twin:
-        message = f"the twin that will serve {shown.stable} is not ready yet: a change now rolls out unguarded"
+    if twin is not Twin.SERVES:
+        till = "waits until it is, and is then released" if twin is Twin.AWAITED else "rolls out unguarded"
+        message = f"the twin that will serve {shown.stable} is not ready yet: a change now {till}"
         return Said(type="Ready", holds=False, reason="TwinNotReady", message=message)
     return Said(type="Ready", holds=True, reason="InForce", message=f"{shown.stable} serves")
 

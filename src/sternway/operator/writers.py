@@ -19,7 +19,7 @@ from sternway.kubernetes.resources import EVENTS, GUARDS, POLICIES, RELEASES
 from sternway.manifests.models.status import CommandStatus
 from sternway.operator.conditions import when
 from sternway.operator.evidence import Evidence
-from sternway.operator.views import IDLE, About, guard_status, release_object, resource_name
+from sternway.operator.views import IDLE, About, Twin, guard_status, release_object, resource_name
 
 KEPT = 10
 """So many Releases of a Guard stay."""
@@ -34,7 +34,7 @@ class Shown:
     problems: tuple[Problem, ...] = ()
     mesh: str = ""
     evidence: Evidence = field(default_factory=Evidence)
-    twin: bool = True
+    twin: Twin = Twin.SERVES
     answer: CommandStatus | None = None
     revision: str = ""
 

@@ -14,7 +14,7 @@ from sternway.domain.releases import Verb
 from sternway.errors import Refused
 from sternway.kubernetes.api import Object
 from sternway.kubernetes.errors import Denied
-from sternway.kubernetes.resources import EVENTS, GUARDS, JOBS, SERVICES
+from sternway.kubernetes.resources import DEPLOYMENTS, EVENTS, GUARDS, JOBS, PODS, SERVICES
 from sternway.operator.people import command
 from sternway.testing.kubernetes import FakeKubernetes, Fault
 
@@ -139,6 +139,47 @@ async def test_a_guard_says_which_mesh_shares_its_traffic_out(tmp_path: Path) ->
             status = await here.until(lambda s, mesh=mesh: s.get("mesh") == mesh)  # type: ignore[misc]
         message = status["conditions"][0]["message"]
         assert "this cluster has no mesh contour (there is: ingress-nginx, istio, service)" in message
+
+
+async def test_an_edit_during_the_adoption_is_the_first_release(tmp_path: Path) -> None:
+    """It waits for the twin, which runs what served when the Guard appeared; then it is judged, and taken back as any other."""
+    world = World(api=FakeKubernetes(namespaces=("ours",)), namespace="ours")
+    async with cluster(world, tmp_path / "state") as (here, address):
+        fake = here.world.api
+        assert isinstance(fake, FakeKubernetes)
+        await here.world.until(DEPLOYMENTS, "orders", lambda one: bool(one and _ready(one) == 3))
+        here.still = True
+        async with here.operated(address):
+            await here.world.until(DEPLOYMENTS, "orders", lambda one: bool(one and one["spec"].get("paused")))
+            here.users.bad["orders"] = 0.5
+            await here.image("orders:2")
+            await here.until(lambda s: "a change now waits until it is" in s["conditions"][0]["message"])
+            here.still = False
+            await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
+            await here.settled("orders:1")
+            (release,) = await here.releases()
+            assert release["status"]["phase"] == "rolled-back"
+            spec = release["spec"]
+            assert (spec["stable"]["image"], spec["candidate"]["image"]) == ("registry/orders:1", "registry/orders:2")
+            assert _begun(fake, "orders:2") > _led_away(fake)
+
+
+def _ready(deployment: Object) -> int:
+    return int((deployment.get("status") or {}).get("readyReplicas") or 0)
+
+
+def _begun(fake: FakeKubernetes, image: str) -> int:
+    """When the first pod with an image was made, by the numbers that the API gives changes."""
+    pods = [entry.object for entry in fake.store.history[PODS.group, PODS.plural]]
+    found = [pod for pod in pods if pod["spec"]["containers"][0]["image"].endswith(image)]
+    return min(int(pod["metadata"]["resourceVersion"]) for pod in found)
+
+
+def _led_away(fake: FakeKubernetes) -> int:
+    """When the user's own Service was pointed at the twin."""
+    services = [entry.object for entry in fake.store.history[SERVICES.group, SERVICES.plural]]
+    found = [one for one in services if one["metadata"]["name"] == "orders" and "app" not in one["spec"]["selector"]]
+    return min(int(one["metadata"]["resourceVersion"]) for one in found)
 
 
 async def test_a_guard_that_nothing_counts_for_says_what_to_do(tmp_path: Path) -> None:
