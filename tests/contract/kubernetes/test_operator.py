@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cluster_world import World
@@ -44,6 +47,20 @@ async def test_a_bad_release_is_taken_back(shop: tuple[Cluster, str]) -> None:
         assert release["status"]["phase"] == "rolled-back"
         assert release["status"]["hurt"] > 0
         assert release["spec"]["candidate"]["image"] == "registry/orders:2"
+        report = await _read(here, "report", "--output", "json")
+        assert (report["total"]["rolled_back"], report["total"]["failure_rate_percent"]) == (1, 100.0)
+        assert report["total"]["restore_s"] > 0
+        story = await _read(here, "release", "show", f"{here.key}-1", "--output", "json")
+        assert story["release"]["hurt"] == release["status"]["hurt"]
+
+
+async def _read(here: Cluster, *arguments: str) -> Any:
+    """What a command finds in the journal of the operator, which goes on writing it; as by `kubectl exec`."""
+    command = [sys.executable, "-m", "sternway.cli", "-C", str(here.state), *arguments]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    return json.loads(out)
 
 
 async def test_a_good_release_is_promoted_into_the_twin(shop: tuple[Cluster, str]) -> None:
