@@ -47,6 +47,7 @@ from sternway.notify.apprise import AppriseMessenger
 from sternway.operator.asking import Answers
 from sternway.operator.concerned import Concerned
 from sternway.operator.desired import ClusterDesired
+from sternway.operator.evidence import Evidence
 from sternway.operator.in_git import InGit
 from sternway.operator.origin import KINDS as ORIGINS
 from sternway.operator.origins import Origins
@@ -54,6 +55,7 @@ from sternway.operator.policies import AGAIN_S, ClusterPolicies
 from sternway.operator.stores import Stores
 from sternway.operator.tending import Tending
 from sternway.operator.undoing import ClusterUndoing
+from sternway.operator.views import Twin
 from sternway.operator.writers import Shown, Writer
 from sternway.platforms.kubernetes.gates import KubernetesGates
 from sternway.platforms.kubernetes.platform import KubernetesPlatform
@@ -87,6 +89,8 @@ FOLLOWED = (
     CONTROLLER_REVISIONS,
 )
 WRITE_AT_MOST_EVERY_S = 1.0
+SHOW_AGAIN_S = 10.0
+"""How often what is shown of a release is worked out though nothing has happened: that it is blind for long, say."""
 LEAVING_AGAIN_S = 2.0
 FINALIZER = "sternway.dev/give-back"
 
@@ -195,7 +199,7 @@ class ClusterSternway:
         self.journal = SqlStore(self.settings.state / "journal.db", condense=condense)
         self.queue = WorkQueue(clock=self.clock, work=self._pass)
         self.views = WorkQueue(clock=self.clock, work=self._show)
-        self._shown: dict[str, tuple[object, Facts, Shown]] = {}
+        self._shown: dict[str, tuple[object, ...]] = {}
         self.rulings = WorkQueue(clock=self.clock, work=self._show_policy)
         self._sink = AlertmanagerSink()
         self.telling = Telling(
@@ -401,10 +405,11 @@ class ClusterSternway:
             problems=self.desired.problems(service),
             mesh=self.meshes.named(service)[0],
             evidence=self._evidence(service),
-            twin=await self._twin_serves(service),
+            twin=await self._twin(service),
             answer=self.answers.of(service),
         )
-        rests_on = (guard["metadata"].get("generation"), replace(facts, now_s=0.0), shown)
+        period = int(facts.now_s / SHOW_AGAIN_S) if release and not release.phase.over else 0
+        rests_on = (guard["metadata"].get("generation"), replace(facts, now_s=0.0), shown, period)
         if self._shown.get(service) != rests_on or not self.writer.stands(guard):
             await self.writer.write(guard, replace(shown, status=service_status(facts)), facts.now_s)
             self._shown[service] = rests_on
@@ -432,15 +437,17 @@ class ClusterSternway:
         else:
             self.queue.troubles.pop(about, None)
 
-    async def _twin_serves(self, service: str) -> bool:
+    async def _twin(self, service: str) -> Twin:
         """Whether the twin runs the stable version, and users reach it by the routes and without them."""
         stable, backends = (await self.reconciler.progress(service)).stable, self.platform.backends(service)
         twin = backends.stable if backends is not None else None
         namespace, name = split_key(service)
         found = self.stores.get(SERVICES, name, namespace)
-        if stable is None or twin is None or found is None or not annotation(found, SELECTOR):
-            return False
-        return twin.workload_id == stable.workload.id and twin.service in self._carrying(service)
+        led = found is not None and annotation(found, SELECTOR)
+        runs = stable is not None and twin is not None and twin.workload_id == stable.workload.id
+        if led and runs and twin is not None and twin.service in self._carrying(service):
+            return Twin.SERVES
+        return Twin.AWAITED if self.desired.waits(service) else Twin.MISSING
 
     async def status(self, service: str) -> ServiceStatus:
         """See control.status."""
@@ -459,6 +466,7 @@ class ClusterSternway:
             closely=False,
             reason=decision.reason if decision else "",
             troubles=troubles(self.troubles_of(progress)),
+            gates=self.gates.standstills(service),
         )
 
     def troubles_of(self, progress: Progress) -> dict[str, str]:
@@ -521,11 +529,16 @@ class ClusterSternway:
         if self._leads:
             self.views.wake(service)
 
-    def _evidence(self, service: str) -> str:
-        if self.access_log.spoken_of(service):
-            return "access log"
+    def _evidence(self, service: str) -> Evidence:
         wanted = self.desired.wanted(service)
-        return "metrics" if wanted is not None and wanted.guard.judge.metrics else "none"
+        metrics = wanted.guard.judge.metrics if wanted is not None else ()
+        return Evidence(
+            heard=bool(self.access_log.spoken_of(service)),
+            listens=self.settings.access_log != OFF,
+            metrics=bool(metrics),
+            counts=any(metric.counts_requests for metric in metrics),
+            prometheus=self._monitoring().prometheus is not None,
+        )
 
     def _wanted(self, service: str) -> Version | None:
         wanted = self.desired.wanted(service)
@@ -535,9 +548,7 @@ class ClusterSternway:
         return self.desired.deployment(service)
 
     def _asked(self, service: str) -> str:
-        """The fingerprint of what the service's Deployment asks for now."""
-        wanted = self.desired.wanted(service)
-        return wanted.version.workload.pod if wanted is not None else ""
+        return self.desired.asked(service)
 
     def _guard(self, service: str) -> Object | None:
         return self.desired.guard(service)

@@ -27,7 +27,11 @@ class Paths:
     @classmethod
     def of(cls, folder: Path) -> Paths:
         """The paths of the platform whose manifests (or state) live in `folder`."""
-        state = folder.expanduser().resolve() / FOLDER
+        return cls.at(folder.expanduser().resolve() / FOLDER)
+
+    @classmethod
+    def at(cls, state: Path) -> Paths:
+        """The paths of what keeps its state in this very folder."""
         digest = hashlib.sha256(str(state).encode()).hexdigest()[:10]
         return cls(state=state, run=_runtime_dir() / digest)
 
@@ -61,8 +65,11 @@ class Paths:
 
 
 def find(start: Path) -> Paths | None:
-    """The platform of `start` or of the nearest folder above it that has one."""
+    """The platform of `start` or of the nearest folder above it that has one; or what `sternway operator` keeps in `start`."""
     start = start.expanduser().resolve()
+    operators = Paths.at(start)
+    if operators.database.is_file():
+        return operators
     for folder in (start, *start.parents):
         if (folder / FOLDER).is_dir():
             return Paths.of(folder)

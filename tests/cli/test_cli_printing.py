@@ -14,6 +14,7 @@ from sternway.cli import render, words
 from sternway.cli.events import events, phase, revert_words
 from sternway.cli.render import SplitBar
 from sternway.cli.story import tell
+from sternway.control.gating import GateView
 from sternway.control.replay import Mismatch, Replayed
 from sternway.control.status import Trouble
 
@@ -359,3 +360,18 @@ def test_an_empty_platform_is_told_so():
         STATUS, connected=False, services=(), problems=(), troubles=(Trouble(about="a", message="b"),)
     )
     assert "the proxy is not connected" in printed(render.status(disconnected))
+
+
+def test_status_tells_which_gate_is_waited_for():
+    """One that runs, and for how long; one that failed and holds the release; none of a release that is over."""
+    gates = (
+        GateView(name="smoke", point="before any user", state="running", since_s=AT_S, message="no node takes its pod"),
+        GateView(name="backup", point="before all traffic", state="failed", message="too old"),
+        GateView(name="late", point="before all traffic", state="to come"),
+    )
+    under_way = replace(ROLLED_BACK, outcome="under way", phase="starting", gates=gates)
+    found = printed(render.status(replace(STATUS, services=(replace(ORDERS, release=under_way),))))
+    assert "orders: gate smoke (before any user) running for 5.0 s: no node takes its pod" in found
+    assert "orders: gate backup (before all traffic) failed: too old" in found
+    assert "late" not in found
+    assert "gate smoke" not in printed(render.status(STATUS))

@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import pytest
 
+from sternway.control.gating import GateView
 from sternway.control.status import ReleaseView, ServiceStatus, Trouble, VersionView
 from sternway.errors import Problem
 from sternway.kubernetes.api import Object
-from sternway.operator.views import About, guard_status, release_object, resource_name
+from sternway.operator.evidence import Evidence
+from sternway.operator.views import About, Twin, guard_status, release_object, resource_name
 
 ABOUT = About(name="orders", namespace="shop", uid="u1", generation=3, before={})
+SEEN = Evidence(heard=True)
 STABLE = VersionView(id="1-aaa", role="stable", image="shop/orders:1", commit="", percent=90.0, ready=3, desired=3)
 CANDIDATE = VersionView(
     id="2-bbb", role="candidate", image="shop/orders:2", commit="", percent=10.0, ready=3, desired=3
@@ -47,7 +50,7 @@ SHOWN = ServiceStatus(
 
 def status(shown: ServiceStatus | None, problems: tuple[Problem, ...] = (), about: About = ABOUT, now_s: float = 2_000):
     """A Guard's status."""
-    return guard_status(about, shown, problems, mesh="istio", answer=None, now_s=now_s)
+    return guard_status(about, shown, problems, mesh="istio", evidence=SEEN, answer=None, now_s=now_s)
 
 
 def condition(found: Object, kind: str) -> tuple[str, str]:
@@ -93,9 +96,13 @@ def test_ready_tells_what_is_missing(shown: ServiceStatus | None, expected: tupl
 def test_ready_waits_for_the_twin():
     """Until the twin serves, a change would roll out unguarded: that is not ready. During a release the twin is there."""
     rest = replace(SHOWN, release=None)
-    found = guard_status(ABOUT, rest, (), mesh="istio", twin=False, answer=None, now_s=2_000)
+    found = guard_status(ABOUT, rest, (), mesh="istio", evidence=SEEN, twin=Twin.MISSING, answer=None, now_s=2_000)
     assert condition(found, "Ready") == ("False", "TwinNotReady")
-    found = guard_status(ABOUT, SHOWN, (), mesh="istio", twin=False, answer=None, now_s=2_000)
+    assert found["conditions"][0]["message"].endswith("a change now rolls out unguarded")
+    found = guard_status(ABOUT, rest, (), mesh="istio", evidence=SEEN, twin=Twin.AWAITED, answer=None, now_s=2_000)
+    assert condition(found, "Ready") == ("False", "TwinNotReady")
+    assert found["conditions"][0]["message"].endswith("a change now waits until it is, and is then released")
+    found = guard_status(ABOUT, SHOWN, (), mesh="istio", evidence=SEEN, twin=Twin.MISSING, answer=None, now_s=2_000)
     assert condition(found, "Ready") == ("True", "InForce")
 
 
@@ -132,6 +139,29 @@ def test_a_release_is_an_object_of_its_guard():
     assert found["status"]["endedAt"] == "1970-01-01T00:18:20Z"
     assert (found["status"]["requests"], found["status"]["hurt"]) == (900, 2)
     assert condition(found["status"], "Succeeded") == ("True", "Promoted")
+
+
+def test_the_gates_of_a_release_stand_in_its_status():
+    """With a time, and with what keeps one from getting on; nothing where there are none."""
+    smoke = GateView(
+        name="smoke", point="before any user", state="running", since_s=0.0, message="no node takes its pod"
+    )
+    found = release_object(
+        ABOUT, replace(RELEASE, gates=(smoke, replace(smoke, name="b", since_s=None, message=""))), {}, None
+    )
+    whole = {"name": "smoke", "point": "before any user", "state": "running"}
+    assert found["status"]["gates"] == [
+        {**whole, "since": "1970-01-01T00:00:00Z", "message": "no node takes its pod"},
+        {**whole, "name": "b"},
+    ]
+    assert "gates" not in release_object(ABOUT, RELEASE, {}, None)["status"]
+
+
+def test_a_release_that_nothing_counts_says_so():
+    """Beside its reason, in its own object."""
+    uncounted = replace(RELEASE, uncounted="nothing tells of its requests, so it goes on by time alone")
+    found = release_object(ABOUT, uncounted, {}, None)
+    assert found["status"]["message"] == f"exposed to 10 %; {uncounted.uncounted}"
 
 
 @pytest.mark.parametrize(("release", "name"), [("orders.shop-4", "orders-4"), ("my-service.a-b-12", "my-service-12")])

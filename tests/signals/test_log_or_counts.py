@@ -1,6 +1,6 @@
 """The access log first, what the mesh counts second: nothing twice, nothing missed, blind only without both."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -89,6 +89,24 @@ async def test_without_a_log_everything_is_what_the_mesh_counts():
     )
     for counts in (MESH, blind):
         assert await read(Log(), counts) == counts
+
+
+async def test_where_nobody_set_anything_up_requests_are_uncounted_which_is_no_blindness():
+    """No log, and no metric that counts: a value tells of no request. A log that comes counts; so does a ratio."""
+    asks = {kind: replace(COUNTED.metrics.asks[0], name="own", kind=kind) for kind in ("limits", "ratio", "slower")}
+    metrics = {kind: replace(COUNTED.metrics, asks=(one,)) for kind, one in asks.items()}
+    for question, uncounted in (
+        (UNCOUNTED, True),
+        (replace(UNCOUNTED, metrics=metrics["limits"]), True),
+        (replace(UNCOUNTED, metrics=metrics["ratio"]), False),
+        (replace(UNCOUNTED, metrics=metrics["slower"]), False),
+        (Question(stable="1"), False),
+    ):
+        found = await read(Log(), Reading(), question)
+        assert (found.uncounted, found.blind_since_s) == (uncounted, None), question
+    assert not (await read(Log(LOGGED, heard=frozenset("1")), Reading(), UNCOUNTED)).uncounted
+    lost = await read(Log(Reading(), lost=7.0), Reading(), UNCOUNTED)
+    assert (lost.uncounted, lost.blind_since_s) == (False, 7.0)
 
 
 async def test_while_the_log_is_heard_no_request_is_counted_twice():

@@ -1,5 +1,6 @@
 """Views made by hand, every field filled: for tests of what is printed and of the JSON that scripts rely on."""
 
+from sternway.control.gating import GateView
 from sternway.control.status import (
     CallView,
     CatalogueView,
@@ -68,6 +69,10 @@ ROLLED_BACK = ReleaseView(
         more_good=31,
     ),
     withdrawals=2,
+    gates=(
+        GateView(name="smoke", point="before any user", state="passed", since_s=AT_S + 1.0),
+        GateView(name="backup", point="before all traffic", state="not run", message="nobody asked"),
+    ),
     requests=40,
     hurt=3,
     first_bad_s=AT_S + 2.9,

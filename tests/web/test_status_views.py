@@ -6,7 +6,8 @@ import pytest
 
 from sternway import judgement
 from sternway.control.status import Facts, release_view, service_status, troubles
-from sternway.domain.guards import ABTest, BlueGreen, Canary, CanaryStep, Guard, MirrorFirst, Mode, Then
+from sternway.domain.gates import GateOutcome
+from sternway.domain.guards import ABTest, BlueGreen, Canary, CanaryStep, Gate, Guard, MirrorFirst, Mode, Then
 from sternway.domain.judgements import Judgement, Verdict
 from sternway.domain.mesh import MeshPolicy, Retries, RouteRule
 from sternway.domain.platform import WorkloadState
@@ -101,6 +102,31 @@ def test_times_are_counted_from_the_right_moment():
     early = release_view(release(first_bad_s=None, decided_s=10.5, last_candidate_s=10.4), NOW_S)
     assert early.detect_s is None
     assert early.switch_s == 0.0
+
+
+def test_every_gate_of_a_release_is_told():
+    """In the order of the Guard: how it stands, since when, and why it does not get on."""
+    names = ("smoke", "load", "slow", "backup", "late")
+    guard = Guard(service="orders", gates=tuple(Gate(name=name, command="x", before_step=2) for name in names))
+    ended = (
+        GateOutcome(release="orders-1", gate="smoke", passed=True, at_s=NOW_S - 9),
+        GateOutcome(release="orders-1", gate="load", passed=False, why="2 of 9 failed", at_s=NOW_S - 8),
+        GateOutcome(release="orders-1", gate="backup", passed=True, why="passed over by ada"),
+    )
+    now = release(guard=guard, gates=ended, gates_running=("slow",), gated_s=NOW_S - 5)
+    found = service_status(facts(Progress(service="orders", release=now), gates={"slow": "no node", "smoke": "past"}))
+    assert found.release is not None
+    told = [(one.name, one.state, one.since_s, one.message) for one in found.release.gates]
+    assert told == [
+        ("smoke", "passed", NOW_S - 9, ""),
+        ("load", "failed", NOW_S - 8, "2 of 9 failed"),
+        ("slow", "running", NOW_S - 5, "no node"),
+        ("backup", "passed over", None, "passed over by ada"),
+        ("late", "to come", None, ""),
+    ]
+    assert {one.point for one in found.release.gates} == {"before step 2"}
+    over = release_view(release(guard=guard, phase=Phase.ROLLED_BACK), NOW_S)
+    assert [one.state for one in over.gates] == ["not run"] * 5
 
 
 def test_what_a_release_waits_for_is_told_in_seconds_that_are_left():

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from sternway.cli.changing import who
 from sternway.cli.session import Code, Output, console, example, show, show_error
+from sternway.control.gating import WAITED_FOR
 from sternway.domain.releases import Verb
 from sternway.errors import SternwayError
 from sternway.kubernetes.access import find_access
@@ -50,16 +51,18 @@ def status(
 ) -> None:
     """Show where every service and its release stand."""
 
-    async def read(api: Client, home: str) -> Sequence[Object]:
+    async def read(api: Client, home: str) -> tuple[Sequence[Object], Sequence[Object]]:
         if service is not None:
-            return (await people.guard_of(api, home, service),)
-        return await people.guards(api, "" if everywhere else home)
+            return (await people.guard_of(api, home, service),), await people.releases_of(api, home, service)
+        where = "" if everywhere else home
+        return await people.guards(api, where), await people.releases(api, where)
 
-    found = _with(read, namespace, context)
+    found, releases = _with(read, namespace, context)
     if output is Output.JSON:
         _json([{"guard": f"{namespace_of(one)}/{name_of(one)}", **(one.get("status") or {})} for one in found])
     else:
         _guards(found)
+        _at_gates(found, releases)
 
 
 @app.command(epilog=example("kubectl sternway history orders -n shop"))
@@ -150,11 +153,11 @@ def _with(work: Callable[[Client, str], Awaitable[T]], namespace: str, context: 
 
 
 def _guards(found: Sequence[Object]) -> None:
-    table = _table("NAMESPACE", "SERVICE", "PHASE", "STABLE", "CANDIDATE", "WEIGHT", "READY", "MESSAGE")
+    table = _table("NAMESPACE", "SERVICE", "PHASE", "STABLE", "CANDIDATE", "WEIGHT", "EVIDENCE", "READY", "MESSAGE")
     for one in found:
         said = one.get("status") or {}
-        ready = next((c["status"] for c in said.get("conditions", ()) if c["type"] == "Ready"), "")
-        why = next((c["message"] for c in said.get("conditions", ()) if c["type"] == "Ready" and ready != "True"), "")
+        ready = _condition(one, "Ready").get("status", "")
+        why = _condition(one, "Ready").get("message", "") if ready != "True" else ""
         weight = said.get("weight")
         table.add_row(
             namespace_of(one),
@@ -163,10 +166,40 @@ def _guards(found: Sequence[Object]) -> None:
             (said.get("stable") or {}).get("id", ""),
             (said.get("candidate") or {}).get("id", ""),
             "" if weight is None else f"{weight:g} %",
+            said.get("evidence", ""),
             ready,
             why or said.get("message", ""),
         )
     show(table)
+    for one in found:
+        unsighted = _condition(one, "Sighted")
+        if unsighted.get("status") == "False":
+            _warn(f"{namespace_of(one)}/{one['spec'].get('service', '')}: {unsighted['message']}")
+
+
+def _at_gates(found: Sequence[Object], releases: Sequence[Object]) -> None:
+    """The gates that releases under way wait for, and those that hold them."""
+    latest = {(namespace_of(one), (one.get("status") or {}).get("release")) for one in found}
+    for one in releases:
+        said = one.get("status") or {}
+        if (namespace_of(one), name_of(one)) not in latest or said.get("endedAt"):
+            continue
+        for gate in said.get("gates") or ():
+            if gate["state"] in WAITED_FOR:
+                since = f" since {gate['since']}" if "since" in gate else ""
+                why = f": {gate['message']}" if "message" in gate else ""
+                text = f"gate {gate['name']} ({gate['point']}) {gate['state']}{since}{why}"
+                _warn(f"{namespace_of(one)}/{one['spec']['service']}: {text}")
+
+
+def _warn(text: str) -> None:
+    console().print(text, style="yellow", soft_wrap=True)
+
+
+def _condition(obj: Object, kind: str) -> Object:
+    """A condition as it stands; empty where it was not written yet."""
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    return next((one for one in conditions if one["type"] == kind), {})
 
 
 def _table(*headings: str) -> Table:

@@ -172,7 +172,7 @@ async def _kept_page(kept: Kept, name: str) -> object:
 def from_the_journal(folder: Path, away: NotRunning, read: Callable[[Kept], Awaitable[object]]) -> str:
     """Answer from the journal as the platform would, and say so."""
     text = to_json(_read_journal(folder, away, read)).decode()
-    console(stderr=True).print("the platform is not running; this is what its journal says", soft_wrap=True)
+    console(stderr=True).print("no platform answers; this is what its journal says", soft_wrap=True)
     return text
 
 

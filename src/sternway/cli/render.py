@@ -14,6 +14,7 @@ from rich.text import Text
 from sternway.cli.events import Event, phase
 from sternway.cli.story import answers, tell
 from sternway.cli.words import clock, day_and_clock, duration, maybe, odds, percent, share, since, size
+from sternway.control.gating import WAITED_FOR
 from sternway.control.status import (
     CallView,
     CatalogueView,
@@ -42,6 +43,7 @@ PHASE_STYLES = {
 ROOM_FOR_SENTENCES = 140
 """From this many columns on, a table has room for a column of sentences."""
 VERDICT_STYLES = {"suspect": "yellow", "harmful": "red", "healthy": "green"}
+GATE_STYLES = {"passed": "green", "failed": "red", "running": "cyan"}
 
 
 class SplitBar:
@@ -187,6 +189,14 @@ def _waits(service: ServiceStatus) -> Iterator[str]:
         yield f"{service.release.name} waits: {service.release.waits}"
 
 
+def _at_gates(release: ReleaseView | None, now_s: float) -> Iterator[str]:
+    """The gates that a release waits for, and those that hold it."""
+    for gate in release.gates if release is not None and release.outcome == "under way" else ():
+        if gate.state in WAITED_FOR:
+            lasts = f" for {duration(now_s - gate.since_s)}" if gate.since_s is not None else ""
+            yield f"gate {gate.name} ({gate.point}) {gate.state}{lasts}{f': {gate.message}' if gate.message else ''}"
+
+
 def _below(view: PlatformStatus) -> Iterator[Text]:
     if not view.connected:
         yield Text("the proxy is not connected; what it had stays in force", "yellow")
@@ -201,6 +211,7 @@ def _below(view: PlatformStatus) -> Iterator[Text]:
             yield Text(f"{service.service}: the candidate answers at http://{service.preview}")
         if service.release is not None and service.release.phase == "asking":
             yield Text(f"{service.service}: a person is asked; {answers(service.release)}", "yellow")
+        yield from (Text(f"{service.service}: {text}", "yellow") for text in _at_gates(service.release, view.at_s))
         if service.release is not None and service.release.common_trouble:
             yield Text(f"{service.service}: {service.release.common_trouble}", "yellow")
         yield from _troubles(service.troubles)
@@ -262,10 +273,21 @@ def release_page(page: ReleasePage) -> RenderableType:
     for heading, words in tell(page):
         story.add_row(heading, Text(words))
     parts: list[RenderableType] = [title, Text(), story]
+    if release.gates:
+        parts += [Text(), Text("Gates", "bold"), _gates(release)]
     if release.criteria:
         parts += [Text(), Text("Evidence", "bold"), evidence(release)]
     parts += [Text(), Text("Timeline", "bold"), _timeline(page)]
     return Group(*parts)
+
+
+def _gates(release: ReleaseView) -> Table:
+    table = _table("gate", "runs", "state", "since", "why")
+    for gate in release.gates:
+        state = Text(gate.state, GATE_STYLES.get(gate.state, ""))
+        since_when = clock(gate.since_s) if gate.since_s is not None else ""
+        table.add_row(gate.name, gate.point, state, since_when, gate.message)
+    return table
 
 
 def evidence(release: ReleaseView) -> RenderableType:

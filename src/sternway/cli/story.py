@@ -72,6 +72,8 @@ def _seen(release: ReleaseView) -> list[str]:
     if release.blind_s is not None:
         what = f"{sentence(release.blind_to)} Not seen" if release.blind_to else "Nothing can be seen"
         found.append(f"{what} for {duration(release.blind_s)}: the split holds.")
+    if release.uncounted:
+        found.append(sentence(release.uncounted))
     if release.hold:
         found.append(sentence(f"held: {release.hold}"))
     return found

@@ -7,9 +7,11 @@ JSON is the same for a terminal, a script and a dashboard. Fields ending in `_s`
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from sternway import judgement
+from sternway.control.gating import GateView, gate_views
 from sternway.domain.blame import which_answers
 from sternway.domain.catalogue import Edge, Figures, VersionTraffic
 from sternway.domain.guards import ABTest, BlueGreen, Canary
@@ -20,6 +22,7 @@ from sternway.domain.tallies import BadAnswers
 from sternway.domain.traffic import TrafficPlan
 from sternway.domain.versions import Version
 from sternway.engine.exposure import looks_again_s
+from sternway.engine.uncounted import uncounted
 
 OUTCOMES = {
     Phase.PROMOTED: "promoted",
@@ -62,7 +65,7 @@ class ReleaseView:
     decided_by: which answers the judgement rests on, bad_answers in words. otherwise: what would have changed the
     judge's mind when it decided, or would bring it to a decision now. unanswered: what happens when
     nobody answers in time. awaits_promote: nothing moves before a person promotes it. waits: which policy keeps it from
-    going on now.
+    going on now. uncounted: what it does while nothing counts its requests.
     """
 
     name: str
@@ -99,6 +102,8 @@ class ReleaseView:
     hold: str = ""
     paused: bool = False
     waits: str = ""
+    uncounted: str = ""
+    gates: tuple[GateView, ...] = ()
     bake_percent: float | None = None
     requests: int = 0
     hurt: int = 0
@@ -233,6 +238,8 @@ class Facts:
     preview: str | None = None
     reason: str = ""
     troubles: tuple[Trouble, ...] = ()
+    gates: Mapping[str, str] = field(default_factory=dict)
+    """What keeps a gate that runs from getting on, by its name."""
     closely: bool = True
     """Also what takes long to work out and few look at: what else the evidence might have said."""
 
@@ -250,7 +257,7 @@ def service_status(facts: Facts) -> ServiceStatus:
         stable=progress.stable.id if progress.stable else None,
         wanted=wanted.version.id if wanted else None,
         versions=versions,
-        release=release_view(release, facts.now_s, closely=facts.closely) if release else None,
+        release=release_view(release, facts.now_s, closely=facts.closely, gates=facts.gates) if release else None,
         rate_per_s=progress.rate_per_s,
         stable_answers=answered.total if answered else 0,
         stable_bad=answered.bad if answered else 0,
@@ -295,8 +302,10 @@ def _version_view(role: str, version: Version, facts: Facts) -> VersionView:
     )
 
 
-def release_view(release: Release, now_s: float, *, closely: bool = True) -> ReleaseView:
-    """Show a release. closely: with what would have changed the judge's mind."""
+def release_view(
+    release: Release, now_s: float, *, closely: bool = True, gates: Mapping[str, str] = MappingProxyType({})
+) -> ReleaseView:
+    """Show a release. closely: with what would have changed the judge's mind. gates: see Facts."""
     judged, reverted = release.judgement, release.reverted
     over = release.phase.over
     return ReleaseView(
@@ -334,6 +343,8 @@ def release_view(release: Release, now_s: float, *, closely: bool = True) -> Rel
         hold=judged.hold if judged and not over else "",
         paused=release.paused,
         waits="" if over else release.waits,
+        uncounted=uncounted(release),
+        gates=gate_views(release, gates),
         bake_percent=_bake_percent(release),
         requests=release.requests,
         hurt=release.hurt,

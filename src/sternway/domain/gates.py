@@ -33,9 +33,13 @@ class GateRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateOutcome:
-    """How a gate of a release ended. why: in words, where it did not pass (or a person passed over it)."""
+    """How a gate of a release ended. why: in words, where it did not pass (or a person passed over it).
+
+    at_s: when a pass learned of it.
+    """
 
     release: str
     gate: str
     passed: bool
     why: str = ""
+    at_s: float | None = None

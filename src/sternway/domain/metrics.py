@@ -108,6 +108,11 @@ class Metric:
             msg = "a metric needs exactly one of ratio, slower, versus and limits"
             raise ValueError(msg)
 
+    @property
+    def counts_requests(self) -> bool:
+        """Whether it also tells how many requests there were: other metrics are values alone."""
+        return self.ratio is not None or self.slower is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertRule:
@@ -134,6 +139,11 @@ class MetricAsk:
     stable: tuple[str, ...]
     candidate: tuple[str, ...]
     quantile: float = 0.0
+
+    @property
+    def counts_requests(self) -> bool:
+        """See Metric."""
+        return self.kind in ("ratio", "slower")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -149,6 +149,7 @@ class Release:
     blind_s, blind_from_s: how long it was blind to anything before, and since when it is now, without a gap.
     first_bad_s, first_slow_s, detected_s: the first bad answer, the first slow one, and the first decision that took
         traffic away. waits: which policy keeps it from going on now, and until when. bad_answers: the candidate's, by what they look like. decided_s, last_candidate_s: the last such decision, and the start of the candidate's last request.
+    uncounted: nothing is there that counts its requests (Reading.uncounted).
     gates: how those ended that have. gates_running, gated_s: what it waits for now, and since when.
     """
 
@@ -196,6 +197,7 @@ class Release:
     gates_running: tuple[str, ...] = ()
     gated_s: float | None = None
     waits: str = ""
+    uncounted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -122,6 +122,7 @@ class Reading:
     rate_per_s: requests per second to the service, all versions, over the last seconds; None when unknown.
     stable_ms: quantiles of stable's recent durations, ((0.5, 12.0), (0.99, 80.0), …); empty when too few.
     blind_since_s: since when nothing could be seen (not: since when nothing happened); None when sighted.
+    uncounted: nothing is there that counts the candidate's requests, and nothing was that is lost: nobody ever set it up.
     first_bad_s: when the candidate's first bad answer of this reading was given.
     bad_answers: the candidate's bad and slow answers by what they look like.
     samples: values of metrics since the last reading. unseen: metrics that cannot be seen now. alerts: those that fire now.
@@ -137,3 +138,4 @@ class Reading:
     samples: tuple[Sample, ...] = ()
     unseen: tuple[Unseen, ...] = ()
     alerts: tuple[Alert, ...] = ()
+    uncounted: bool = False

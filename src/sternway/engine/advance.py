@@ -15,9 +15,9 @@ from sternway.domain.releases import Observation, Phase, Progress, Release
 from sternway.engine.barring import PASSED_BY, barred, how_to_pass, let_pass
 from sternway.engine.exposure import (
     cold_for_s,
+    enough,
     percent_of_step,
     ready,
-    second_look_requests,
     standing_by,
 )
 from sternway.engine.gates import failed, gated
@@ -200,7 +200,7 @@ def _expose(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
     suspicion = _suspicion(release, seen)
     if suspicion:
         return Trigger.SUSPECTED, suspicion
-    min_requests, hold_s = _enough(release)
+    min_requests, hold_s = enough(release)
     # A cold version may be worse than it stays: until it is warm it gets no more users than it has.
     waits = _stays(release) or cold_for_s(release, seen.now_s) > 0.0
     if waits or release.step_requests < min_requests or seen.now_s - release.step_s < hold_s:
@@ -215,17 +215,6 @@ def _expose(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
     if isinstance(strategy, Canary) and not release.second_look and number <= len(strategy.steps):
         return Trigger.NEXT_STEP, f"{none}; step {number} of {len(strategy.steps)}: {strategy.steps[number - 1]}"
     return Trigger.SWITCH, f"{none}; promoted, the bake begins"
-
-
-def _enough(release: Release) -> tuple[int, float]:
-    """How many requests the exposure needs, and how many seconds."""
-    strategy = release.guard.strategy
-    if release.second_look:
-        return second_look_requests(release.withdrawals), 0.0
-    if isinstance(strategy, ABTest):
-        return strategy.min_requests, 0.0
-    assert isinstance(strategy, Canary)
-    return strategy.steps[release.index].min_requests, strategy.steps[release.index].hold_s
 
 
 def _sure(release: Release, seen: Observation) -> str | None:
@@ -304,6 +293,8 @@ def _baked(release: Release) -> str:
     if release.reason.startswith(PROMOTED_BY):
         return release.reason
     none = f"no harm in {release.requests:,} requests" if release.requests else "no harm seen"
+    if release.uncounted and not release.requests:
+        none = "nothing told of its requests, and it did not crash"
     return f"{none}; its bake of {release.guard.bake_s:g} s is over" if release.guard.bake_s else none
 
 

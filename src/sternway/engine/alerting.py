@@ -13,9 +13,12 @@ from sternway.domain.judgements import Verdict
 from sternway.domain.notices import Failing, Notice, What
 from sternway.domain.platform import WorkloadState
 from sternway.domain.releases import Phase, Progress, Release
+from sternway.engine.uncounted import REMEDY, uncounted
 
 BLIND_AFTER_S = 10.0
 """Blindness is told from then on: something is always missing for a moment when an exposure begins."""
+UNCOUNTED_AFTER_S = 60.0
+"""That nothing counts a release's requests is told from then on: a proxy tells of a service with the first request to it."""
 FAILING_AFTER_S = 30.0
 """What fails is tried again; it is told when that has not helped for so long."""
 GIT_WITHIN_S = 30.0
@@ -66,8 +69,14 @@ def _of_release(progress: Progress, now_s: float, rolled_back_s: float) -> Itera
         yield _held(release, judged.hold)
     if judged is not None and judged.common_trouble:
         yield _shared(release, judged.common_trouble)
+    yield from _unseen(release, now_s)
+
+
+def _unseen(release: Release, now_s: float) -> Iterator[Notice]:
     if release.blind_since_s is not None and now_s - release.blind_since_s >= BLIND_AFTER_S:
         yield _blind(release)
+    elif uncounted(release) and now_s - release.entered_s >= UNCOUNTED_AFTER_S:
+        yield _uncounted(release)
 
 
 def _of_versions(progress: Progress, workloads: Sequence[WorkloadState]) -> Iterator[Notice]:
@@ -214,6 +223,19 @@ def _blind(release: Release) -> Notice:
         done=ends[guard.blind_then],
         todo=f"{todo}; `sternway rollback {release.candidate.service}` takes it back",
         since_s=release.blind_since_s,
+    )
+
+
+def _uncounted(release: Release) -> Notice:
+    return _about(
+        release,
+        What.BLIND,
+        f"{release.candidate.id} is judged by crashes and alerts alone: nothing counts its requests",
+        which="requests",
+        seen=uncounted(release),
+        done="a crash or an alert still takes it back",
+        todo=f"{REMEDY}; `sternway promote {release.candidate.service}` gives it all traffic as it is",
+        since_s=release.entered_s,
     )
 
 

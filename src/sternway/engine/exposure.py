@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sternway.domain.guards import CAPPED_WITHOUT_KEY_PERCENT, LEARN_MOST_PERCENT, Canary, CanaryStep
+from sternway.domain.guards import CAPPED_WITHOUT_KEY_PERCENT, LEARN_MOST_PERCENT, ABTest, Canary, CanaryStep
 from sternway.domain.platform import WorkloadState
 from sternway.domain.releases import Observation, Phase, Progress, Release
 from sternway.domain.traffic import MILLION, Split, TrafficPlan
@@ -112,6 +112,17 @@ def percent_of_second_look(rate_per_s: float | None, now_percent: float) -> floa
 def second_look_requests(withdrawals: int) -> int:
     """Give how many requests a second look takes: twice as many each time, as harm that comes rarely needs them."""
     return SECOND_LOOK.min_requests << min(max(withdrawals - 1, 0), MOST_DOUBLINGS)
+
+
+def enough(release: Release) -> tuple[int, float]:
+    """How many requests the exposure needs, and how many seconds."""
+    strategy = release.guard.strategy
+    if release.second_look:
+        return second_look_requests(release.withdrawals), 0.0
+    if isinstance(strategy, ABTest):
+        return strategy.min_requests, 0.0
+    assert isinstance(strategy, Canary)
+    return strategy.steps[release.index].min_requests, strategy.steps[release.index].hold_s
 
 
 def _percent(step: CanaryStep, rate_per_s: float | None, now_percent: float, excess: float, *, most: float) -> float:

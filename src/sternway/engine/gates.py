@@ -32,7 +32,7 @@ def learned(release: Release, seen: Observation) -> Release:
     running = tuple(name for name in release.gates_running if name not in over)
     return replace(
         release,
-        gates=(*release.gates, *new),
+        gates=(*release.gates, *(replace(one, at_s=seen.now_s) for one in new)),
         gates_running=running,
         gated_s=since_s if running else None,
     )

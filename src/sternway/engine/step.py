@@ -151,6 +151,7 @@ def _count(release: Release, seen: Observation) -> Release:
         blind_s=release.blind_s + max(0.0, blind_s),
         blind_from_s=blind_from_s,
         looked_s=seen.now_s if sighted_again else release.looked_s,
+        uncounted=reading.uncounted,
     )
 
 

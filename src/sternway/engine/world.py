@@ -14,6 +14,7 @@ from sternway.domain.versions import Version
 from sternway.engine import gates
 from sternway.engine.asking import metric_question
 from sternway.engine.exposure import able, looks_again_s, reachable, ready, split_back, standing_by
+from sternway.engine.uncounted import uncounted
 
 TICK_S = 1.0
 """How often a release is looked at when nothing wakes it earlier."""
@@ -212,4 +213,6 @@ def _reason(progress: Progress) -> str:
         return "blind: nothing tells of its requests; the split holds"
     if release.judgement and release.judgement.hold and release.phase in (*_CARRIES, Phase.WITHDRAWN):
         return f"{release.reason}; held: {release.judgement.hold}"
-    return f"{release.reason}; waits: {release.waits}" if release.waits else release.reason
+    waits = f"; waits: {release.waits}" if release.waits else ""
+    unseen = uncounted(release)
+    return f"{release.reason}; {unseen}{waits}" if unseen else f"{release.reason}{waits}"

@@ -7,7 +7,7 @@ that could be stays in force, and `problems` says what is wrong.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sternway.domain.mesh import MeshPolicy
 from sternway.domain.policies import Policy
@@ -16,7 +16,7 @@ from sternway.domain.traffic import Can
 from sternway.domain.versions import Version
 from sternway.errors import Problem
 from sternway.kubernetes.api import Object, Resource, name_of, namespace_of
-from sternway.kubernetes.ours import POD, TWIN, is_ours, named, service_key, split_key
+from sternway.kubernetes.ours import ADOPTING, POD, TWIN, annotation, is_ours, named, service_key, split_key
 from sternway.kubernetes.reading import (
     Reader,
     behind,
@@ -94,6 +94,18 @@ class ClusterDesired:
         known, guard = self._look(service), self.guard(service)
         return known.wanted if known and guard and not guard["metadata"].get("deletionTimestamp") else None
 
+    def asked(self, service: str) -> str:
+        """The fingerprint of what the service's Deployment asks for now; "" where that is not known."""
+        known = self._look(service)
+        wanted = (known.asked.wanted or known.wanted) if known else None
+        return wanted.version.workload.pod if wanted is not None else ""
+
+    def waits(self, service: str) -> bool:
+        """Whether an edit of the service's Deployment waits until the twin serves."""
+        namespace, _ = split_key(service)
+        found = self._reader.get(DEPLOYMENTS, self.deployment(service) or "", namespace)
+        return found is not None and bool(annotation(found, ADOPTING))
+
     def remember(self, wanted: Wanted) -> None:
         """What was wanted last, before this process: it stays in force while what the Guard says now cannot be followed."""
         self._recorded[wanted.service.name] = wanted
@@ -133,7 +145,9 @@ class ClusterDesired:
         """See ports.Desired. Only what the cluster still keeps the template of."""
         marks = self.ledger(service)
         for mark in reversed(marks):
-            version = self._kept(service, mark) if mark.verdict == "good" else None
+            version = (
+                self._kept(service, mark.commit, self.deployment(service) or "") if mark.verdict == "good" else None
+            )
             if version is not None:
                 return version
         return None
@@ -160,7 +174,8 @@ class ClusterDesired:
         said = asked(found)
         if len(guards) > 1:
             said = Asked(deployment=said.deployment, wanted=said.wanted, problems=(*said.problems, _second(guards)))
-        wanted = said.wanted or (before.wanted if before else None) or self._recorded.get(service)
+        last = (before.wanted if before else None) or self._recorded.get(service)
+        wanted = self._adopted(service, said, last) or said.wanted or last
         deployment = (
             said.deployment or (before.deployment if before else "") or (wanted.guard.deployment if wanted else "")
         )
@@ -214,14 +229,24 @@ class ClusterDesired:
         guards = [one for one in self._reader.find(GUARDS, of_service, name, namespace) if _service_of(one) == name]
         return sorted(guards, key=lambda one: (str(one["metadata"].get("creationTimestamp", "")), name_of(one)))
 
-    def _kept(self, service: str, mark: Mark) -> Version | None:
+    def _adopted(self, service: str, said: Asked, last: Wanted | None) -> Wanted | None:
+        """What is wanted while an edit waits for the twin: the version whose pods serve, with the rest as it is said now."""
+        namespace, _ = split_key(service)
+        deployment = self._reader.get(DEPLOYMENTS, said.deployment, namespace) if said.deployment else None
+        pod = annotation(deployment, ADOPTING) if deployment is not None else ""
+        if not pod or said.wanted is None or said.wanted.commit == pod:
+            return None
+        known = last is not None and last.commit == pod
+        version = last.version if last is not None and known else self._kept(service, pod, said.deployment)
+        return replace(said.wanted, version=version, commit=pod) if version is not None else None
+
+    def _kept(self, service: str, pod: str, deployment: str) -> Version | None:
+        """A version that the cluster keeps the template of."""
         namespace, name = split_key(service)
         for revision in self._reader.find(CONTROLLER_REVISIONS, of_service, name, namespace):
-            if (revision["metadata"].get("labels") or {}).get(POD) == mark.commit:
-                deployment = self.deployment(service) or ""
-                template = revision["data"]["template"]
-                workload = workload_of(template, mark.commit, service=service, deployment=deployment)
-                return Version(service=service, workload=workload, policy=MeshPolicy(), commit=mark.commit)
+            if (revision["metadata"].get("labels") or {}).get(POD) == pod:
+                workload = workload_of(revision["data"]["template"], pod, service=service, deployment=deployment)
+                return Version(service=service, workload=workload, policy=MeshPolicy(), commit=pod)
         return None
 
 

@@ -42,7 +42,7 @@ RULES: tuple[Rule, ...] = (
     ("", ("pods",), _READ),
     ("", ("services", "configmaps", "secrets"), _KEEP),
     ("batch", ("jobs",), ["get", "list", "watch", "create", "delete"]),  # the gates of Guards
-    ("", ("events",), ["create", "patch"]),
+    ("", ("events",), ["create", "list", "patch"]),
     ("discovery.k8s.io", ("endpointslices",), _READ),
     ("autoscaling", ("horizontalpodautoscalers",), _KEEP),
     ("autoscaling.k8s.io", ("verticalpodautoscalers",), _KEEP),

@@ -33,6 +33,11 @@ async def guard_of(api: Api, namespace: str, service: str) -> Object:
     return chosen
 
 
+async def releases(api: Api, namespace: str) -> tuple[Object, ...]:
+    """Every Release of a namespace; "" for all."""
+    return (await api.list(RELEASES, namespace=namespace)).items
+
+
 async def releases_of(api: Api, namespace: str, service: str) -> tuple[Object, ...]:
     """The Releases of a service, the latest first. Raises Refused."""
     guard = await guard_of(api, namespace, service)

@@ -20,7 +20,7 @@ from sternway.manifests.models import policy as model
 from sternway.manifests.models.status import PolicyStatus
 from sternway.manifests.report import explain_errors
 from sternway.manifests.yamltext import Document
-from sternway.operator.views import Said, conditions, when
+from sternway.operator.conditions import Said, conditions, when
 from sternway.policy import frozen, frozen_until, governs
 
 AGAIN_S = 60.0

@@ -7,33 +7,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from enum import Enum
 
+from sternway.control.gating import GateView
 from sternway.control.status import ReleaseView, ServiceStatus, VersionView
 from sternway.errors import Problem
 from sternway.kubernetes.api import Object
 from sternway.manifests.models.status import (
     CommandStatus,
-    Condition,
+    GateStatus,
     GuardStatus,
     Release,
     ReleaseSpec,
     ReleaseStatus,
     VersionStatus,
 )
+from sternway.operator.conditions import Said, conditions, when
+from sternway.operator.evidence import Evidence, sighted
 
 IDLE = "idle"
 _LONGEST_MESSAGE = 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """A condition before it is known since when it holds. holds: None is `Unknown`."""
+class Twin(Enum):
+    """Whether the twin runs the stable version and users reach it; before, a change of the Deployment may wait for that."""
 
-    type: str
-    holds: bool | None
-    reason: str
-    message: str = ""
+    SERVES = "serves"
+    AWAITED = "awaited"
+    MISSING = "missing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,22 +54,20 @@ def guard_status(
     problems: Sequence[Problem],
     *,
     mesh: str,
-    evidence: str = "",
-    twin: bool = True,
+    evidence: Evidence,
+    twin: Twin = Twin.SERVES,
     answer: CommandStatus | None,
     now_s: float,
 ) -> Object:
-    """Give the status of a Guard. shown: None until the service was looked at for the first time.
-
-    twin: it runs the stable version and is ready.
-    """
+    """Give the status of a Guard. shown: None until the service was looked at for the first time."""
     release = shown.release if shown else None
     under_way = release if release is not None and release.outcome == "under way" else None
     versions = {view.role: view for view in shown.versions} if shown else {}
     said = (
-        _ready(shown, problems, twin=twin or under_way is not None),
+        _ready(shown, problems, twin if under_way is None else Twin.SERVES),
         _progressing(under_way),
         _degraded(shown, release),
+        sighted(evidence, under_way, now_s),
     )
     status = GuardStatus(
         observed_generation=about.generation,
@@ -78,7 +77,7 @@ def guard_status(
         weight=_weight(under_way, versions),
         release=resource_name(release.name) if release else None,
         mesh=mesh or None,
-        evidence=evidence or None,
+        evidence=str(evidence),
         message=_short(shown.reason if shown else ""),
         last_command=answer,
         conditions=conditions(said, about.before, about.generation, now_s),
@@ -111,7 +110,7 @@ def release_object(
     status = ReleaseStatus(
         phase=view.phase,
         weight=round(view.percent, 4),
-        message=_short(view.reason),
+        message=_short("; ".join(part for part in (view.reason, view.uncounted) if part)),
         requests=view.requests,
         hurt=view.hurt,
         withdrawals=view.withdrawals,
@@ -119,6 +118,7 @@ def release_object(
         detected_at=when(view.detected_s),
         ended_at=when(view.ended_s),
         revision=revision or known.get("revision"),
+        gates=tuple(map(_gate, view.gates)) or None,
         reverted=view.revert_commit,
         undone=_short(view.revert_message) or None,
         conditions=conditions(said, known, None, changed_s),
@@ -146,12 +146,7 @@ def resource_name(release: str) -> str:
     return f"{service.rpartition('.')[0] or service}-{number}"
 
 
-def when(at_s: float | None) -> str | None:
-    """Seconds since the epoch as Kubernetes writes a time."""
-    return None if at_s is None else datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _ready(shown: ServiceStatus | None, problems: Sequence[Problem], *, twin: bool) -> Said:
+def _ready(shown: ServiceStatus | None, problems: Sequence[Problem], twin: Twin) -> Said:
     if problems:
         message = "; ".join(str(problem) for problem in problems)
         return Said(type="Ready", holds=False, reason="Invalid", message=_short(message) or "")
@@ -165,8 +160,9 @@ def _ready(shown: ServiceStatus | None, problems: Sequence[Problem], *, twin: bo
         stable = next((view for view in shown.versions if view.role == "stable"), None)
         message = (stable.failure if stable else None) or f"{shown.stable} has not all its replicas"
         return Said(type="Ready", holds=False, reason="StableNotReady", message=message)
-    if not twin:
-        message = f"the twin that will serve {shown.stable} is not ready yet: a change now rolls out unguarded"
+    if twin is not Twin.SERVES:
+        till = "waits until it is, and is then released" if twin is Twin.AWAITED else "rolls out unguarded"
+        message = f"the twin that will serve {shown.stable} is not ready yet: a change now {till}"
         return Said(type="Ready", holds=False, reason="TwinNotReady", message=message)
     return Said(type="Ready", holds=True, reason="InForce", message=f"{shown.stable} serves")
 
@@ -188,30 +184,16 @@ def _degraded(shown: ServiceStatus | None, release: ReleaseView | None) -> Said:
     return Said(type="Degraded", holds=False, reason="AsWanted")
 
 
-def conditions(
-    said: Sequence[Said], before: Mapping[str, object], generation: int | None, now_s: float
-) -> tuple[Condition, ...]:
-    """A condition keeps its time while its status stays the same."""
-    listed = before.get("conditions")
-    known = {one["type"]: one for one in listed} if isinstance(listed, list) else {}
-    found = []
-    for one in said:
-        status = "Unknown" if one.holds is None else str(one.holds)
-        old = known.get(one.type, {})
-        since = old.get("lastTransitionTime") if old.get("status") == status else None
-        found.append(
-            Condition.model_validate(
-                {
-                    "type": one.type,
-                    "status": status,
-                    "reason": one.reason,
-                    "message": one.message,
-                    "lastTransitionTime": since or when(now_s),
-                    "observedGeneration": generation,
-                }
-            )
-        )
-    return tuple(found)
+def _gate(view: GateView) -> GateStatus:
+    return GateStatus.model_validate(
+        {
+            "name": view.name,
+            "point": view.point,
+            "state": view.state,
+            "since": when(view.since_s),
+            "message": _short(view.message),
+        }
+    )
 
 
 def _version(view: VersionView | None) -> VersionStatus | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sternway.control.status import ReleaseView, ServiceStatus
 from sternway.errors import Problem
@@ -17,7 +17,9 @@ from sternway.kubernetes.errors import Conflict
 from sternway.kubernetes.reading import Reader, of_guard
 from sternway.kubernetes.resources import EVENTS, GUARDS, POLICIES, RELEASES
 from sternway.manifests.models.status import CommandStatus
-from sternway.operator.views import About, guard_status, release_object, resource_name, when
+from sternway.operator.conditions import when
+from sternway.operator.evidence import Evidence
+from sternway.operator.views import IDLE, About, Twin, guard_status, release_object, resource_name
 
 KEPT = 10
 """So many Releases of a Guard stay."""
@@ -31,8 +33,8 @@ class Shown:
     status: ServiceStatus | None = None
     problems: tuple[Problem, ...] = ()
     mesh: str = ""
-    evidence: str = ""
-    twin: bool = True
+    evidence: Evidence = field(default_factory=Evidence)
+    twin: Twin = Twin.SERVES
     answer: CommandStatus | None = None
     revision: str = ""
 
@@ -43,7 +45,7 @@ class Writer:
     def __init__(self, *, api: Api, reader: Reader) -> None:
         self._api = api
         self._reader = reader
-        self._told: dict[str, str] = {}
+        self._told: dict[tuple[str, str], str] = {}
         self._wrote: dict[str, Object] = {}
         """The status that a Guard or Policy should have, by its uid."""
         self._releases: dict[str, tuple[str, Object]] = {}
@@ -78,6 +80,7 @@ class Writer:
             answer=shown.answer,
             now_s=now_s,
         )
+        await self._unsighted(about, found, now_s)
         self._wrote[about.uid] = found  # before it is: the watch may be quicker than the answer
         if found != dict(about.before):
             patch = [{"op": "add", "path": "/status", "value": found}]
@@ -110,10 +113,40 @@ class Writer:
 
     async def _event(self, about: About, view: ReleaseView, now_s: float) -> None:
         """One Event for each phase that a release enters, however often it is looked at."""
-        said = f"{view.name} {view.phase} {view.withdrawals} {view.entered_s}"
-        if self._told.get(about.uid) == said:
-            return
         undone = f"; {view.revert_message}" if view.phase == "rolled-back" and view.revert_message else ""
+        await self._tell(
+            about,
+            f"{view.name} {view.phase} {view.withdrawals} {view.entered_s}",
+            slot="phase",
+            kind="Warning" if view.phase in _WARNINGS else "Normal",
+            reason="".join(part.capitalize() for part in view.phase.split("-")),
+            message=f"{resource_name(view.name)}: {view.to_version} {view.reason}{undone}",
+            now_s=now_s,
+        )
+
+    async def _unsighted(self, about: About, status: Object, now_s: float) -> None:
+        """One Event when nothing tells of a service's requests, and one for each release that goes on without."""
+        found = next(one for one in status["conditions"] if one["type"] == "Sighted")
+        if found["status"] != "False" or status.get("stable") is None:
+            return
+        under_way = status["phase"] != IDLE
+        about_what = status["release"] if under_way else found["lastTransitionTime"]
+        await self._tell(
+            about,
+            f"{found['reason']} {about_what}",
+            slot="release unsighted" if under_way else "unsighted",
+            kind="Warning",
+            reason=found["reason"],
+            message=found["message"],
+            now_s=now_s,
+        )
+
+    async def _tell(
+        self, about: About, said: str, *, slot: str, kind: str, reason: str, message: str, now_s: float
+    ) -> None:
+        """Tell an Event about a Guard once. said: which one; slot: in which row of Events it stands."""
+        if self._told.get((about.uid, slot)) == said:
+            return
         digest = hashlib.sha256(said.encode()).hexdigest()[:12]
         event = {
             "apiVersion": "v1",
@@ -126,9 +159,9 @@ class Writer:
                 "namespace": about.namespace,
                 "uid": about.uid,
             },
-            "type": "Warning" if view.phase in _WARNINGS else "Normal",
-            "reason": "".join(part.capitalize() for part in view.phase.split("-")),
-            "message": f"{resource_name(view.name)}: {view.to_version} {view.reason}{undone}"[:1024],
+            "type": kind,
+            "reason": reason,
+            "message": message[:1024],
             "source": {"component": "sternway"},
             "firstTimestamp": when(now_s),
             "lastTimestamp": when(now_s),
@@ -136,7 +169,7 @@ class Writer:
         }
         with contextlib.suppress(Conflict):  # it was told before a restart
             await self._api.create(EVENTS, event)
-        self._told[about.uid] = said
+        self._told[about.uid, slot] = said
 
     async def _prune(self, about: About, latest: str) -> None:
         mine = [

@@ -6,7 +6,8 @@ criteria of their own, each with its own share of the judge's budget, so that co
 nobody the sooner by chance; they see callers whose proxies send no log. But nothing is missed when they fail to come.
 
 When no proxy is left that told of the service, the counts are the evidence again. With neither, the service is blind, since the
-last of the two was lost. Where no proxy ever told of it, everything is as with the counts alone.
+last of the two was lost. Where no proxy ever told of it, everything is as with the counts alone; without these it is no
+blindness, which passes, but uncounted: nobody has set anything up that counts.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class LogOrCounts:
                 both, unseen=unseen, blind_since_s=None, rate_per_s=told.rate_per_s, stable_ms=told.stable_ms
             )
         if lost_s is None:
-            return both
+            return replace(both, uncounted=_uncounted(question))
         unseen = tuple(_not_before(one, lost_s) for one in both.unseen)
         return replace(both, unseen=unseen, blind_since_s=_blind_since(counted, question, lost_s))
 
@@ -96,6 +97,13 @@ def _blind_since(counted: Reading, question: Question | None, lost_s: float) -> 
     if any(ask.name == MESH_ERRORS for ask in asked):
         return max(counted.blind_since_s, lost_s) if counted.blind_since_s is not None else None
     return lost_s
+
+
+def _uncounted(question: Question | None) -> bool:
+    """No proxy ever told of the service: whether no metric counts its requests either."""
+    if question is None or question.candidate is None:
+        return False
+    return not any(ask.counts_requests for ask in (question.metrics.asks if question.metrics else ()))
 
 
 def _not_before(unseen: Unseen, lost_s: float) -> Unseen:

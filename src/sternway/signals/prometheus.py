@@ -116,7 +116,7 @@ class _Watched:
         self._samples: list[Sample] = []
         began_s = clock.now()
         self._unseen = {ask.name: Unseen(criterion=ask.name, since_s=began_s, why=NOT_YET) for ask in question.asks}
-        self._counted = {ask.name: Counted(ask, question) for ask in question.asks if ask.kind in ("ratio", "slower")}
+        self._counted = {ask.name: Counted(ask, question) for ask in question.asks if ask.counts_requests}
         self._task = asyncio.create_task(self._run(), name="ask Prometheus")
 
     def read(self) -> Reading:

@@ -120,12 +120,13 @@ class FakeRouter:
 class FakeSignals:
     """Readings that a test has put in; `blind_since_s` plays a stream that is down, `unseen` metrics that are missing.
 
-    alerts: those that fire, for a service that asks for any.
+    alerts: those that fire, for a service that asks for any. uncounted: nobody has set up anything that counts requests.
     """
 
     blind_since_s: float | None = None
     unseen: tuple[Unseen, ...] = ()
     alerts: tuple[Alert, ...] = ()
+    uncounted: bool = False
     questions: dict[str, Question | None] = field(default_factory=dict)
     readings: dict[str, Reading] = field(default_factory=dict)
 
@@ -135,6 +136,8 @@ class FakeSignals:
         question = self.questions.get(service)
         if question is not None and question.metrics is not None:
             reading = replace(reading, unseen=self.unseen, alerts=self.alerts)
+        if self.uncounted:
+            return Reading(alerts=reading.alerts, uncounted=True)
         return replace(reading, blind_since_s=self.blind_since_s)
 
     def ask(self, service: str, question: Question | None) -> None:

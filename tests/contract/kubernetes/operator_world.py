@@ -107,13 +107,14 @@ async def prometheus(users: Users) -> AsyncIterator[str]:
 
 
 class Cluster:
-    """The service `orders` and Sternway, which looks after it."""
+    """The service `orders` and Sternway, which looks after it. still: no controller of the fake takes a step meanwhile."""
 
     def __init__(self, world: World, state: Path) -> None:
         self.world = world
         self.state = state
         self.users = Users(self.shares)
         self.route: Object | None = None
+        self.still = False
         self.sternway: ClusterSternway | None = None
 
     @property
@@ -155,7 +156,7 @@ class Cluster:
     async def live(self) -> None:
         """Let time pass in the cluster, until cancelled."""
         while True:
-            if isinstance(self.world.api, FakeKubernetes):
+            if isinstance(self.world.api, FakeKubernetes) and not self.still:
                 play(self.world.api.store, self.world.namespace)
             routes = await self.world.api.list(VIRTUAL_SERVICES, namespace=self.world.namespace)
             self.route = next(iter(routes.items), None)

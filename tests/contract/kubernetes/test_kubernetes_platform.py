@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from cluster_world import World
+from cluster_world import WAIT_S, World
 from platform_world import Shop
 
 from sternway.domain.platform import WorkloadRun
@@ -22,8 +24,8 @@ def shop(world: World) -> Shop:
     return Shop(world)
 
 
-async def test_nothing_of_the_users_is_touched_before_the_twin_is_ready(shop: Shop) -> None:
-    """Adoption: until all of the twin's pods are ready, the user's Deployment and Service are as they were."""
+async def test_no_pod_of_the_users_is_touched_before_the_twin_is_ready(shop: Shop) -> None:
+    """Adoption: until all of the twin's pods are ready, the user's pods and Service are as they were."""
     first = await shop.open()
     shop.traffic = (first,)
     while "orders-stable" not in shop.names(DEPLOYMENTS) or shop.twin().get("status", {}).get("readyReplicas", 0) < 3:
@@ -35,6 +37,51 @@ async def test_nothing_of_the_users_is_touched_before_the_twin_is_ready(shop: Sh
     assert shop.service()["spec"]["selector"] == TWIN
     assert shop.carrying == {"orders-stable"}
     assert shop.user()["metadata"]["annotations"]["sternway.dev/replicas"] == "3"
+
+
+async def test_an_edit_during_the_adoption_waits_for_the_twin(shop: Shop) -> None:
+    """The twin runs what served when the Guard appeared; no pod of the edit runs before users are led to the twin."""
+    first = await shop.open()
+    shop.traffic = (first,)
+    await shop.until(lambda: shop.user()["spec"].get("paused"), first)
+    assert shop.service()["spec"]["selector"] == {"app": "orders"}
+    second = await shop.image("orders:2")
+    await shop.until(lambda: shop.service()["spec"]["selector"] == TWIN, first)
+    assert (shop.ready(second), shop.up(first)) == (0, 3)
+    assert shop.user()["spec"]["replicas"] == 3
+    await shop.until(lambda: "sternway.dev/adopting" not in shop.user()["metadata"].get("annotations", {}), first)
+    await shop.until(lambda: shop.up(second) == 3, first, second)
+    assert shop.ready(first) >= 3
+    assert shop.carrying == {"orders-stable"}
+    shop.traffic = (first, second)
+    await shop.look()
+    assert shop.carrying == {"orders-stable", "orders-candidate"}
+
+
+async def test_a_rollout_under_way_when_the_guard_appears_is_finished(shop: Shop) -> None:
+    """It is the user's own: it is not stopped half-way, and what it brings is adopted."""
+    first = await shop.open()
+    async with asyncio.timeout(WAIT_S):
+        while shop.ready(first) < 3:
+            await shop.look()
+            await asyncio.sleep(0.01)
+    second = await shop.image("orders:2")
+    shop.traffic = (second,)
+    await shop.run(second)
+    assert not shop.user()["spec"].get("paused")
+    await shop.until(lambda: shop.replicas() == 0 and shop.ready(second) == 3, second)
+    assert not shop.user()["spec"].get("paused")
+
+
+async def test_a_guard_that_goes_during_the_adoption_lets_the_edit_roll(shop: Shop) -> None:
+    """Nobody holds anything up any more, and nothing of ours is left."""
+    first = await shop.open()
+    shop.traffic = (first,)
+    await shop.until(lambda: shop.user()["spec"].get("paused"), first)
+    second = await shop.image("orders:2")
+    await _released(shop, second)
+    await shop.until(lambda: shop.user()["spec"].get("paused"), second)  # a Guard again: it begins anew
+    await _released(shop, second)
 
 
 async def test_the_users_pods_stay_while_routes_reach_them(shop: Shop) -> None:
@@ -310,6 +357,17 @@ async def test_when_the_guard_goes_everything_is_given_back(shop: Shop) -> None:
     assert not shop.names(CONTROLLER_REVISIONS)
     assert "sternway.dev/replicas" not in shop.user()["metadata"].get("annotations", {})
     assert shop.replicas() == 3
+
+
+async def _released(shop: Shop, runs: Workload) -> None:
+    """The Guard goes in the middle of the adoption."""
+    shop.traffic = ()
+    async with asyncio.timeout(WAIT_S):
+        while not await shop.platform.release(shop.key) or shop.ready(runs) < 3:
+            await shop.look()
+            await asyncio.sleep(0.01)
+    assert not shop.user()["spec"].get("paused")
+    assert not [key for key in shop.user()["metadata"].get("annotations") or {} if key.startswith("sternway.dev/")]
 
 
 async def _restore(shop: Shop, *, bad: Workload, good: Workload) -> str:

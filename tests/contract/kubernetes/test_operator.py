@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cluster_world import World
@@ -14,7 +17,7 @@ from sternway.domain.releases import Verb
 from sternway.errors import Refused
 from sternway.kubernetes.api import Object
 from sternway.kubernetes.errors import Denied
-from sternway.kubernetes.resources import GUARDS, JOBS, SERVICES
+from sternway.kubernetes.resources import DEPLOYMENTS, EVENTS, GUARDS, JOBS, PODS, SERVICES
 from sternway.operator.people import command
 from sternway.testing.kubernetes import FakeKubernetes, Fault
 
@@ -44,6 +47,20 @@ async def test_a_bad_release_is_taken_back(shop: tuple[Cluster, str]) -> None:
         assert release["status"]["phase"] == "rolled-back"
         assert release["status"]["hurt"] > 0
         assert release["spec"]["candidate"]["image"] == "registry/orders:2"
+        report = await _read(here, "report", "--output", "json")
+        assert (report["total"]["rolled_back"], report["total"]["failure_rate_percent"]) == (1, 100.0)
+        assert report["total"]["restore_s"] > 0
+        story = await _read(here, "release", "show", f"{here.key}-1", "--output", "json")
+        assert story["release"]["hurt"] == release["status"]["hurt"]
+
+
+async def _read(here: Cluster, *arguments: str) -> Any:
+    """What a command finds in the journal of the operator, which goes on writing it; as by `kubectl exec`."""
+    command = [sys.executable, "-m", "sternway.cli", "-C", str(here.state), *arguments]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    return json.loads(out)
 
 
 async def test_a_good_release_is_promoted_into_the_twin(shop: tuple[Cluster, str]) -> None:
@@ -160,6 +177,66 @@ async def test_a_guard_says_which_mesh_shares_its_traffic_out(tmp_path: Path) ->
         assert "this cluster has no mesh contour (there is: ingress-nginx, istio, service)" in message
 
 
+async def test_an_edit_during_the_adoption_is_the_first_release(tmp_path: Path) -> None:
+    """It waits for the twin, which runs what served when the Guard appeared; then it is judged, and taken back as any other."""
+    world = World(api=FakeKubernetes(namespaces=("ours",)), namespace="ours")
+    async with cluster(world, tmp_path / "state") as (here, address):
+        fake = here.world.api
+        assert isinstance(fake, FakeKubernetes)
+        await here.world.until(DEPLOYMENTS, "orders", lambda one: bool(one and _ready(one) == 3))
+        here.still = True
+        async with here.operated(address):
+            await here.world.until(DEPLOYMENTS, "orders", lambda one: bool(one and one["spec"].get("paused")))
+            here.users.bad["orders"] = 0.5
+            await here.image("orders:2")
+            await here.until(lambda s: "a change now waits until it is" in s["conditions"][0]["message"])
+            here.still = False
+            await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
+            await here.settled("orders:1")
+            (release,) = await here.releases()
+            assert release["status"]["phase"] == "rolled-back"
+            spec = release["spec"]
+            assert (spec["stable"]["image"], spec["candidate"]["image"]) == ("registry/orders:1", "registry/orders:2")
+            assert _begun(fake, "orders:2") > _led_away(fake)
+
+
+def _ready(deployment: Object) -> int:
+    return int((deployment.get("status") or {}).get("readyReplicas") or 0)
+
+
+def _begun(fake: FakeKubernetes, image: str) -> int:
+    """When the first pod with an image was made, by the numbers that the API gives changes."""
+    pods = [entry.object for entry in fake.store.history[PODS.group, PODS.plural]]
+    found = [pod for pod in pods if pod["spec"]["containers"][0]["image"].endswith(image)]
+    return min(int(pod["metadata"]["resourceVersion"]) for pod in found)
+
+
+def _led_away(fake: FakeKubernetes) -> int:
+    """When the user's own Service was pointed at the twin."""
+    services = [entry.object for entry in fake.store.history[SERVICES.group, SERVICES.plural]]
+    found = [one for one in services if one["metadata"]["name"] == "orders" and "app" not in one["spec"]["selector"]]
+    return min(int(one["metadata"]["resourceVersion"]) for one in found)
+
+
+async def test_a_guard_that_nothing_counts_for_says_what_to_do(tmp_path: Path) -> None:
+    """No log, no metric, a mesh that counts nothing: a condition and Events, at rest and again for a release, which waits."""
+    world = World(api=FakeKubernetes(namespaces=("ours",)), namespace="ours")
+    async with cluster(world, tmp_path / "state") as (here, address), here.operated(address):
+        spec = {"mesh": "service", "metrics": None}
+        await here.world.api.patch(GUARDS, "orders", {"spec": spec}, namespace="ours", manager="kubectl")
+        status = await here.until(lambda s: s.get("evidence") == "none" and s["conditions"][0]["status"] == "True")
+        sighted = status["conditions"][3]
+        assert (sighted["type"], sighted["status"], sighted["reason"]) == ("Sighted", "False", "NothingCounts")
+        await here.image("orders:2")
+        await here.until(lambda s: "100 of them are waited for" in s["message"])
+        (release, *_) = await here.releases()
+        assert "it stays here until a person promotes it" in release["status"]["message"]
+        events = (await here.world.api.list(EVENTS, namespace="ours")).items
+        told = [one["message"] for one in events if one["reason"] == "NothingCounts"]
+        assert told == [sighted["message"]] * 2
+        assert {one["type"] for one in events if one["reason"] == "NothingCounts"} == {"Warning"}
+
+
 async def test_a_gate_takes_a_release_back_before_anybody_has_met_it(shop: tuple[Cluster, str]) -> None:
     """The Job runs while the candidate has no traffic; its failure is the release's end, and everything is as it was."""
     here, address = shop
@@ -174,12 +251,19 @@ async def test_a_gate_takes_a_release_back_before_anybody_has_met_it(shop: tuple
         assert job is not None
         assert job["metadata"]["ownerReferences"][0]["name"] == "orders"
         assert here.shares()["orders-stable"] == 1.0
+        (running,) = (await here.releases())[0]["status"]["gates"]
+        assert (running["name"], running["point"], running["state"]) == ("smoke", "before any user", "running")
+        assert running["since"]
         await _fail(here, job)
         await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
         await here.settled("orders:1")
         (release, *_) = await here.releases()
         assert release["status"]["phase"] == "rolled-back"
         assert "gate smoke failed: BackoffLimitExceeded" in release["status"]["message"]
+        (ended,) = release["status"]["gates"]
+        assert ended["state"] == "failed"
+        assert "BackoffLimitExceeded" in ended["message"]
+        assert ended["since"] >= running["since"]
 
 
 async def _fail(here: Cluster, job: Object) -> None:

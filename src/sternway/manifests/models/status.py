@@ -70,7 +70,7 @@ class GuardStatus(Conditions):
     """Where the service stands.
 
     Conditions: `Ready` (the Guard is valid and in force), `Progressing` (a release is under way), `Degraded` (a release was
-    taken back, or something is in the way).
+    taken back, or something is in the way), `Sighted` (a release can be judged by its requests).
     """
 
     phase: str | None = None
@@ -120,6 +120,21 @@ class ReleaseSpec(Written):
     """The version that it shall replace."""
 
 
+class GateStatus(Written):
+    """A gate of the release."""
+
+    name: str
+    """Which one."""
+    point: str
+    """When it runs, in words."""
+    state: Literal["to come", "running", "passed", "passed over", "failed", "not run"]
+    """How it stands."""
+    since: Time | None = None
+    """Since when."""
+    message: str | None = None
+    """Why it failed or was passed over, or what keeps its pod from starting."""
+
+
 class ReleaseStatus(Conditions):
     """How it went. Conditions: `Progressing`, `Succeeded` (True: promoted; False: taken back), `Withdrawn`."""
 
@@ -143,6 +158,8 @@ class ReleaseStatus(Conditions):
     """When it was over."""
     revision: str | None = None
     """The Git commit with which Argo CD or Flux brought it, where that was seen."""
+    gates: tuple[GateStatus, ...] | None = None
+    """What must succeed before it goes on, where its Guard says so."""
     reverted: str | None = None
     """The commit that took it back in Git."""
     undone: str | None = None

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from sternway.kubernetes.api import Object
-from sternway.kubernetes.ours import POD, PREFIX, REPLICAS, ROLE, SELECTOR, SERVICE, STAMP, named
+from sternway.kubernetes.ours import ADOPTING, POD, PREFIX, REPLICAS, ROLE, SELECTOR, SERVICE, STAMP, named
 from sternway.kubernetes.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES
 from sternway.kubernetes.template import NO_RELEASE, template_digest
 from sternway.platforms.kubernetes import followers, revisions
@@ -15,6 +15,9 @@ from sternway.platforms.kubernetes.revisions import template_of
 from sternway.platforms.kubernetes.scene import KINDS, Scene, Seat, names_in, owned_by_gitops, selector_of
 from sternway.platforms.kubernetes.states import rolled_out
 from sternway.platforms.kubernetes.writes import Write, edit, merge_patch, remove
+
+_OURS = (REPLICAS, ADOPTING)
+"""Our annotations of the user's Deployment."""
 
 
 @dataclass(slots=True)
@@ -134,15 +137,16 @@ def _woken(scene: Scene) -> tuple[Write, ...]:
         for one in followers.followers(scene)
         if followers.paused_by_keda(one) == "0"
     )
-    remembered = REPLICAS in (user.deployment["metadata"].get("annotations") or {})
+    marks = user.deployment["metadata"].get("annotations") or {}
+    remembered = REPLICAS in marks
     if not user.replicas and remembered and wished(scene):
         spec = {"replicas": wished(scene), "paused": None, "template": {"metadata": {"annotations": {STAMP: None}}}}
         return (
             *keda,
-            edit(DEPLOYMENTS, user.deployment, {"metadata": {"annotations": {REPLICAS: None}}, "spec": spec}),
+            edit(DEPLOYMENTS, user.deployment, {"metadata": {"annotations": dict.fromkeys(_OURS)}, "spec": spec}),
         )
-    if user.paused or remembered:
-        change = {"metadata": {"annotations": {REPLICAS: None}}, "spec": {"paused": None}}
+    if user.paused or any(mark in marks for mark in _OURS):
+        change = {"metadata": {"annotations": dict.fromkeys(_OURS)}, "spec": {"paused": None}}
         return (*keda, edit(DEPLOYMENTS, user.deployment, change))
     return keda
 

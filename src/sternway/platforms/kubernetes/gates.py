@@ -16,11 +16,12 @@ from sternway.control.queue import WorkQueue
 from sternway.domain.gates import GateOutcome, GateRun
 from sternway.errors import Refused
 from sternway.kubernetes.api import Api, Object, name_of
-from sternway.kubernetes.errors import Conflict, Invalid
+from sternway.kubernetes.errors import Conflict, Denied, Invalid
 from sternway.kubernetes.ours import GATE, PREFIX, SERVICE, annotation, named, split_key
 from sternway.kubernetes.reading import Reader, of_service
 from sternway.kubernetes.resources import JOBS
 from sternway.kubernetes.template import digest
+from sternway.platforms.kubernetes.standstill import Kind, Standstill, Standstills
 
 MADE_FOR = f"{PREFIX}gate-of"
 KEEP_S = 86_400
@@ -39,13 +40,22 @@ class KubernetesGates:
         self._owner = owner
         self._runs: dict[str, dict[str, GateRun]] = {}
         self._refused: dict[str, GateOutcome] = {}
+        self._still = Standstills(api=api, reader=reader)
         self._clock = clock
         self._queue = WorkQueue(clock=clock, work=self.converge)
 
     async def run(self, service: str, runs: Sequence[GateRun]) -> None:
         """See ports.Gates. Returns at once; `troubles` says what is in the way."""
-        self._runs[service] = {job_name(run): run for run in runs}
+        before, wanted = self._runs.get(service, {}), {job_name(run): run for run in runs}
+        self._runs[service] = wanted
+        for mark in {_mark(run) for run in before.values()} - {_mark(run) for run in wanted.values()}:
+            self._still.forget(mark)
         self._queue.wake(service)
+
+    def standstills(self, service: str) -> dict[str, str]:
+        """Why gates that run do not get on, by their names."""
+        runs = self._runs.get(service, {}).values()
+        return {run.gate.name: still.why for run in runs if (still := self._still.of(_mark(run))) is not None}
 
     def troubles(self) -> dict[str, str]:
         """What is in the way, by service."""
@@ -65,8 +75,11 @@ class KubernetesGates:
                 await self._api.delete(JOBS, name, split_key(service)[0], uid=str(job["metadata"]["uid"]))
         waits = False
         for name, run in wanted.items():
-            if name not in standing and _mark(run) not in self._refused:
+            made = standing.get(name)
+            if made is None and _mark(run) not in self._refused:
                 waits |= not await self._make(service, name, run)
+            elif made is not None and not _ended(made) and annotation(made, MADE_FOR) == _mark(run):
+                await self._still.look(_mark(run), made, self._clock.now())
         return self._clock.now() + AGAIN_S if waits else None
 
     async def outcomes(self, service: str) -> tuple[GateOutcome, ...]:
@@ -75,11 +88,14 @@ class KubernetesGates:
         found = []
         for name, run in self._runs.get(service, {}).items():
             refused, job = self._refused.get(_mark(run)), standing.get(name)
+            still = self._still.of(_mark(run))
             if refused is not None:
                 found.append(refused)
-            elif job is not None and annotation(job, MADE_FOR) == _mark(run):
-                outcome = _outcome(run, job)
-                found += [outcome] if outcome is not None else []
+            elif job is not None and annotation(job, MADE_FOR) == _mark(run) and _ended(job) is not None:
+                found.append(_outcome(run, job, still))
+            elif still is not None and self._clock.now() - still.since_s >= _borne_s(run, still):
+                why = f"{still.why} (for {_borne_s(run, still):g} s)"
+                found.append(GateOutcome(release=run.release, gate=run.gate.name, passed=False, why=why))
         return tuple(found)
 
     async def _make(self, service: str, name: str, run: GateRun) -> bool:
@@ -93,9 +109,13 @@ class KubernetesGates:
                 said = f"Job {name} in namespace {namespace} is not Sternway's, and gate {run.gate.name} needs its name"
                 raise Refused(said, hint="delete it, or rename the gate") from None
             return False
+        except Denied as exc:
+            self._still.keep(_mark(run), Kind.PLACE, f"its Job may not be made: {exc}", self._clock.now())
+            raise
         except Invalid as exc:
             why = f"the cluster does not take its Job: {exc}"
             self._refused[_mark(run)] = GateOutcome(release=run.release, gate=run.gate.name, passed=False, why=why)
+        self._still.forget(_mark(run))
         return True
 
     def _jobs(self, service: str) -> list[Object]:
@@ -158,12 +178,15 @@ def _ended(job: Object) -> Object | None:
     return next(found, None)
 
 
-def _outcome(run: GateRun, job: Object) -> GateOutcome | None:
-    ended = _ended(job)
-    if ended is None:
-        return None
+def _borne_s(run: GateRun, still: Standstill) -> float:
+    return min(still.kind.value, run.gate.timeout_s)
+
+
+def _outcome(run: GateRun, job: Object, still: Standstill | None) -> GateOutcome:
+    """How a Job ended. still: why it did not get on, when it was seen last."""
+    ended = _ended(job) or {}
     passed = ended["type"] == "Complete"
     said = ": ".join(part for part in (ended.get("reason", ""), ended.get("message", "")) if part) or "its Job failed"
-    see = f"`kubectl logs -n {job['metadata']['namespace']} job/{name_of(job)}` shows why"
+    see = still.why if still else f"`kubectl logs -n {job['metadata']['namespace']} job/{name_of(job)}` shows why"
     why = "" if passed else f"{said}; {see}"
     return GateOutcome(release=run.release, gate=run.gate.name, passed=passed, why=why)

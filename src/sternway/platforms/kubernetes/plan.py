@@ -17,12 +17,20 @@ from sternway.domain.platform import WorkloadRun
 from sternway.errors import Refused
 from sternway.kubernetes.api import Object
 from sternway.kubernetes.backends import Backend, Backends
-from sternway.kubernetes.ours import REPLICAS, SELECTOR, STAMP, TWIN, annotation, is_ours, named
+from sternway.kubernetes.ours import ADOPTING, REPLICAS, SELECTOR, STAMP, TWIN, annotation, is_ours, named
 from sternway.kubernetes.reading import wished_replicas
 from sternway.kubernetes.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES
 from sternway.kubernetes.template import workload_of
 from sternway.platforms.kubernetes import followers, revisions
-from sternway.platforms.kubernetes.scene import KINDS, Scene, Seat, names_in, owned_by_gitops, selector_of, stamp
+from sternway.platforms.kubernetes.scene import (
+    KINDS,
+    Scene,
+    Seat,
+    names_in,
+    owned_by_gitops,
+    selector_of,
+    stamp,
+)
 from sternway.platforms.kubernetes.states import ready_in, rolled_out
 from sternway.platforms.kubernetes.twin import candidate_service, stable_service, twin_of
 from sternway.platforms.kubernetes.writes import Keep, Write, applied, edit, remove
@@ -59,7 +67,7 @@ def plan(scene: Scene, runs: Sequence[WorkloadRun], carrying: Collection[str], *
         writes += _twin(scene, target, template, runs)
     free = named(scene.name, "candidate") not in carrying and named(scene.name, "stable") in carrying
     writes += _services(scene, runs, free=free)
-    writes += _user(scene, runs, free=free and quiet)
+    writes += _held(scene, runs) if _adopting(scene, carrying) else _user(scene, runs, free=free and quiet)
     writes += _followers(scene)
     if settled(scene):
         writes += _pruned(scene, runs)
@@ -264,7 +272,9 @@ def _user(scene: Scene, runs: Sequence[WorkloadRun], *, free: bool) -> tuple[Wri
     user, twin = scene.user, scene.twin
     assert user is not None
     if twin is None:
-        return ()  # adoption: nothing of the user's is touched before the twin runs
+        return ()
+    if annotation(user.deployment, ADOPTING):
+        return (edit(DEPLOYMENTS, user.deployment, {"metadata": {"annotations": {ADOPTING: None}}}),)
     run = next((run for run in runs if run.workload.pod == scene.pod), None)
     elsewhere = settled(scene) or not user.replicas or scene.live(user) != scene.pod
     if scene.twin_pod() == scene.pod and elsewhere:
@@ -277,6 +287,33 @@ def _user(scene: Scene, runs: Sequence[WorkloadRun], *, free: bool) -> tuple[Wri
         hold = rolled_out(scene, user, scene.pod) and not user.paused and scene.twin_pod() != scene.pod
         return (edit(DEPLOYMENTS, user.deployment, {"spec": {"paused": True}}),) if hold else ()
     return _roll(scene, user) if free else ()
+
+
+def _adopting(scene: Scene, carrying: Collection[str]) -> bool:
+    """Whether users still reach pods that were there before us: the twin has not taken over."""
+    user, service, twin = scene.user, scene.service, scene.twin
+    assert user is not None
+    assert service is not None
+    ready = twin is not None and rolled_out(scene, twin, scene.twin_pod())
+    led = points_at_twin(scene) or named(scene.name, "stable") in carrying
+    untouched = not annotation(service, SELECTOR) and not led and not ready
+    held = bool(annotation(user.deployment, ADOPTING)) and not (led and ready)
+    return user.replicas > 0 and (untouched or held)
+
+
+def _held(scene: Scene, runs: Sequence[WorkloadRun]) -> tuple[Write, ...]:
+    """Let an edit wait until the twin serves, or it would roll out unjudged; no pod of the user's is touched before that.
+
+    A rollout that is under way is the user's own.
+    """
+    user, service = scene.user, scene.service
+    assert user is not None
+    assert service is not None
+    adopted = scene.pod == runs[0].workload.pod and rolled_out(scene, user, scene.pod)
+    if user.paused or not adopted or not service["spec"].get("ports"):
+        return ()
+    change = {"metadata": {"annotations": {ADOPTING: scene.pod}}, "spec": {"paused": True}}
+    return (edit(DEPLOYMENTS, user.deployment, change),)
 
 
 def _wake(scene: Scene, user: Seat, replicas: int) -> tuple[Write, ...]:

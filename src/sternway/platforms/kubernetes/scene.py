@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sternway.kubernetes.api import Object, Resource, name_of
-from sternway.kubernetes.ours import POD, STAMP, TWIN, named, split_key
+from sternway.kubernetes.ours import ADOPTING, POD, STAMP, TWIN, annotation, named, split_key
 from sternway.kubernetes.reading import Reader, follows, of_service, own_selector, replicas_of
 from sternway.kubernetes.resources import (
     CONFIG_MAPS,
@@ -104,7 +104,8 @@ class Scene:
         """Which version a ReplicaSet runs; "" where that is not known.
 
         The user's Deployment carries our stamp from the moment that it is scaled up; a template that was edited since
-        does not fit it. Without a stamp (before anything of the user's was touched) the newest one runs what is asked for.
+        does not fit it. Without a stamp (before anything of the user's was touched) the newest one runs what is asked for, or
+        what was asked for when it was paused to be adopted.
         """
         template = replica_set["spec"]["template"]
         pod, of_template = stamped(template)
@@ -113,7 +114,11 @@ class Scene:
         same = self.digest(replica_set)
         if pod:
             return pod if of_template == same else ""
-        return self.pod if same == self.digest(seat.deployment) else ""
+        if same == self.digest(seat.deployment):
+            return self.pod
+        adopted = annotation(seat.deployment, ADOPTING)
+        kept = self.revisions.get(adopted)
+        return adopted if kept is not None and template_digest(kept["data"]["template"]) == same else ""
 
     def live(self, seat: Seat) -> str:
         """The version that a Deployment's newest pods run; "" when it has none or one that nobody knows."""

@@ -16,6 +16,8 @@ from sternway.platforms.kubernetes.scene import Scene, Seat
 LOOPS = 3
 """After this many restarts a container that waits for the next one is said to loop: one crash may be an accident."""
 _NO_IMAGE = ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
+_ONCE = "ErrImagePull"
+"""One try to pull an image has failed; the next may not."""
 _NO_START = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 
 
@@ -119,10 +121,8 @@ def pod_failure(pod: Object) -> str | None:
     for container in _containers(pod):
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason, name = waiting.get("reason", ""), container.get("name", "")
-        if reason in _NO_IMAGE:
-            return f"the image {container.get('image', '')} cannot be pulled ({reason}): {_short(waiting.get('message', ''))}"
-        if reason in _NO_START:
-            return f"container {name} cannot be started ({reason}): {_short(waiting.get('message', ''))}"
+        if reason != _ONCE and (unable := _unable(container, waiting)):
+            return unable
         if reason == "CrashLoopBackOff" and int(container.get("restartCount", 0)) >= LOOPS:
             return (
                 f"container {name} crashes again and again ({container['restartCount']} restarts){_last_end(container)}"
@@ -131,6 +131,19 @@ def pod_failure(pod: Object) -> str | None:
         if ended.get("reason") == "OOMKilled" and int(container.get("restartCount", 0)) >= LOOPS:
             return f"container {name} is killed for want of memory (OOMKilled, {container['restartCount']} restarts)"
     return None
+
+
+def start_failure(pod: Object) -> str:
+    """Why a container of a pod cannot be started, also after one failed pull of its image; "" when nothing says so."""
+    found = (_unable(one, (one.get("state") or {}).get("waiting") or {}) for one in _containers(pod))
+    return next(filter(None, found), "")
+
+
+def unschedulable(pod: Object) -> str:
+    """Why no node takes a pod; "" when one has, or the scheduler has not said."""
+    scheduled = _condition(pod, "PodScheduled")
+    refused = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
+    return f"its pod cannot be scheduled: {_short(scheduled.get('message', ''))}" if refused else ""
 
 
 def pod_message(pod: Object) -> str:
@@ -147,6 +160,15 @@ def pod_message(pod: Object) -> str:
             )
     ready = _condition(pod, "Ready")
     return "" if ready.get("status") == "True" else _short(ready.get("message", ""))
+
+
+def _unable(container: Object, waiting: Object) -> str:
+    reason, text = waiting.get("reason", ""), _short(waiting.get("message", ""))
+    if reason in (*_NO_IMAGE, _ONCE):
+        return f"the image {container.get('image', '')} cannot be pulled ({reason}): {text}"
+    if reason in _NO_START:
+        return f"container {container.get('name', '')} cannot be started ({reason}): {text}"
+    return ""
 
 
 def _replica(pod: Object) -> ReplicaState:
