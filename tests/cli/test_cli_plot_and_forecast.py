@@ -46,12 +46,13 @@ TRAIL = Trail(
         (["--plot", "orders-1"], TERMINAL),
         (["orders-1", "--plot", "a.svg"], "a.svg"),
         (["--plot", "b.PNG", "orders-1"], "b.PNG"),
+        (["orders-1", "--plot", "a.txt"], "a.txt"),
         (["orders-1", "--plot", "--loud"], TERMINAL),
     ],
-    ids=["without", "at the end", "before the release", "a file", "a file first", "before an option"],
+    ids=["without", "at the end", "before the release", "a file", "a file first", "a wrong file", "before an option"],
 )
 def test_plot_may_stand_alone_or_before_a_file(arguments: list[str], plot: str | None):
-    """What ends in .svg or .png is a file; everything else belongs to somebody else."""
+    """What has an ending is a file, also one that will be refused; everything else belongs to somebody else."""
     app = typer.Typer()
 
     @app.command(cls=WithPlot)

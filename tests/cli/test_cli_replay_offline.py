@@ -141,6 +141,15 @@ def test_the_status_says_since_when_nothing_was_written(folder: Path):
     assert "sternway history SERVICE" in done.stderr
 
 
+def test_the_logs_of_a_stopped_platform_are_named(folder: Path):
+    """Where they stand, for a service that has some."""
+    logs = folder / ".sternway" / "logs" / "orders"
+    logs.mkdir(parents=True)
+    found = sternway(folder, "logs", "orders")
+    assert (found.returncode, str(logs.resolve()) in found.stderr) == (3, True)
+    assert "logs" not in sternway(folder, "logs", "fraud").stderr
+
+
 def test_the_report_is_made_from_the_journal(folder: Path):
     """Releases that a stopped platform has left are reported; one that has not ended is known, and none of them."""
     done = sternway(folder, "report", "--output", "json")

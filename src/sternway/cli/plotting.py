@@ -13,19 +13,19 @@ from sternway.errors import InvalidInput, Problem
 
 TERMINAL = "-"
 """`--plot` without a file."""
-SUFFIXES = (".svg", ".png")
 
 
 class WithPlot(TyperCommand):
     """A command whose `--plot` may stand alone, or before a file."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Give a `--plot` that stands alone its value."""
+        """Give a `--plot` that stands alone its value. No name of a release has a dot, every file's has."""
         told: list[str] = []
         for at, argument in enumerate(args):
             told.append(argument)
             following = args[at + 1] if at + 1 < len(args) else ""
-            if argument == "--plot" and not following.lower().endswith(SUFFIXES):
+            is_file = bool(Path(following).suffix) and not following.startswith("-")
+            if argument == "--plot" and not is_file:
                 told.append(TERMINAL)
         return super().parse_args(ctx, told)
 

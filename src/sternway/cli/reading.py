@@ -108,7 +108,14 @@ def logs(folder: Path, service: str, *, replica: str | None, lines: int, follow:
             if follow:
                 sys.stdout.flush()
 
-    ask(folder, follow_it)
+    try:
+        ask(folder, follow_it)
+    except NotRunning as away:
+        paths = find(folder)
+        kept = None if paths is None else paths.state / "logs" / service
+        if kept is None or not kept.is_dir():
+            raise
+        raise NotRunning(away.message, hint=f"{away.hint}; what its replicas wrote stands in {kept}") from None
 
 
 def replay(folder: Path, name: str, *, output: Output) -> Code:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import traceback
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
 from sternway.clock import Clock
+from sternway.control.persisting import persist
 from sternway.domain.notices import Message, Notice
-from sternway.errors import NotTold, StoreUnavailable, Temporary
+from sternway.errors import NotTold, StoreUnavailable
 from sternway.ports import Entry, Journal, Messenger
 
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 2.0, 300.0
@@ -79,22 +79,8 @@ class Courier:
 
     async def run(self) -> None:
         """Until cancelled; what waits then is told by the next process."""
-        wait_s = 0.0
-        while True:
-            self._news.clear()
-            try:
-                await self.work()
-            except Temporary as trouble:
-                self._tell(str(trouble))
-            except Exception:  # noqa: BLE001  a bug here must not end it for ever; it is shown in `status`
-                self._tell(traceback.format_exc())
-            else:
-                self._tell("")
-                wait_s = 0.0
-                await self._news.wait()
-                continue
-            wait_s = min(LONGEST_WAIT_S, max(SHORTEST_WAIT_S, 2 * wait_s))
-            await asyncio.sleep(wait_s)
+        waits_s = (SHORTEST_WAIT_S, LONGEST_WAIT_S)
+        await persist(self.work, news=self._news, tell=self._tell, waits_s=waits_s)
 
     async def work(self) -> None:
         """Tell all that waits; a journal that cannot be written delays only its notes. Raises Temporary: try again later."""

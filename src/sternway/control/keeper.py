@@ -7,15 +7,13 @@ So a restart of either side loses nothing, and there is no queue: what could not
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from sternway.clock import Clock
+from sternway.control.persisting import persist
 from sternway.domain.monitoring import Endpoint
 from sternway.domain.notices import StandingAlert
-from sternway.errors import Temporary
 from sternway.ports import AlertSink
 
 RESEND_S = 60.0
@@ -49,24 +47,8 @@ class Keeper:
 
     async def run(self) -> None:
         """Until cancelled; alerts are not ended then, because the next process goes on with them."""
-        wait_s = 0.0
-        while True:
-            self._news.clear()
-            try:
-                await self.post()
-            except Temporary as trouble:
-                self._tell(str(trouble))
-            except Exception:  # noqa: BLE001  a bug here must not end it for ever; it is shown in `status`
-                self._tell(traceback.format_exc())
-            else:
-                self._tell("")
-                wait_s = 0.0
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(RESEND_S):
-                        await self._news.wait()
-                continue
-            wait_s = min(LONGEST_WAIT_S, max(SHORTEST_WAIT_S, 2 * wait_s))
-            await asyncio.sleep(wait_s)
+        waits_s = (SHORTEST_WAIT_S, LONGEST_WAIT_S)
+        await persist(self.post, news=self._news, tell=self._tell, waits_s=waits_s, every_s=RESEND_S)
 
     async def post(self) -> None:
         """Post what changed or is due. Raises SignalUnavailable; the next time everything is posted as it stands then."""
