@@ -68,7 +68,7 @@ def find(start: Path) -> Paths | None:
     """The platform of `start` or of the nearest folder above it that has one; or what `sternway operator` keeps in `start`."""
     start = start.expanduser().resolve()
     operators = Paths.at(start)
-    if operators.database.is_file():
+    if operators.database.is_file() and not (start / FOLDER).is_dir():
         return operators
     for folder in (start, *start.parents):
         if (folder / FOLDER).is_dir():
