@@ -14,6 +14,7 @@ from sternway.kubernetes.shelf import Index
 T = TypeVar("T")
 WORKLOADS = (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS)
 """The kinds that a Service may stand for."""
+_SEVERAL = 2
 
 
 class Reader(Protocol):
@@ -122,9 +123,11 @@ def released(reader: Reader, service: str, name: str) -> tuple[Resource, Object]
     namespace, of = split_key(service)
     found = ((kind, reader.get(kind, name, namespace)) for kind in WORKLOADS)
     there = [(kind, obj) for kind, obj in found if obj is not None]
+    if len(there) < _SEVERAL:
+        return there[0] if there else None
     service_object = reader.get(SERVICES, of, namespace)
     selector = own_selector(service_object) if service_object is not None else {}
-    return next((one for one in there if selects(selector, one[1])), there[0] if there else None)
+    return next((one for one in there if selects(selector, one[1])), there[0])
 
 
 def in_place(workload: Object) -> bool:

@@ -60,7 +60,7 @@ def guard_status(
 ) -> Object:
     """Give the status of a Guard. shown: None until the service was looked at for the first time.
 
-    twin: it runs the stable version and is ready.
+    twin: stable is reached alone, by the twin or within its workload, and is ready.
     """
     release = shown.release if shown else None
     under_way = release if release is not None and release.outcome == "under way" else None
@@ -166,7 +166,7 @@ def _ready(shown: ServiceStatus | None, problems: Sequence[Problem], *, twin: bo
         message = (stable.failure if stable else None) or f"{shown.stable} has not all its replicas"
         return Said(type="Ready", holds=False, reason="StableNotReady", message=message)
     if not twin:
-        message = f"the twin that will serve {shown.stable} is not ready yet: a change now rolls out unguarded"
+        message = f"{shown.stable} is not set apart from what comes yet: a change now rolls out unguarded"
         return Said(type="Ready", holds=False, reason="TwinNotReady", message=message)
     return Said(type="Ready", holds=True, reason="InForce", message=f"{shown.stable} serves")
 
