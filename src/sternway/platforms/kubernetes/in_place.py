@@ -60,16 +60,16 @@ def _lacking(scene: Scene, stable: WorkloadRun) -> str:
 def backends_of(scene: Scene) -> Backends | None:
     """Where the versions of a service are reached, as the cluster is now.
 
-    Stable is reached by its Service once every proxy knows whom that selects (`APART`): a new selector takes a while.
+    Stable is reached by its Service once every proxy knows whom that selects (`APART`): a new selector takes a while. Before
+    there are Services of ours, what runs counts as the candidate, as a Deployment's pods do before there is a twin.
     """
     if scene.service is None or scene.user is None:
         return None
-    stable = candidate = None
+    stable = None
     apart = selected(scene.stable_service)
     if scene.stable_service is not None and annotation(scene.stable_service, APART) == apart:
         stable = _backend(scene, apart, "stable")
-    if scene.candidate_service is not None:
-        candidate = _backend(scene, selected(scene.candidate_service), "candidate")
+    candidate = _backend(scene, selected(scene.candidate_service) or _update(scene), "candidate")
     if stable is not None and candidate is not None and stable.workload_id == candidate.workload_id:
         candidate = None
     return Backends(
@@ -118,10 +118,13 @@ def _adopted(scene: Scene) -> tuple[Write, ...]:
     """Hold every pod from now on: once all of them run what is asked for, so that no rollout is cut off half-way."""
     user = scene.user
     assert user is not None
-    status = user.deployment.get("status") or {}
-    wanted = _batch(scene, status.get("updateRevision", ""))
-    same = status.get("updateRevision") == status.get("currentRevision")
-    if wanted is None or not same or not user.observed or len(wanted.ready) < max(1, user.replicas):
+    wanted = _batch(scene, _update(scene))
+    if (
+        wanted is None
+        or wanted.hash != _current(scene)
+        or not user.observed
+        or len(wanted.ready) < max(1, user.replicas)
+    ):
         return ()
     own = user.deployment["spec"].get("updateStrategy") or {}
     change = {
@@ -136,9 +139,8 @@ def _adopted(scene: Scene) -> tuple[Write, ...]:
 
 def _services(scene: Scene, runs: Sequence[WorkloadRun], led: _Led) -> tuple[Write, ...]:
     """Each for one revision; its selector changes only while nobody is led to it."""
-    service, user = scene.service, scene.user
+    service = scene.service
     assert service is not None
-    assert user is not None
     writes: tuple[Write, ...] = ()
     stable = _stable(scene, runs, led)
     if stable:
@@ -147,8 +149,7 @@ def _services(scene: Scene, runs: Sequence[WorkloadRun], led: _Led) -> tuple[Wri
         if not writes and scene.stable_service is not None and annotation(scene.stable_service, APART) != stable:
             writes += () if led.unsettled else (_told_apart(scene.stable_service, stable),)
     now = selected(scene.candidate_service)
-    update = str((user.deployment.get("status") or {}).get("updateRevision", ""))
-    candidate = now if now and led.roles["candidate"] else update
+    candidate = now if now and led.roles["candidate"] else _update(scene)
     if candidate:
         desired = role_service(service, "candidate", selector_of(scene) | {HASH: candidate})
         writes += applied(SERVICES, desired, scene.candidate_service)
@@ -199,7 +200,7 @@ def _mark(scene: Scene, runs: Sequence[WorkloadRun]) -> tuple[Write, ...]:
     """Mark the template where its configuration alone has changed: to its controller that would be the same revision."""
     user = scene.user
     assert user is not None
-    update = _batch(scene, (user.deployment.get("status") or {}).get("updateRevision", ""))
+    update = _batch(scene, _update(scene))
     wanted = any(run.workload.pod == scene.pod for run in runs)
     if not user.observed or update is None or update.version == scene.pod or not wanted:
         return ()
@@ -229,9 +230,7 @@ def _moved(scene: Scene, runs: Sequence[WorkloadRun], led: _Led) -> tuple[Write,
 
 def _partition(scene: Scene, runs: Sequence[WorkloadRun], led: _Led) -> int | None:
     """Where new pods begin: open for the next one, at rest otherwise. None: as it is, for a pod is on its way."""
-    user = scene.user
-    assert user is not None
-    update = _batch(scene, (user.deployment.get("status") or {}).get("updateRevision", ""))
+    update = _batch(scene, _update(scene))
     needed = _needed(runs, update.version) if update is not None and update.version else 0
     if update is None or needed <= len(update.pods):
         return REST
@@ -246,21 +245,20 @@ def _partition(scene: Scene, runs: Sequence[WorkloadRun], led: _Led) -> int | No
 
 def _taken_back(scene: Scene, runs: Sequence[WorkloadRun], led: _Led) -> tuple[Write, ...]:
     """Delete what there is too much of; what never became ready first, since a StatefulSet waits for it for ever."""
-    user = scene.user
-    assert user is not None
-    current = str((user.deployment.get("status") or {}).get("currentRevision", ""))
-    for batch in scene.batches:
-        there = sum(len(one.pods) for one in scene.batches if one.version == batch.version)
-        excess = min(len(batch.pods), there - _needed(runs, batch.version))
-        if batch.hash == current or excess <= 0:
-            continue
-        if batch.unready:
-            return tuple(remove(PODS, pod) for pod in batch.unready[:excess])
-        if _on_its_way(scene) or any(one.unready for one in scene.batches):
-            return ()
-        pod = min(batch.pods, key=ordinal)
-        return (remove(PODS, pod),) if _may_go(pod, batch, led) else ()
-    return ()
+    found = [(batch, _excess(scene, runs, batch)) for batch in scene.batches if batch.hash != _current(scene)]
+    unready = [pod for batch, excess in found for pod in batch.unready[:excess]]
+    if unready:
+        return tuple(remove(PODS, pod) for pod in unready)
+    if _on_its_way(scene) or any(one.unready for one in scene.batches):
+        return ()
+    going = ((min(batch.pods, key=ordinal), batch) for batch, excess in found if excess)
+    return tuple(remove(PODS, pod) for pod, batch in going if _may_go(pod, batch, led))[:1]
+
+
+def _excess(scene: Scene, runs: Sequence[WorkloadRun], batch: Batch) -> int:
+    """How many pods of a revision there are too many."""
+    there = sum(len(one.pods) for one in scene.batches if one.version == batch.version)
+    return max(0, min(len(batch.pods), there - _needed(runs, batch.version)))
 
 
 def _may_go(pod: Object, batch: Batch, led: _Led) -> bool:
@@ -273,6 +271,18 @@ def _on_its_way(scene: Scene) -> bool:
     assert scene.user is not None
     there = sum(len(one.pods) for one in scene.batches)
     return there < replicas_of(scene.user.deployment) or any(one.leaving for one in scene.batches)
+
+
+def _update(scene: Scene) -> str:
+    """The revision of the template as it is."""
+    assert scene.user is not None
+    return str((scene.user.deployment.get("status") or {}).get("updateRevision", ""))
+
+
+def _current(scene: Scene) -> str:
+    """The revision that pods below the partition come back as."""
+    assert scene.user is not None
+    return str((scene.user.deployment.get("status") or {}).get("currentRevision", ""))
 
 
 def _needed(runs: Sequence[WorkloadRun], version: str) -> int:
