@@ -1,6 +1,6 @@
 """Which services a changed object is about: watches wake services by name only. Used by the composition root.
 
-Pods and ReplicaSets are known by the workload that made them, configuration by the templates that use it. What a service
+Pods, ReplicaSets and revisions are known by the workload that made them, configuration by the templates that use it. What a service
 rests on is remembered each time that it was looked at.
 """
 
@@ -12,7 +12,16 @@ from dataclasses import dataclass, field
 from sternway.kubernetes.api import Object, Resource, key_of, name_of, namespace_of
 from sternway.kubernetes.ours import SERVICE, TWIN, named, service_key, split_key
 from sternway.kubernetes.reading import WORKLOADS, Reader, own_selector, released, selects
-from sternway.kubernetes.resources import CONFIG_MAPS, DEPLOYMENTS, GUARDS, PODS, REPLICA_SETS, SECRETS, SERVICES
+from sternway.kubernetes.resources import (
+    CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    GUARDS,
+    PODS,
+    REPLICA_SETS,
+    SECRETS,
+    SERVICES,
+)
 from sternway.kubernetes.template import references
 
 _CONFIG = {"ConfigMap": CONFIG_MAPS, "Secret": SECRETS}
@@ -50,8 +59,8 @@ class Concerned:
         named_there = _named_in(resource, obj)
         if named_there is not None:
             return frozenset({service_key(namespace, named_there)} if named_there else ())
-        if resource in (PODS, REPLICA_SETS):
-            plural, name = self._maker(resource, obj)
+        if resource in (PODS, REPLICA_SETS, CONTROLLER_REVISIONS):
+            plural, name = self._maker(obj)
             return frozenset(self._services.get((plural, namespace, name), ()))
         known = frozenset(self._services.get((resource.plural, *key_of(obj)), ()))
         if known or resource not in WORKLOADS:
@@ -65,13 +74,13 @@ class Concerned:
         found = self.reader.get(SERVICES, name, namespace)
         return found is not None and selects(own_selector(found), workload)
 
-    def _maker(self, resource: Resource, obj: Object) -> tuple[str, str]:
-        """(plural, name) of the workload that made a ReplicaSet, or a pod, maybe through one; "" where there is none."""
+    def _maker(self, obj: Object) -> tuple[str, str]:
+        """(plural, name) of the workload that made a ReplicaSet or revision, or a pod, maybe through one; "" for none."""
         twin = (obj["metadata"].get("labels") or {}).get(TWIN)
         if twin:
             return DEPLOYMENTS.plural, str(twin)
         owner = _controller(obj)
-        if resource is PODS and owner is not None:
+        if owner is not None and owner.get("kind") == REPLICA_SETS.kind:
             made = self.reader.get(REPLICA_SETS, str(owner["name"]), namespace_of(obj))
             owner = _controller(made) if made is not None else None
         kind = owner.get("kind") if owner is not None else None

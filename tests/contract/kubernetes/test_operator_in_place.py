@@ -118,10 +118,10 @@ async def test_a_stateful_set_under_a_guard(shop: tuple[StatefulCluster, str]) -
         await here.rests("orders:1")
         assert await here.pods() == before
 
-        here.users.bad["orders-candidate"] = 0.5
         await here.image("orders:2")
         await here.until(lambda s: s.get("phase") == "exposed")
         assert [image for _, image in (await here.pods()).values()].count("orders:2") == 1
+        here.users.bad["orders-candidate"] = 0.5
         await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 3 * WAIT_S)
         await here.rests("orders:1")
         (release, *_) = await here.releases()

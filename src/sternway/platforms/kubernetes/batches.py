@@ -46,6 +46,7 @@ class Batch:
 def read_batches(reader: Reader, workload: Object, kept: Mapping[str, Object], asked: str) -> tuple[Batch, ...]:
     """Every revision of a workload. kept: what we keep of each version. asked: the version that its template is now."""
     uid = workload["metadata"]["uid"]
+    known = _known(kept, workload, asked)
     pods = reader.owned(PODS, uid)
     found = []
     for revision in reader.owned(CONTROLLER_REVISIONS, uid):
@@ -56,7 +57,7 @@ def read_batches(reader: Reader, workload: Object, kept: Mapping[str, Object], a
             Batch(
                 hash=name_of(revision),
                 template=template,
-                version=_version(template, workload, kept, asked),
+                version=_version(template, known),
                 pods=tuple(pod for pod in mine if not pod["metadata"].get("deletionTimestamp")),
                 leaving=tuple(pod for pod in mine if pod["metadata"].get("deletionTimestamp")),
             )
@@ -81,20 +82,15 @@ def is_ready(pod: Object) -> bool:
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
-def _version(template: Object, workload: Object, kept: Mapping[str, Object], asked: str) -> str:
-    """By our mark; without one, the first version that was kept of this template, or what is asked for if it is that.
+def _known(kept: Mapping[str, Object], workload: Object, asked: str) -> dict[str, str]:
+    """Version by the fingerprint of its template alone: the first that was kept of it, or else what is asked for."""
+    latest_first = sorted(kept, key=lambda version: -int(kept[version]["revision"]))
+    now = {template_digest(workload["spec"]["template"]): asked}
+    return now | {template_digest(kept[version]["data"]["template"]): version for version in latest_first}
 
-    A template is only marked when its configuration alone has changed: before that it can be told by itself.
-    """
-    digest = template_digest(template)
+
+def _version(template: Object, known: Mapping[str, str]) -> str:
+    """By our mark, or else by the template alone: it is only marked where what it says had not changed."""
     pod, of_template = stamped(template)
-    if pod and of_template == digest:
-        return pod
-    same = [(int(one["revision"]), known) for known, one in kept.items() if _digest(one) == digest]
-    if same:
-        return min(same)[1]
-    return asked if template_digest(workload["spec"]["template"]) == digest else ""
-
-
-def _digest(revision: Object) -> str:
-    return template_digest(revision["data"]["template"])
+    digest = template_digest(template)
+    return pod if pod and of_template == digest else known.get(digest, "")

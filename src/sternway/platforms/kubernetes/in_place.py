@@ -237,7 +237,7 @@ def _partition(scene: Scene, runs: Sequence[WorkloadRun], led: _Led) -> int | No
     if _on_its_way(scene):
         return None
     before = [(ordinal(pod), pod, one) for one in scene.batches if one is not update for pod in one.pods]
-    if update.unready or not before:
+    if update.unready or not before or selected(scene.candidate_service) != update.hash:
         return REST
     number, pod, batch = max(before, key=lambda one: one[0])
     return number if _may_go(pod, batch, led) else REST
