@@ -14,6 +14,7 @@ from sternway.domain.versions import Workload
 from sternway.errors import Temporary
 from sternway.kubernetes.api import Object, Patch, name_of
 from sternway.kubernetes.resources import CONFIG_MAPS, PODS, SERVICES, STATEFUL_SETS
+from sternway.platforms.kubernetes.batches import is_ready
 from sternway.testing.kubernetes import FakeKubernetes
 
 COUNT = 3
@@ -39,7 +40,7 @@ class StatefulShop(Shop):
         await self.world.api.create(STATEFUL_SETS, made)
         await self.world.api.create(SERVICES, service)
         async with asyncio.timeout(WAIT_S):
-            while len([pod for pod in self.pods() if _is_ready(pod)]) < COUNT:
+            while len([pod for pod in self.pods() if is_ready(pod)]) < COUNT:
                 await self.look()
                 await asyncio.sleep(0 if isinstance(self.world.api, FakeKubernetes) else 0.05)
         return await self.asked()
@@ -106,9 +107,4 @@ class StatefulShop(Shop):
 
     def all_ready(self, *images: str) -> bool:
         """Whether the pods run these, by their numbers, and are all ready."""
-        return self.images() == list(images) and all(map(_is_ready, self.pods()))
-
-
-def _is_ready(pod: Object) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+        return self.images() == list(images) and all(map(is_ready, self.pods()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from cluster_world import World
 from in_place_world import COUNT, StatefulShop
@@ -12,7 +14,9 @@ from sternway.errors import PlatformUnavailable, Refused
 from sternway.kubernetes.api import Patch
 from sternway.kubernetes.errors import Conflict
 from sternway.kubernetes.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, PODS, SERVICES, STATEFUL_SETS
+from sternway.platforms.kubernetes.batches import is_ready
 from sternway.platforms.kubernetes.in_place import REST
+from sternway.testing.kubernetes import FakeKubernetes
 
 
 @pytest.fixture
@@ -238,6 +242,65 @@ async def test_a_version_that_nobody_has_kept_is_named_here_too(shop: StatefulSh
         await shop.platform.apply(shop.key, [WorkloadRun(workload=lost, replicas=COUNT)])
     assert shop.images() == ["orders:1"] * COUNT
     assert first.pod != lost.pod
+
+
+@pytest.fixture
+def played() -> StatefulShop:
+    """Give a shop in the fake alone."""
+    return StatefulShop(World(api=FakeKubernetes(namespaces=("ours",)), namespace="ours"))
+
+
+async def test_a_start_at_any_moment_goes_on(played: StatefulShop) -> None:
+    """Sternway is started anew before each step of a release, and all pods follow all the same, never two at once."""
+    first = await played.adopted()
+    second = await played.image("orders:2")
+
+    async def until(shares: dict[Workload, int], holds: Callable[[], object]) -> None:
+        for _ in range(100):
+            played.platform = played.new_platform(linger_s=0.0)
+            await played.platform.start()
+            await played.step(shares)
+            assert sum(map(is_ready, played.pods())) >= COUNT - 1
+            if holds():
+                return
+        pytest.fail(f"{played.images()}, {played.carrying}")
+
+    await until({first: 2, second: 1}, lambda: played.up(second) == 1)
+    played.traffic = (first, second)
+    await until({first: 1, second: 2}, lambda: played.up(second) == 2)
+    played.traffic = (second,)
+    await until({second: COUNT}, lambda: played.all_ready(*["orders:2"] * COUNT))
+    await until({second: COUNT}, lambda: played.partition() == REST and played.carrying == {"orders-stable"})
+
+
+async def test_stable_is_reached_once_every_proxy_knows_whom_its_service_selects(played: StatefulShop) -> None:
+    """A Service that is new, or selects another revision, leads nowhere for a while; a start forgets nothing of it."""
+    played.platform = played.new_platform(linger_s=1000.0)
+    first = await played.open()
+    played.traffic = (first,)
+    for _ in range(20):
+        await played.step({first: COUNT})
+    assert played.revision("orders-stable") == played.user()["status"]["currentRevision"]
+    backends = played.platform.backends(played.key)
+    assert backends is not None
+    assert backends.stable is None
+    again_s = played.platform.again_s(played.key)
+    assert again_s is not None
+    played.clock.ahead_s += 1000.0
+    await played.share({first: COUNT}, lambda: played.carrying == {"orders-stable"})
+    played.platform = played.new_platform(linger_s=1000.0)
+    await played.step({first: COUNT})
+    assert played.carrying == {"orders-stable"}
+
+
+async def test_two_bad_versions_are_taken_back_at_once(played: StatefulShop) -> None:
+    """What never became ready of one goes whatever waits of the other."""
+    first = await played.adopted()
+    second = await played.image("orders:2")
+    await played.share({first: 2, second: 1}, lambda: played.up(second) == 1 and played.partition() == REST)
+    broken = await played.image("orders:never-ready")
+    await played.share({first: 1, second: 1, broken: 1}, lambda: "orders:never-ready" in played.images())
+    await played.share({first: COUNT}, lambda: played.all_ready(*["orders:1"] * COUNT))
 
 
 async def _selected(shop: StatefulShop, service: str) -> set[str]:
