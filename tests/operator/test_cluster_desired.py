@@ -220,16 +220,104 @@ def test_no_such_service(objects: Objects) -> None:
     )
 
 
-@pytest.mark.parametrize(("kind", "name"), [(STATEFUL_SETS, "StatefulSet"), (DAEMON_SETS, "DaemonSet")])
-def test_what_cannot_run_twice_is_refused(objects: Objects, kind: Resource, name: str) -> None:
-    """A StatefulSet or DaemonSet has no twin: the sentence says why, and what to do."""
-    objects.take(DEPLOYMENTS, "orders")
-    objects.put(kind, "orders", spec={"template": TEMPLATE})
+def test_a_daemon_set_is_refused(objects: Objects) -> None:
+    """The sentence says why, and what to do."""
+    _put_stateful(objects, DAEMON_SETS)
     assert problem(objects) == (
-        f"Guard shop/orders: spec.service: Service orders selects the {name} orders: only Deployments are released, because "
-        f"the pods of a {name} cannot run twice, once as the proven version and once as the candidate (release it with the "
-        f"{name}'s own rolling update, and take this Guard out)"
+        "Guard shop/orders: spec.service: Service orders selects the DaemonSet orders, which is not released: its pods cannot "
+        "run twice, once as the proven version and once as the candidate (release it with the DaemonSet's own rolling "
+        "update, and take this Guard out)"
     )
+
+
+def test_a_stateful_set_is_wanted_in_place(objects: Objects) -> None:
+    """Its replicas are its own, whatever scales it; Istio's counters tell versions apart by the Services that reach them."""
+    _put_stateful(objects)
+    found = desired(objects)
+    wanted = found.wanted(KEY)
+    assert wanted is not None
+    assert (wanted.in_place, wanted.replicas, found.deployment(KEY)) == (True, 3, "orders")
+    errors = next(metric.ratio for metric in wanted.guard.judge.metrics if metric.name == "mesh-errors")
+    assert errors is not None
+    assert 'destination_service_name="$(backend)"' in errors.total
+    objects.put(
+        HORIZONTAL_POD_AUTOSCALERS, "orders", spec={"scaleTargetRef": {"kind": "StatefulSet", "name": "orders"}}
+    )
+    _put_stateful(objects, replicas=7)
+    assert _wished(found) == 7
+
+
+def test_a_deployment_goes_before_a_stateful_set(objects: Objects) -> None:
+    """Where a Service selects both, the twin's way is there for one of them."""
+    _put_stateful(objects)
+    _deploy(objects)
+    wanted = desired(objects).wanted(KEY)
+    assert wanted is not None
+    assert not wanted.in_place
+
+
+@pytest.mark.parametrize(
+    ("spec", "guard", "said"),
+    [
+        pytest.param(
+            {"replicas": 1},
+            {},
+            "spec.service: StatefulSet orders has 1 replicas, so no version can stand beside another (give it 2 replicas, or "
+            "take this Guard out)",
+            id="one replica",
+        ),
+        pytest.param(
+            {"updateStrategy": {"type": "OnDelete"}},
+            {},
+            "spec.service: StatefulSet orders has the updateStrategy OnDelete: its pods are replaced by hand (let its "
+            "spec.updateStrategy.type be RollingUpdate)",
+            id="replaced by hand",
+        ),
+        pytest.param(
+            {},
+            {"strategy": {"blueGreen": {}}},
+            "spec.strategy.blueGreen: StatefulSet orders is released in place, where two versions share its replicas, so "
+            "neither can take all traffic at once (choose `canary` or `adaptive`)",
+            id="blue-green",
+        ),
+        pytest.param(
+            {},
+            {"strategy": {"ab": {"header": {"name": "x-group", "value": "b"}}}},
+            "spec.strategy.ab: StatefulSet orders is released in place, where nobody can tell how many of its replicas the "
+            "chosen group of users needs (choose `canary` or `adaptive`)",
+            id="A/B",
+        ),
+        pytest.param(
+            {},
+            {"fallback": {"deployment": "old"}},
+            "spec.fallback: a fallback is not used in a cluster: what StatefulSet orders ran before stays in it until the new "
+            "version is proven (take it out)",
+            id="fallback",
+        ),
+    ],
+)
+def test_what_does_not_fit_in_place_is_refused(objects: Objects, spec: Any, guard: Any, said: str) -> None:
+    """Before anything is changed: field and fix are named."""
+    _put_stateful(objects, **spec)
+    objects.put(GUARDS, "orders", spec={"service": "orders", **guard})
+    assert problem(objects) == f"Guard shop/orders: {said}"
+
+
+def test_a_headless_service_shares_nothing_out(objects: Objects) -> None:
+    """Who calls pods by their names goes by no route."""
+    _put_stateful(objects)
+    objects.put(SERVICES, "orders", spec={"selector": {"app": "orders"}, "clusterIP": "None", "ports": [{"port": 80}]})
+    assert problem(objects) == (
+        "Guard shop/orders: spec.service: Service orders is headless: clients address the pods of StatefulSet orders by name, "
+        "so no traffic is shared out (name a Service with an address of its own that selects the pods of StatefulSet orders)"
+    )
+
+
+def _put_stateful(objects: Objects, kind: Resource = STATEFUL_SETS, **spec: Any) -> None:
+    """In the place of the Deployment."""
+    objects.objects.pop((DEPLOYMENTS, "orders"), None)
+    stated = {"replicas": 3, "selector": {"matchLabels": {"app": "orders"}}, "template": deepcopy(TEMPLATE), **spec}
+    objects.put(kind, "orders", spec=stated)
 
 
 def test_several_deployments_need_a_word(objects: Objects) -> None:

@@ -11,14 +11,22 @@ import pytest
 from sternway.clock import SystemClock
 from sternway.domain.versions import Workload, _workload_id
 from sternway.kubernetes.api import Object, Resource, name_of
-from sternway.kubernetes.reading import of_guard, of_service, selected
-from sternway.kubernetes.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, GUARDS, RELEASES, SERVICES
+from sternway.kubernetes.reading import of_guard, of_service, released, selected
+from sternway.kubernetes.resources import (
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    GUARDS,
+    PODS,
+    RELEASES,
+    SERVICES,
+    STATEFUL_SETS,
+)
 from sternway.kubernetes.template import TemplateDigests, template_digest
 from sternway.operator.concerned import Concerned
 from sternway.operator.stores import Stores
 from sternway.testing.kubernetes import FakeKubernetes
 
-KINDS = (GUARDS, RELEASES, DEPLOYMENTS, SERVICES, CONTROLLER_REVISIONS)
+KINDS = (GUARDS, RELEASES, DEPLOYMENTS, STATEFUL_SETS, SERVICES, CONTROLLER_REVISIONS)
 
 
 def deployment(name: str, **labels: str) -> dict[str, Any]:
@@ -39,6 +47,8 @@ def fake() -> FakeKubernetes:
             ours = {"sternway.dev/service": name, "sternway.dev/pod": "1"}
             put(fake, CONTROLLER_REVISIONS, f"{name}-1", namespace, labels=ours, revision=1)
             put(fake, RELEASES, f"{name}-1", namespace, labels={"sternway.dev/guard": name}, spec={"guard": name})
+    put(fake, STATEFUL_SETS, "ledger", "shop", **deployment("ledger", app="ledger"))
+    put(fake, SERVICES, "ledger", "shop", spec={"selector": {"app": "ledger"}, "ports": []})
     return fake
 
 
@@ -84,6 +94,30 @@ async def test_a_new_deployment_wakes_the_services_that_may_select_it_alone(stor
     assert found is not None
     everyone = {"shop": ("orders.shop", "stock.shop"), "other": ("orders.other",)}
     assert concerned.of(DEPLOYMENTS, found, lambda namespace: everyone[namespace]) == {"orders.shop"}
+
+
+async def test_what_a_stateful_set_made_wakes_the_service_that_rests_on_it(stores: Stores) -> None:
+    """Its pods and its controller's revisions are its own; a Deployment of the same name is another one's."""
+    concerned = Concerned(stores)
+    concerned.remember("ledger.shop", "shop", "ledger")
+    for kind, owner, woken in (
+        (PODS, "StatefulSet", {"ledger.shop"}),
+        (CONTROLLER_REVISIONS, "StatefulSet", {"ledger.shop"}),
+        (PODS, "DaemonSet", set()),
+    ):
+        owners = [{"kind": owner, "name": "ledger", "uid": "u", "controller": True}]
+        made: Object = {"metadata": {"name": "ledger-0", "namespace": "shop", "ownerReferences": owners}}
+        assert concerned.of(kind, made, lambda _: ()) == woken
+
+
+async def test_the_workload_that_a_service_selects_is_released(fake: FakeKubernetes) -> None:
+    """Where there are two of one name, not the one that merely stands beside it."""
+    put(fake, DEPLOYMENTS, "ledger", "shop", **deployment("ledger", app="ledger-tools"))
+    stores = Stores(fake, clock=SystemClock(), changed=lambda *_: None, about=lambda _: ())
+    await stores.start(KINDS)
+    found = [released(stores, f"{name}.shop", name) for name in ("ledger", "orders", "billing")]
+    assert [one and one[0].kind for one in found] == ["StatefulSet", "Deployment", None]
+    await stores.close()
 
 
 def test_a_template_is_fingerprinted_once_for_each_version_of_its_object() -> None:

@@ -11,7 +11,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-ARGUMENTS = ("service", "namespace", "deployment", "workload", "version", "tag", "role", "canary", "cluster", "window")
+ARGUMENTS = (
+    "service",
+    "namespace",
+    "deployment",
+    "workload",
+    "version",
+    "tag",
+    "role",
+    "canary",
+    "cluster",
+    "backend",
+    "window",
+)
 """What `$(NAME)` may stand for in a query."""
 MESH_ERRORS = "mesh-errors"
 """The ratio that a mesh counts by itself: in a cluster it stands in for the access log."""

@@ -119,7 +119,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What Git says of one service at one commit, which was made at `committed_s`."""
+    """What Git says of one service at one commit, which was made at `committed_s`.
+
+    in_place: its versions share the replicas of one workload, and stand side by side within it.
+    """
 
     service: Service
     version: Version
@@ -130,6 +133,7 @@ class Wanted:
     fallback: Version | None = None
     fallback_replicas: int = 0
     committed_s: float | None = None
+    in_place: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,15 +13,10 @@ from sternway.domain.platform import WorkloadState
 from sternway.domain.policies import Bar, Point
 from sternway.domain.releases import Observation, Phase, Progress, Release
 from sternway.engine.barring import PASSED_BY, barred, how_to_pass, let_pass
-from sternway.engine.exposure import (
-    cold_for_s,
-    enough,
-    percent_of_step,
-    ready,
-    standing_by,
-)
+from sternway.engine.exposure import cold_for_s, enough, ready, standing_by
 from sternway.engine.gates import failed, gated
 from sternway.engine.lifecycle import PROMOTED_BY, enter, needless, promoted, retarget, settled, take_back
+from sternway.engine.side_by_side import short_of_replicas, weighed
 from sternway.engine.transitions import Trigger
 
 MANY_WITHDRAWALS = 8
@@ -130,19 +125,19 @@ def _forward(progress: Progress, release: Release, seen: Observation) -> Progres
         case Phase.BAKING:
             return _bake(progress, release, seen)
         case _:
-            moved = _expose(release, seen)
+            moved = _expose(progress, release, seen)
     if moved is None:
-        return _stay(progress, release)
+        return _stay(progress, release, seen)
     trigger, reason = moved
     kept = _kept_up(progress, release, seen, trigger)
     if kept is not None:
-        return _stay(progress, kept)
+        return _stay(progress, kept, seen)
     waiting = gated(progress, release, trigger, now_s)
     if waiting is not None:
-        return _stay(progress, waiting)
+        return _stay(progress, waiting, seen)
     passed = let_pass(progress, release.candidate, seen, *PASSED_BY.get(trigger, ()))
     release = enter(release, trigger, now_s, f"{reason}{passed}")
-    return replace(progress, release=_weigh(progress, release))
+    return replace(progress, release=weighed(progress, release, seen))
 
 
 def _start(progress: Progress, release: Release, seen: Observation) -> tuple[Trigger, str] | None:
@@ -196,13 +191,13 @@ def _preview(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
     return Trigger.SWITCH, f"all traffic to {release.candidate.id}; the bake begins"
 
 
-def _expose(release: Release, seen: Observation) -> tuple[Trigger, str] | None:
+def _expose(progress: Progress, release: Release, seen: Observation) -> tuple[Trigger, str] | None:
     suspicion = _suspicion(release, seen)
     if suspicion:
         return Trigger.SUSPECTED, suspicion
     min_requests, hold_s = enough(release)
     # A cold version may be worse than it stays: until it is warm it gets no more users than it has.
-    waits = _stays(release) or cold_for_s(release, seen.now_s) > 0.0
+    waits = _stays(release) or cold_for_s(release, seen.now_s) > 0.0 or short_of_replicas(progress, release, seen)
     if waits or release.step_requests < min_requests or seen.now_s - release.step_s < hold_s:
         return None
     sure = _sure(release, seen)
@@ -280,9 +275,10 @@ def _bake(progress: Progress, release: Release, seen: Observation) -> Progress:
         return replace(progress, release=enter(release, Trigger.SUSPECTED, seen.now_s, suspicion))
     if release.baked_s < release.guard.bake_s:
         passed_s = max(0.0, seen.now_s - max(release.entered_s, release.looked_s))
-        baked_s = release.baked_s + (passed_s if _in_force(release, seen) else 0.0)
+        counts = _in_force(release, seen) and not short_of_replicas(progress, release, seen)
+        baked_s = release.baked_s + (passed_s if counts else 0.0)
         release = replace(release, baked_s=baked_s, looked_s=seen.now_s)
-    release = _weigh(progress, release)
+    release = weighed(progress, release, seen)
     if release.baked_s >= release.guard.bake_s and not _stays(release) and not release.waits:
         return promoted(progress, replace(release, reason=_baked(release)), seen.now_s)
     return replace(progress, release=release)
@@ -306,15 +302,11 @@ def _in_force(release: Release, seen: Observation) -> bool:
     return has > 0.0 and has >= release.percent - 0.01 and ready(seen, release.candidate) > 0
 
 
-def _weigh(progress: Progress, release: Release) -> Release:
-    return replace(release, percent=percent_of_step(progress, release))
-
-
-def _stay(progress: Progress, release: Release) -> Progress:
+def _stay(progress: Progress, release: Release, seen: Observation) -> Progress:
     """The release moves nowhere: its share follows traffic and evidence, but while a policy holds it, it does not grow."""
     if release.phase is Phase.EXPOSED:
         most = release.percent if release.waits else 100.0
-        release = _weigh(progress, release)
+        release = weighed(progress, release, seen)
         release = replace(release, percent=min(most, release.percent))
     return replace(progress, release=release)
 
@@ -324,9 +316,9 @@ def _blind(progress: Progress, release: Release, seen: Observation) -> Progress:
     blind_s = seen.now_s - release.blind_since_s
     reason = _suspicion(release, seen)  # what can still be seen still counts
     if reason and release.phase in (Phase.EXPOSED, Phase.BAKING):
-        return replace(progress, release=_weigh(progress, enter(release, Trigger.SUSPECTED, seen.now_s, reason)))
+        return replace(progress, release=weighed(progress, enter(release, Trigger.SUSPECTED, seen.now_s, reason), seen))
     if release.phase is Phase.BAKING:
-        release = _weigh(progress, release)
+        release = weighed(progress, release, seen)
         progress = replace(progress, release=release)
         if release.baked_s >= release.guard.bake_s and not (
             release.paused or release.waits
@@ -351,7 +343,7 @@ def _impatient(progress: Progress, release: Release, seen: Observation, blind_s:
     if release.phase is Phase.BAKING:
         return promoted(progress, replace(release, reason=reason), seen.now_s)
     release = gated(progress, release, Trigger.SWITCH, seen.now_s) or enter(release, Trigger.SWITCH, seen.now_s, reason)
-    return replace(progress, release=_weigh(progress, release))
+    return replace(progress, release=weighed(progress, release, seen))
 
 
 def _wait_for_a_person(progress: Progress, release: Release, seen: Observation) -> Progress:

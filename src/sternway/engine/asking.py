@@ -62,13 +62,15 @@ def arguments(version: Version, *, namespace: str, deployment: str, role: str, w
 def role_arguments(service: str, *, namespace: str, deployment: str, role: str, window_s: float) -> dict[str, str]:
     """What stands for `$(NAME)` whichever version has the role.
 
-    workload: on Kubernetes stable runs as DEPLOYMENT-stable. canary: a pattern for a label that only a canary has.
+    workload: on Kubernetes stable runs as DEPLOYMENT-stable. backend: the Service there that reaches the version alone.
+    canary: a pattern for a label that only a canary has.
     """
     return {
         "service": service,
         "namespace": namespace,
         "deployment": deployment,
         "workload": f"{deployment}-stable" if role == STABLE else deployment,
+        "backend": f"{service}-{role}",
         "role": role,
         "canary": "" if role == STABLE else ".+",
         "window": f"{round(window_s * 1000)}ms",

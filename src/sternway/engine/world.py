@@ -14,6 +14,7 @@ from sternway.domain.versions import Version
 from sternway.engine import gates
 from sternway.engine.asking import metric_question
 from sternway.engine.exposure import able, looks_again_s, reachable, ready, split_back, standing_by
+from sternway.engine.side_by_side import candidates, carrying, side_by_side
 from sternway.engine.uncounted import uncounted
 
 TICK_S = 1.0
@@ -122,7 +123,7 @@ def _split(progress: Progress, release: Release, seen: Observation) -> Split:
         return able(stable, candidate, seen, percent=release.percent)
     if release.phase is Phase.STARTING:
         return able(stable, None, seen, percent=0.0)
-    return split_back(stable, candidate, seen, desired=progress.stable_replicas, since_s=release.entered_s)
+    return split_back(stable, candidate, seen, desired=carrying(progress, seen), since_s=release.entered_s)
 
 
 def _pins(release: Release) -> tuple[Pin, ...]:
@@ -158,6 +159,12 @@ def _workloads(progress: Progress, seen: Observation) -> tuple[WorkloadRun, ...]
             commit=known.commit if known else version.commit,
         )
 
+    if side_by_side(seen):
+        of_candidate = candidates(progress, release, seen) if release is not None else 0
+        run(release.stable if release is not None else stable, progress.stable_replicas - of_candidate)
+        if release is not None and of_candidate:
+            run(release.candidate, of_candidate)
+        return tuple(runs.values())
     run(stable, progress.stable_replicas)
     if release is not None:
         run(release.stable, progress.stable_replicas)

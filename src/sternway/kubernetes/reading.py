@@ -7,9 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from sternway.kubernetes.api import Object, Resource, name_of
-from sternway.kubernetes.ours import REPLICAS, ROLE, SELECTOR, SERVICE, TWIN, annotation
+from sternway.kubernetes.ours import REPLICAS, ROLE, SELECTOR, SERVICE, TWIN, annotation, split_key
 from sternway.kubernetes.remembered import Basis
+from sternway.kubernetes.resources import DAEMON_SETS, DEPLOYMENTS, SERVICES, STATEFUL_SETS
 from sternway.kubernetes.shelf import Index
+
+WORKLOADS = (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS)
+"""The kinds that a Service may stand for."""
+_SEVERAL = 2
 
 
 class Reader(Protocol):
@@ -106,6 +111,23 @@ def behind(service: Object, workloads: Sequence[Object]) -> list[Object]:
     return sorted(found, key=name_of)
 
 
+def released(reader: Reader, service: str, name: str) -> tuple[Resource, Object] | None:
+    """The workload of this name that is released for a service: one that the user's Service selects goes first."""
+    namespace, of = split_key(service)
+    found = ((kind, reader.get(kind, name, namespace)) for kind in WORKLOADS)
+    there = [(kind, obj) for kind, obj in found if obj is not None]
+    if len(there) < _SEVERAL:
+        return there[0] if there else None
+    service_object = reader.get(SERVICES, of, namespace)
+    selector = own_selector(service_object) if service_object is not None else {}
+    return next((one for one in there if selects(selector, one[1])), there[0])
+
+
+def in_place(workload: Object) -> bool:
+    """Whether a workload's pods cannot run twice (by identity, volume or node), so that versions share them."""
+    return workload.get("kind") in (STATEFUL_SETS.kind, DAEMON_SETS.kind)
+
+
 def scales(obj: Object, deployment: str) -> bool:
     """Whether an autoscaler (an HPA or KEDA's ScaledObject) changes the number of a Deployment's replicas."""
     target = (obj.get("spec") or {}).get("scaleTargetRef") or {}
@@ -125,6 +147,6 @@ def wished_replicas(deployment: Object, twin: Object | None, *, scaled: bool) ->
 
 
 def replicas_of(deployment: Object) -> int:
-    """How many replicas a Deployment is told to have."""
+    """How many replicas a Deployment or StatefulSet is told to have."""
     stated = deployment["spec"].get("replicas")
     return 1 if stated is None else int(stated)

@@ -13,7 +13,7 @@ from typing import Any
 
 from sternway.domain.versions import Workload
 from sternway.kubernetes.api import Object
-from sternway.kubernetes.ours import PREFIX
+from sternway.kubernetes.ours import PREFIX, STAMP
 
 NO_RELEASE = ("kubectl.kubernetes.io/restartedAt", "cattle.io/timestamp", "kubectl.kubernetes.io/default-container")
 """Annotations of a pod template that tell nothing of what its pods run: restarts, and which log kubectl shows."""
@@ -93,6 +93,18 @@ def fingerprint(template: Object, config: Callable[[ConfigName], Object | None])
 def template_digest(template: Object) -> str:
     """A fingerprint of the template alone."""
     return digest(canonical(template), 8)
+
+
+def stamp(pod: str, template: Object) -> str:
+    """What a template is marked with: the version, and what the template looked like then."""
+    return f"{pod}.{template_digest(template)}"
+
+
+def stamped(template: Object) -> tuple[str, str]:
+    """(version, digest of the template) of a marked template."""
+    marks = (template.get("metadata") or {}).get("annotations") or {}
+    pod, _, of_template = str(marks.get(STAMP, "")).partition(".")
+    return pod, of_template
 
 
 class TemplateDigests:

@@ -11,7 +11,7 @@ import promql_parser as promql
 from sternway.domain.metrics import ARGUMENTS, fill, places
 
 _EXAMPLES = dict.fromkeys(ARGUMENTS, "x") | {"window": "1m"}
-_TELL_APART = frozenset({"version", "tag", "workload", "role", "canary", "cluster"})
+_TELL_APART = frozenset({"version", "tag", "workload", "role", "canary", "cluster", "backend"})
 
 
 class Mistake(Exception):

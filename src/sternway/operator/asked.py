@@ -1,4 +1,4 @@
-"""A Guard, its Service and its Deployment -> what is wanted of a service, or why it cannot be done. Pure.
+"""A Guard, its Service and its workload -> what is wanted of a service, or why it cannot be done. Pure.
 
 Called by `desired`. Every problem names the object, the field and the fix, as for a manifest in Git.
 """
@@ -18,7 +18,8 @@ from sternway.domain.versions import Service, Version
 from sternway.errors import Problem
 from sternway.kubernetes.api import Object, name_of, namespace_of
 from sternway.kubernetes.ours import service_key
-from sternway.kubernetes.reading import behind, own_selector, wished_replicas
+from sternway.kubernetes.reading import behind, in_place, own_selector, replicas_of, wished_replicas
+from sternway.kubernetes.resources import DAEMON_SETS, DEPLOYMENTS
 from sternway.kubernetes.template import ConfigName, fingerprint, workload_of
 from sternway.manifests.admission import unsupported
 from sternway.manifests.catalogue import Catalogue, Source
@@ -69,10 +70,10 @@ def asked(found: Found) -> Asked:
         document = Document(file=place, value=value, lines={})
         problems = explain_errors(document, model.Guard, exc, secret=False)
         return Asked(problems=tuple(replace(problem, line=None) for problem in problems))
-    chosen, problem = _deployment(found, guard.spec)
+    chosen, problem = _workload(found, guard.spec)
     if problem or chosen is None:
         return Asked(problems=(problem,) if problem else ())
-    problems = [*_beyond(found, guard.spec, name_of(chosen))]
+    problems = [*_beyond(found, guard.spec, chosen)]
     wanted = _wanted(found, guard, chosen)
     stated = "shield" in guard.spec.model_fields_set and guard.spec.shield.enabled
     source = Source(service=wanted.service.name, file=place, line=0, shield_stated=stated)
@@ -87,34 +88,35 @@ def place_of(guard: Object) -> str:
     return f"Guard {namespace_of(guard)}/{name_of(guard)}"
 
 
-def _wanted(found: Found, guard: model.Guard, deployment: Object) -> Wanted:
+def _wanted(found: Found, guard: model.Guard, chosen: Object) -> Wanted:
     key = service_key(namespace_of(found.guard), guard.spec.service)
-    template = deployment["spec"]["template"]
-    name = name_of(deployment)
+    template = chosen["spec"]["template"]
+    name, here = name_of(chosen), in_place(chosen)
     pod = fingerprint(template, found.config)
     workload = workload_of(template, pod, service=key, deployment=name)
-    replicas = wished_replicas(deployment, found.twin(name), scaled=found.scaled(name))
+    replicas = replicas_of(chosen) if here else wished_replicas(chosen, found.twin(name), scaled=found.scaled(name))
     return Wanted(
         service=Service(name=key, port=_port(found.service), namespace=namespace_of(found.guard)),
         version=Version(service=key, workload=workload, policy=MeshPolicy(), commit=pod),
         replicas=replicas,
-        guard=_for_the_mesh(replace(guard.to_domain(), service=key, deployment=name), found),
+        guard=_for_the_mesh(replace(guard.to_domain(), service=key, deployment=name), found, here=here),
         commit=pod,
+        in_place=here,
     )
 
 
-def _for_the_mesh(guard: guards.Guard, found: Found) -> guards.Guard:
+def _for_the_mesh(guard: guards.Guard, found: Found, *, here: bool) -> guards.Guard:
     """What the mesh counts by itself comes first: without a log it is how a release is seen at all.
 
     The shield is up by default; where the mesh has none, nothing may say that it is.
     """
     own = {metric.name for metric in guard.judge.metrics}
-    implied = tuple(metric for metric in mesh_metrics(found.router) if metric.name not in own)
+    implied = tuple(metric for metric in mesh_metrics(found.router, in_place=here) if metric.name not in own)
     shield = guard.shield if Can.SHIELD in found.can else replace(guard.shield, enabled=False)
     return replace(guard, shield=shield, judge=replace(guard.judge, metrics=(*implied, *guard.judge.metrics)))
 
 
-def _deployment(found: Found, spec: model.GuardSpec) -> tuple[Object | None, Problem | None]:
+def _workload(found: Found, spec: model.GuardSpec) -> tuple[Object | None, Problem | None]:
     """Find what is released, or say why it cannot be."""
     service = found.service
     if service is None:
@@ -124,47 +126,84 @@ def _deployment(found: Found, spec: model.GuardSpec) -> tuple[Object | None, Pro
     if not own_selector(service):
         said = f"Service {spec.service} has no selector, so nothing of it can be released"
         return None, _problem(found, "spec.service", said, "give the Service a selector")
-    names = {name_of(one): one for one in behind(service, found.deployments)}
+    names = {name_of(one): one for one in behind(service, found.deployments) or behind(service, found.others)}
     if not names:
         return None, _nothing_behind(found, spec, service)
+    kind = next(iter(names.values())).get("kind", DEPLOYMENTS.kind)
     if spec.deployment and spec.deployment not in names:
-        said = f"Service {spec.service} does not select a Deployment {spec.deployment}"
+        said = f"Service {spec.service} does not select a {kind} {spec.deployment}"
         return None, _problem(found, "spec.deployment", said, suggest(spec.deployment, names))
     if len(names) > 1 and not spec.deployment:
-        said = f"Service {spec.service} selects several Deployments: {', '.join(sorted(names))}"
+        said = f"Service {spec.service} selects several {kind}s: {', '.join(sorted(names))}"
         return None, _problem(found, "spec.deployment", said, "say here which one is released")
     return names[spec.deployment or next(iter(names))], None
 
 
 def _nothing_behind(found: Found, spec: model.GuardSpec, service: Object) -> Problem:
-    for other in behind(service, found.others):
-        kind = other.get("kind", "StatefulSet")
-        said = (
-            f"Service {spec.service} selects the {kind} {name_of(other)}: only Deployments are released, because the pods "
-            f"of a {kind} cannot run twice, once as the proven version and once as the candidate"
-        )
-        fix = f"release it with the {kind}'s own rolling update, and take this Guard out"
-        return _problem(found, "spec.service", said, fix)
     wants = ", ".join(f"{key}={value}" for key, value in sorted(own_selector(service).items()))
     said = f"Service {spec.service} selects no Deployment: none has the pod labels {wants}"
     return _problem(found, "spec.service", said, "mend the Service's selector, or add the Deployment")
 
 
-def _beyond(found: Found, spec: model.GuardSpec, deployment: str) -> list[Problem]:
+def _beyond(found: Found, spec: model.GuardSpec, chosen: Object) -> list[Problem]:
     """What a Guard may say that is not done in a cluster."""
     problems = []
     if spec.mesh and spec.mesh not in found.meshes:
         said = f"this cluster has no mesh {spec.mesh}"
         problems.append(_problem(found, "spec.mesh", said, suggest(spec.mesh, found.meshes)))
     problems += _gates(found, spec)
+    deployment = name_of(chosen)
+    if in_place(chosen):
+        return [*problems, *_within(found, spec, chosen)]
     if spec.fallback is not None:
         said = "a fallback of one's own is not used in a cluster: the proven version always stands by"
         problems.append(_problem(found, "spec.fallback", said, f"take it out; `{deployment}-stable` stands by"))
-    chosen = next(one for one in found.deployments if name_of(one) == deployment)
     if not chosen["spec"]["selector"].get("matchLabels"):
         said = f"Deployment {deployment} selects its pods without matchLabels, so its twin's cannot be told apart"
         problems.append(_problem(found, "spec.deployment", said, "give its selector a matchLabels"))
     return problems
+
+
+def _within(found: Found, spec: model.GuardSpec, chosen: Object) -> list[Problem]:
+    """What does not fit where versions stand side by side within one workload."""
+    kind = chosen["kind"]
+    name = f"{kind} {name_of(chosen)}"
+    problems = []
+    if kind == DAEMON_SETS.kind:
+        said = (
+            f"Service {spec.service} selects the {name}, which is not released: its pods cannot run twice, once as the "
+            "proven version and once as the candidate"
+        )
+        fix = "release it with the DaemonSet's own rolling update, and take this Guard out"
+        return [_problem(found, "spec.service", said, fix)]
+    if (found.service or {}).get("spec", {}).get("clusterIP") == "None":
+        said = f"Service {spec.service} is headless: clients address the pods of {name} by name, so no traffic is shared out"
+        fix = f"name a Service with an address of its own that selects the pods of {name}"
+        problems.append(_problem(found, "spec.service", said, fix))
+    if replicas_of(chosen) < _LEAST:
+        said = f"{name} has {replicas_of(chosen)} replicas, so no version can stand beside another"
+        problems.append(_problem(found, "spec.service", said, f"give it {_LEAST} replicas, or take this Guard out"))
+    if (chosen["spec"].get("updateStrategy") or {}).get("type") == "OnDelete":
+        said = f"{name} has the updateStrategy OnDelete: its pods are replaced by hand"
+        problems.append(_problem(found, "spec.service", said, "let its spec.updateStrategy.type be RollingUpdate"))
+    strategy = _UNFIT.get(type(spec.strategy.to_domain())) if spec.strategy else None
+    if strategy is not None:
+        field, why = strategy
+        said = f"{name} is released in place, where {why}"
+        problems.append(_problem(found, f"spec.strategy.{field}", said, "choose `canary` or `adaptive`"))
+    if spec.fallback is not None:
+        said = (
+            f"a fallback is not used in a cluster: what {name} ran before stays in it until the new version is proven"
+        )
+        problems.append(_problem(found, "spec.fallback", said, "take it out"))
+    return problems
+
+
+_LEAST = 2
+_UNFIT: dict[type, tuple[str, str]] = {
+    guards.BlueGreen: ("blueGreen", "two versions share its replicas, so neither can take all traffic at once"),
+    guards.ABTest: ("ab", "nobody can tell how many of its replicas the chosen group of users needs"),
+}
 
 
 def _gates(found: Found, spec: model.GuardSpec) -> list[Problem]:

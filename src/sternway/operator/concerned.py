@@ -1,6 +1,6 @@
 """Which services a changed object is about: watches wake services by name only. Used by the composition root.
 
-Pods and ReplicaSets are known by the Deployment that made them, configuration by the templates that use it. What a service
+Pods, ReplicaSets and revisions are known by the workload that made them, configuration by the templates that use it. What a service
 rests on is remembered each time that it was looked at.
 """
 
@@ -11,8 +11,17 @@ from dataclasses import dataclass, field
 
 from sternway.kubernetes.api import Object, Resource, key_of, name_of, namespace_of
 from sternway.kubernetes.ours import SERVICE, TWIN, named, service_key, split_key
-from sternway.kubernetes.reading import Reader, own_selector, selects
-from sternway.kubernetes.resources import CONFIG_MAPS, DEPLOYMENTS, GUARDS, PODS, REPLICA_SETS, SECRETS, SERVICES
+from sternway.kubernetes.reading import WORKLOADS, Reader, own_selector, released, selects
+from sternway.kubernetes.resources import (
+    CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    GUARDS,
+    PODS,
+    REPLICA_SETS,
+    SECRETS,
+    SERVICES,
+)
 from sternway.kubernetes.template import references
 
 _CONFIG = {"ConfigMap": CONFIG_MAPS, "Secret": SECRETS}
@@ -33,8 +42,9 @@ class Concerned:
         rests: set[_Key] = set()
         if deployment is not None:
             rests |= {(DEPLOYMENTS.plural, namespace, name) for name in (deployment, named(deployment, "stable"))}
-            found = self.reader.get(DEPLOYMENTS, deployment, namespace)
-            used = references(found["spec"]["template"]) if found is not None else ()
+            found = released(self.reader, service, deployment)
+            rests |= {(found[0].plural, namespace, deployment)} if found is not None else set()
+            used = references(found[1]["spec"]["template"]) if found is not None else ()
             rests |= {(_CONFIG[one.kind].plural, namespace, one.name) for one in used}
         self._keep(service, frozenset(rests))
 
@@ -49,10 +59,11 @@ class Concerned:
         named_there = _named_in(resource, obj)
         if named_there is not None:
             return frozenset({service_key(namespace, named_there)} if named_there else ())
-        if resource in (PODS, REPLICA_SETS):
-            return self._of_deployment(namespace, self._maker(resource, obj))
+        if resource in (PODS, REPLICA_SETS, CONTROLLER_REVISIONS):
+            plural, name = self._maker(obj)
+            return frozenset(self._services.get((plural, namespace, name), ()))
         known = frozenset(self._services.get((resource.plural, *key_of(obj)), ()))
-        if known or resource is not DEPLOYMENTS:
+        if known or resource not in WORKLOADS:
             return known
         return frozenset(
             one for one in everyone(namespace) if self._may_select(one, obj)
@@ -63,19 +74,17 @@ class Concerned:
         found = self.reader.get(SERVICES, name, namespace)
         return found is not None and selects(own_selector(found), workload)
 
-    def _of_deployment(self, namespace: str, name: str) -> frozenset[str]:
-        return frozenset(self._services.get((DEPLOYMENTS.plural, namespace, name), ()))
-
-    def _maker(self, resource: Resource, obj: Object) -> str:
-        """The Deployment that made a ReplicaSet, or a pod through one; "" where there is none."""
+    def _maker(self, obj: Object) -> tuple[str, str]:
+        """(plural, name) of the workload that made a ReplicaSet or revision, or a pod, maybe through one; "" for none."""
         twin = (obj["metadata"].get("labels") or {}).get(TWIN)
         if twin:
-            return str(twin)
+            return DEPLOYMENTS.plural, str(twin)
         owner = _controller(obj)
-        if resource is PODS and owner is not None:
+        if owner is not None and owner.get("kind") == REPLICA_SETS.kind:
             made = self.reader.get(REPLICA_SETS, str(owner["name"]), namespace_of(obj))
             owner = _controller(made) if made is not None else None
-        return str(owner["name"]) if owner is not None and owner.get("kind") == "Deployment" else ""
+        kind = owner.get("kind") if owner is not None else None
+        return next(((one.plural, str(owner["name"])) for one in WORKLOADS if owner and one.kind == kind), ("", ""))
 
     def _keep(self, service: str, rests: frozenset[_Key]) -> None:
         before = self._rests.get(service, frozenset())

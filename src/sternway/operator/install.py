@@ -38,8 +38,9 @@ RULES: tuple[Rule, ...] = (
     (GROUP, ("guards/finalizers",), ["update"]),  # to own what we make for a Guard
     ("apps", ("deployments", "controllerrevisions"), _KEEP),
     ("apps", ("deployments/scale",), ["get", "patch", "update"]),
-    ("apps", ("replicasets", "statefulsets", "daemonsets"), _READ),
-    ("", ("pods",), _READ),
+    ("apps", ("statefulsets",), [*_READ, "patch"]),
+    ("apps", ("replicasets", "daemonsets"), _READ),
+    ("", ("pods",), [*_READ, "delete"]),  # of StatefulSets, to take a version back
     ("", ("services", "configmaps", "secrets"), _KEEP),
     ("batch", ("jobs",), ["get", "list", "watch", "create", "delete"]),  # the gates of Guards
     ("", ("events",), ["create", "list", "patch"]),

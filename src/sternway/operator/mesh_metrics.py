@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
-from sternway.domain.metrics import MESH_ERRORS, MESH_LATENCY, Metric
+from sternway.domain.metrics import MESH_ERRORS, MESH_LATENCY, Metric, Ratio, Slower
+from sternway.manifests.builtin_metrics import SOURCES as BUILT_IN
 from sternway.manifests.models.metrics import Metric as Model
 
 SOURCES = {
@@ -18,9 +20,27 @@ SOURCES = {
 metrics itself."""
 
 
+_BY_SERVICE = {
+    "istio": replace(
+        BUILT_IN["istio"],
+        labels='reporter="source",destination_service_namespace="$(namespace)",destination_service_name="$(backend)"',
+    )
+}
+"""The same where both versions run in one workload: by the Service that a request's route led to."""
+
+
 @cache
-def mesh_metrics(router: str) -> tuple[Metric, ...]:
-    """Give the errors and the latency that the mesh counts; nothing where it is not known under which names."""
+def mesh_metrics(router: str, *, in_place: bool = False) -> tuple[Metric, ...]:
+    """Give the errors and the latency that the mesh counts; nothing where it is not known under which names.
+
+    in_place: both versions run in one workload.
+    """
+    if in_place:
+        told = _BY_SERVICE.get(router)
+        if told is None:
+            return ()
+        errors = Metric(name=MESH_ERRORS, ratio=Ratio(bad=told.errors, total=told.total))
+        return errors, Metric(name=MESH_LATENCY, slower=Slower(histogram=told.durations))
     source = SOURCES.get(router)
     if source is None:
         return ()

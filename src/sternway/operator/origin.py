@@ -1,4 +1,4 @@
-"""Which Git repository and path a Deployment comes from, by what Argo CD and Flux wrote on it. Pure: objects -> Origin.
+"""Which Git repository and path a workload comes from, by what Argo CD and Flux wrote on it. Pure: objects -> Origin.
 
 Read by `operator.origins`. What cannot be followed is said in a sentence, with what a person can do.
 """
@@ -95,7 +95,7 @@ def _application(reader: Reader, deployment: Object) -> Object | None:
 
 def _holds(application: Object, deployment: Object) -> bool:
     """Whether an Application says of a Deployment that it is one of its resources: Helm sets the same label."""
-    wanted = ("Deployment", namespace_of(deployment), name_of(deployment))
+    wanted = (deployment.get("kind", "Deployment"), namespace_of(deployment), name_of(deployment))
     listed = (application.get("status") or {}).get("resources") or ()
     return any((one.get("kind"), one.get("namespace"), one.get("name")) == wanted for one in listed)
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 
 from sternway.domain.gitops import Origin
 from sternway.kubernetes.api import Object, Resource, key_of
-from sternway.kubernetes.ours import REVISIONS, annotation, split_key
-from sternway.kubernetes.reading import Reader
-from sternway.kubernetes.resources import DEPLOYMENTS
+from sternway.kubernetes.ours import REVISIONS, annotation
+from sternway.kubernetes.reading import Reader, released
 from sternway.operator.origin import KINDS, Found, find, rests_on
 
 _KEPT = 30
@@ -92,9 +91,9 @@ class Origins:
         return {str(pod): str(commit) for pod, commit in found.items()} if isinstance(found, dict) else {}
 
     def _deployment(self, service: str) -> Object | None:
-        namespace, _ = split_key(service)
         name = self.deployment(service)
-        return self.reader.get(DEPLOYMENTS, name, namespace) if name else None
+        found = released(self.reader, service, name) if name else None
+        return found[1] if found is not None else None
 
     def _keep(self, service: str, rests: frozenset[_Key]) -> None:
         for gone in self._rests.pop(service, frozenset()) - rests:

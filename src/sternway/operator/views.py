@@ -59,7 +59,10 @@ def guard_status(
     answer: CommandStatus | None,
     now_s: float,
 ) -> Object:
-    """Give the status of a Guard. shown: None until the service was looked at for the first time."""
+    """Give the status of a Guard. shown: None until the service was looked at for the first time.
+
+    twin: stable is reached alone, by the twin or within its workload, and is ready.
+    """
     release = shown.release if shown else None
     under_way = release if release is not None and release.outcome == "under way" else None
     versions = {view.role: view for view in shown.versions} if shown else {}
@@ -162,7 +165,7 @@ def _ready(shown: ServiceStatus | None, problems: Sequence[Problem], twin: Twin)
         return Said(type="Ready", holds=False, reason="StableNotReady", message=message)
     if twin is not Twin.SERVES:
         till = "waits until it is, and is then released" if twin is Twin.AWAITED else "rolls out unguarded"
-        message = f"the twin that will serve {shown.stable} is not ready yet: a change now {till}"
+        message = f"{shown.stable} is not set apart from what comes yet: a change now {till}"
         return Said(type="Ready", holds=False, reason="TwinNotReady", message=message)
     return Said(type="Ready", holds=True, reason="InForce", message=f"{shown.stable} serves")
 

@@ -50,6 +50,12 @@ class World:
             "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template, **spec},
         }
 
+    def stateful_set(self, name: str = "orders", **spec: Any) -> Object:
+        """A StatefulSet of no replicas."""
+        made = self.deployment(name, **spec)
+        made["spec"]["serviceName"] = f"{name}-pods"
+        return made
+
     async def now(self, resource: Resource) -> str:
         """From where a watch tells what comes next."""
         return (await self.api.list(resource, namespace=self.namespace)).resource_version

@@ -1,4 +1,4 @@
-"""Plays the controllers of Deployments and ReplicaSets, and the kubelet, on the fake: one step at each call.
+"""Plays the controllers of Deployments, ReplicaSets and StatefulSets, and the kubelet, on the fake: one step at each call.
 
 An image that contains `never-ready`, `crash-loop` or `pull-error` does as it says.
 """
@@ -10,10 +10,11 @@ import json
 from typing import Any
 
 from sternway.kubernetes.api import Object, name_of
-from sternway.kubernetes.resources import DEPLOYMENTS, PODS, REPLICA_SETS
+from sternway.kubernetes.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, PODS, REPLICA_SETS, STATEFUL_SETS
 from sternway.testing.kubernetes import Store
 
 HASH = "pod-template-hash"
+REVISION = "controller-revision-hash"
 _REVISION = "deployment.kubernetes.io/revision"
 
 
@@ -25,6 +26,8 @@ def play(store: Store, namespace: str, *, kubelet: bool = True) -> None:
         _fill(store, replica_set, kubelet=kubelet)
     for deployment in store.select(DEPLOYMENTS, namespace=namespace):
         _tell(store, deployment)
+    for stateful_set in store.select(STATEFUL_SETS, namespace=namespace):
+        _order(store, stateful_set, kubelet=kubelet)
 
 
 def owned(store: Store, kind: Any, owner: Object) -> list[Object]:
@@ -108,6 +111,81 @@ def _tell(store: Store, deployment: Object) -> None:
     status = {"observedGeneration": deployment["metadata"]["generation"], "readyReplicas": ready}
     namespace = deployment["metadata"]["namespace"]
     store.patch(DEPLOYMENTS, name_of(deployment), {"status": status}, namespace=namespace, subresource="status")
+
+
+def _order(store: Store, stateful_set: Object, *, kubelet: bool) -> None:
+    """One pod at a time, by its number: made when all before it are ready, replaced from the last one down to the partition."""
+    spec, namespace = stateful_set["spec"], stateful_set["metadata"]["namespace"]
+    update = _revision(store, stateful_set)
+    status = stateful_set.get("status") or {}
+    current = status.get("currentRevision") or update
+    pods = {int(name_of(one).rpartition("-")[2]): one for one in owned(store, PODS, stateful_set)}
+    for pod in pods.values() if kubelet else ():
+        store.patch(PODS, name_of(pod), {"status": _status_of(pod)}, namespace=namespace, subresource="status")
+    pods = {int(name_of(one).rpartition("-")[2]): one for one in owned(store, PODS, stateful_set)}
+    partition = ((spec.get("updateStrategy") or {}).get("rollingUpdate") or {}).get("partition", 0)
+    wait = next((n for n in range(spec["replicas"]) if n not in pods or not _is_ready(pods[n])), None)
+    extra = [n for n in sorted(pods, reverse=True) if n >= spec["replicas"]]
+    old = [n for n in sorted(pods, reverse=True) if n >= partition and _label(pods[n]) != update]
+    if wait is not None and wait not in pods:
+        _new_pod(store, stateful_set, wait, update if wait >= partition else current, kubelet=kubelet)
+    elif wait is None and (extra or old):
+        store.delete(PODS, name_of(pods[(extra or old)[0]]), namespace, now=kubelet)
+    there = owned(store, PODS, stateful_set)
+    ready = sum(map(_is_ready, there))
+    if ready >= spec["replicas"] and all(_label(one) == update for one in there):
+        current = update
+    said = {
+        "observedGeneration": stateful_set["metadata"]["generation"],
+        "replicas": len(there),
+        "readyReplicas": ready,
+        "currentRevision": current,
+        "updateRevision": update,
+    }
+    store.patch(STATEFUL_SETS, name_of(stateful_set), {"status": said}, namespace=namespace, subresource="status")
+
+
+def _revision(store: Store, stateful_set: Object) -> str:
+    """The ControllerRevision of the template: one that is equal is the newest again."""
+    template = stateful_set["spec"]["template"]
+    known = owned(store, CONTROLLER_REVISIONS, stateful_set)
+    data = {"spec": {"template": {**template, "$patch": "replace"}}}
+    found = next((one for one in known if one["data"] == data), None)
+    if found is not None:
+        return name_of(found)
+    mark = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:9]
+    made = {
+        "metadata": {
+            "name": f"{name_of(stateful_set)}-{mark}",
+            "namespace": stateful_set["metadata"]["namespace"],
+            "labels": template["metadata"].get("labels", {}),
+            "ownerReferences": [_owner(stateful_set, "StatefulSet")],
+        },
+        "data": data,
+        "revision": 1 + max((one["revision"] for one in known), default=0),
+    }
+    return name_of(store.create(CONTROLLER_REVISIONS, made, manager="kube-controller-manager"))
+
+
+def _new_pod(store: Store, stateful_set: Object, number: int, revision: str, *, kubelet: bool) -> None:
+    namespace = stateful_set["metadata"]["namespace"]
+    kept = store.get(CONTROLLER_REVISIONS, revision, namespace)
+    assert kept is not None
+    template = kept["data"]["spec"]["template"]
+    made = {
+        "metadata": {
+            "name": f"{name_of(stateful_set)}-{number}",
+            "namespace": namespace,
+            "labels": {**template["metadata"].get("labels", {}), REVISION: revision},
+            "ownerReferences": [_owner(stateful_set, "StatefulSet")],
+        },
+        "spec": {**template["spec"], **({} if kubelet else {"nodeName": "here"})},
+    }
+    store.create(PODS, made, manager="kube-controller-manager")
+
+
+def _label(pod: Object) -> str:
+    return str(pod["metadata"]["labels"].get(REVISION, ""))
 
 
 def _scale(store: Store, replica_set: Object, replicas: int) -> None:

@@ -66,7 +66,7 @@ class Users:
 
     def series(self, query: str) -> list[Object]:
         """What Prometheus has for a selector with a range."""
-        workload = re.search(r'destination_workload="([^"]*)"', query)
+        workload = re.search(r'destination_(?:workload|service_name)="([^"]*)"', query)
         samples = self.counted.get(workload[1] if workload else "", [])
         if not samples:
             return []
@@ -241,14 +241,16 @@ class Cluster:
 
 
 @asynccontextmanager
-async def cluster(world: World, state: Path) -> AsyncIterator[tuple[Cluster, str]]:
-    """A cluster in which time passes and users call. Gives it, and the address of its Prometheus."""
+async def cluster(
+    world: World, state: Path, make: Callable[[World, Path], Cluster] = Cluster
+) -> AsyncIterator[tuple[Cluster, str]]:
+    """A cluster in which time passes and users call. Gives it, and the address of its Prometheus. make: what service it has."""
     if isinstance(world.api, FakeKubernetes):
         api = FakeKubernetes(kinds=[VIRTUAL_SERVICES, DESTINATION_RULES], namespaces=(world.namespace,))
         world = World(api=api, namespace=world.namespace)
     else:
         await install(world)
-    found = Cluster(world, state)
+    found = make(world, state)
     async with prometheus(found.users) as address:
         tasks = [asyncio.create_task(found.live()), asyncio.create_task(found.users.call())]
         try:

@@ -25,13 +25,14 @@ from sternway.kubernetes.resources import (
     REPLICA_SETS,
     SECRETS,
     SERVICES,
+    STATEFUL_SETS,
 )
 from sternway.kubernetes.shelf import Index
 from sternway.kubernetes.template import fingerprint, workload_of
 from sternway.platforms.kubernetes.platform import KubernetesPlatform
 from sternway.testing.kubernetes import FakeKubernetes
 
-KINDS = (DEPLOYMENTS, REPLICA_SETS, PODS, SERVICES, CONFIG_MAPS, SECRETS, CONTROLLER_REVISIONS)
+KINDS = (DEPLOYMENTS, STATEFUL_SETS, REPLICA_SETS, PODS, SERVICES, CONFIG_MAPS, SECRETS, CONTROLLER_REVISIONS)
 
 
 class Mirror:

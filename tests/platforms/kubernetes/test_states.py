@@ -8,7 +8,8 @@ import pytest
 
 from sternway.domain.platform import WorkloadState
 from sternway.kubernetes.ours import STAMP
-from sternway.platforms.kubernetes.scene import Scene, Seat, stamp
+from sternway.kubernetes.template import stamp
+from sternway.platforms.kubernetes.scene import Scene, Seat
 from sternway.platforms.kubernetes.states import pod_message, workload_states
 
 TEMPLATE: dict[str, Any] = {

@@ -229,3 +229,20 @@ def test_an_entrance_without_a_route_says_what_to_write(name: str):
     with pytest.raises(NotApplied, match="sends traffic to Service orders") as refused:
         dialect(name).write(_wish(), [])
     assert "Write one" in refused.value.hint
+
+
+def test_a_services_own_selector_is_kept_whatever_it_is_pointed_at():
+    """Between two revisions of a StatefulSet it may select one that no version runs any more: that is not the user's word."""
+    there = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "orders",
+            "namespace": "shop",
+            "annotations": {"sternway.dev/selector": '{"app":"orders"}'},
+        },
+        "spec": {"selector": {"app": "orders", "controller-revision-hash": "orders-gone"}},
+    }
+    (made,) = dialect("service").write(wish_of(plan(0), backends()), [there])
+    assert made["metadata"]["annotations"] == {"sternway.dev/selector": '{"app":"orders"}'}
+    assert made["spec"]["selector"] == {"app": "orders-stable", "sternway.dev/twin": "orders"}

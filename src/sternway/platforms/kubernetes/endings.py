@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from sternway.kubernetes.api import Object
-from sternway.kubernetes.ours import ADOPTING, POD, PREFIX, REPLICAS, ROLE, SELECTOR, SERVICE, STAMP, named
+from sternway.kubernetes.ours import (
+    ADOPTING,
+    POD,
+    PREFIX,
+    REPLICAS,
+    ROLE,
+    SELECTOR,
+    SERVICE,
+    STAMP,
+    STRATEGY,
+    annotation,
+    named,
+)
 from sternway.kubernetes.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES
 from sternway.kubernetes.template import NO_RELEASE, template_digest
 from sternway.platforms.kubernetes import followers, revisions
@@ -40,7 +53,7 @@ def restored(scene: Scene, bad: str, good: str) -> tuple[tuple[Write, ...], str]
     Each part only while it is as the bad version had it: what somebody changed since is theirs. So it can be done again
     after it was cut off half-way.
     """
-    where = f"Deployment {scene.deployment}"
+    where = scene.where
     if scene.user is None:
         return (), f"{where} is gone"
     unknown = next((pod for pod in (good, bad) if pod not in scene.revisions), None)
@@ -57,7 +70,7 @@ def restored(scene: Scene, bad: str, good: str) -> tuple[tuple[Write, ...], str]
 
 def _restore_template(scene: Scene, user: Seat, bad: Object, good: Object, restoring: _Restoring) -> None:
     now, was, wanted = (template_digest(one) for one in (user.template, template_of(bad), template_of(good)))
-    where = f"Deployment {scene.deployment}"
+    where = scene.where
     keeper = owned_by_gitops(user.deployment, "spec", "template", "spec")
     if now == wanted:
         return
@@ -66,8 +79,8 @@ def _restore_template(scene: Scene, user: Seat, bad: Object, good: Object, resto
     elif keeper:
         restoring.left.append(f"{where}, which {keeper} keeps as Git says: revert it in Git")
     else:
-        change = merge_patch(user.template, _with_marks_of(user.template, template_of(good)))
-        restoring.writes.append(edit(DEPLOYMENTS, user.deployment, {"spec": {"template": change}}))
+        change = merge_patch(user.template, _as_it_was(scene, user, good))
+        restoring.writes.append(edit(scene.kind, user.deployment, {"spec": {"template": change}}))
         restoring.done.append(where)
 
 
@@ -108,12 +121,41 @@ def given_back(scene: Scene, carrying: Collection[str], *, quiet: bool) -> tuple
         if user.replicas and not rolled_out(scene, user, scene.live(user) or scene.pod):
             return ()
     if service is not None and user is not None and (points_at_twin(scene) or _kept_selector(service)):
-        own = selector_of(scene)
-        now: dict[str, str] = service["spec"].get("selector") or {}
-        change = {"metadata": {"annotations": {SELECTOR: None}}, "spec": {"selector": merge_patch(now, own)}}
-        return (edit(SERVICES, service, change),)
+        return _own_selector(scene, service)
     ours = {named(scene.name, "stable"), named(scene.name, "candidate")}
     return () if ours & set(carrying) or not quiet else leftovers(scene)
+
+
+def let_go(scene: Scene, carrying: Collection[str], *, quiet: bool) -> tuple[Write, ...]:
+    """The same where versions stand side by side within the user's workload: its own update strategy comes back last.
+
+    What its template asks for by then rolls out by itself.
+    """
+    user, service = scene.user, scene.service
+    if service is not None and _kept_selector(service):
+        return _own_selector(scene, service)
+    ours = {named(scene.name, "stable"), named(scene.name, "candidate")}
+    if ours & set(carrying) or not quiet:
+        return ()
+    strategy: tuple[Write, ...] = ()
+    if user is not None and annotation(user.deployment, STRATEGY):
+        own = json.loads(annotation(user.deployment, STRATEGY))
+        now = user.deployment["spec"].get("updateStrategy") or {}
+        change = {"metadata": {"annotations": {STRATEGY: None}}, "spec": {"updateStrategy": merge_patch(now, own)}}
+        strategy = (edit(scene.kind, user.deployment, change),)
+    return strategy + leftovers(scene)
+
+
+def is_held(scene: Scene) -> bool:
+    """Whether anything of ours is still there, or in the user's workload."""
+    held = scene.user is not None and bool(annotation(scene.user.deployment, STRATEGY))
+    return held or bool(leftovers(scene))
+
+
+def _own_selector(scene: Scene, service: Object) -> tuple[Write, ...]:
+    now: dict[str, str] = service["spec"].get("selector") or {}
+    selector = merge_patch(now, selector_of(scene))
+    return (edit(SERVICES, service, {"metadata": {"annotations": {SELECTOR: None}}, "spec": {"selector": selector}}),)
 
 
 def leftovers(scene: Scene) -> tuple[Write, ...]:
@@ -149,6 +191,13 @@ def _woken(scene: Scene) -> tuple[Write, ...]:
         change = {"metadata": {"annotations": dict.fromkeys(_OURS)}, "spec": {"paused": None}}
         return (*keda, edit(DEPLOYMENTS, user.deployment, change))
     return keda
+
+
+def _as_it_was(scene: Scene, user: Seat, good: Object) -> Object:
+    """The template of a version: where its controller still has it, that very one, so that its pods need not start anew."""
+    version = good["metadata"]["labels"][POD]
+    exact = next((one.template for one in scene.batches if one.version == version), None)
+    return _with_marks_of(user.template, template_of(good)) if exact is None else exact
 
 
 def _with_marks_of(live: Object, wanted: Object) -> Object:

@@ -30,7 +30,7 @@ def fits(scene: Scene, pod: str, files: Mapping[str, str]) -> bool | None:
         return None
     revision = scene.revisions[pod]
     written = [one for text in files.values() for one in _documents(text)]
-    found = [one for one in written if _is(one, "Deployment", scene.deployment, scene.namespace)]
+    found = [one for one in written if _is(one, scene.kind.kind, scene.deployment, scene.namespace)]
     if len(found) != 1:
         return None
     template = (found[0].get("spec") or {}).get("template") or {}
@@ -55,7 +55,7 @@ def names(scene: Scene, pods: Iterable[str]) -> frozenset[tuple[str, str]]:
     """The documents that versions are written in, as (kind, name)."""
     used = {key for pod in pods if pod in scene.revisions for key in names_in(scene.revisions[pod])}
     sealed = {(other, name) for kind, name in used if kind == "Secret" for other in ("SealedSecret", "ExternalSecret")}
-    return frozenset({("Deployment", scene.deployment), *used, *sealed})
+    return frozenset({(scene.kind.kind, scene.deployment), *used, *sealed})
 
 
 def words(scene: Scene, pods: Iterable[str]) -> frozenset[str]:

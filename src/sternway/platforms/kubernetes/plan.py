@@ -20,17 +20,9 @@ from sternway.kubernetes.backends import Backend, Backends
 from sternway.kubernetes.ours import ADOPTING, REPLICAS, SELECTOR, STAMP, TWIN, annotation, is_ours, named
 from sternway.kubernetes.reading import wished_replicas
 from sternway.kubernetes.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES
-from sternway.kubernetes.template import workload_of
+from sternway.kubernetes.template import stamp, workload_of
 from sternway.platforms.kubernetes import followers, revisions
-from sternway.platforms.kubernetes.scene import (
-    KINDS,
-    Scene,
-    Seat,
-    names_in,
-    owned_by_gitops,
-    selector_of,
-    stamp,
-)
+from sternway.platforms.kubernetes.scene import KINDS, Scene, Seat, names_in, owned_by_gitops, selector_of
 from sternway.platforms.kubernetes.states import ready_in, rolled_out
 from sternway.platforms.kubernetes.twin import candidate_service, stable_service, twin_of
 from sternway.platforms.kubernetes.writes import Keep, Write, applied, edit, remove
@@ -55,14 +47,11 @@ def plan(scene: Scene, runs: Sequence[WorkloadRun], carrying: Collection[str], *
     refuse_strangers(scene)
     target = _twin_target(scene, runs)
     template = _template(scene, target)
-    writes = _kept(scene, runs)
+    writes = kept(scene, runs)
     lacking = ""
     if template is None:
         run = next(run for run in runs if run.workload.pod == target)
-        lacking = (
-            f"the cluster keeps no pod template of {run.workload.image} ({target}): neither Deployment {scene.user.name} "
-            f"nor a ControllerRevision {scene.user.name}-{target} holds it"
-        )
+        lacking = no_template(scene, run)
     else:
         writes += _twin(scene, target, template, runs)
     free = named(scene.name, "candidate") not in carrying and named(scene.name, "stable") in carrying
@@ -70,8 +59,23 @@ def plan(scene: Scene, runs: Sequence[WorkloadRun], carrying: Collection[str], *
     writes += _held(scene, runs) if _adopting(scene, carrying) else _user(scene, runs, free=free and quiet)
     writes += _followers(scene)
     if settled(scene):
-        writes += _pruned(scene, runs)
+        writes += pruned(scene, runs)
     return Plan(writes=writes, backends=backends_of(scene), lacking=lacking)
+
+
+def no_template(scene: Scene, run: WorkloadRun) -> str:
+    """Say of which version nobody holds the template."""
+    pod = run.workload.pod
+    return (
+        f"the cluster keeps no pod template of {run.workload.image} ({pod}): neither {scene.where} "
+        f"nor a ControllerRevision {scene.deployment}-{pod} holds it"
+    )
+
+
+def ports_of(service: Object) -> tuple[tuple[str, int, str], ...]:
+    """(name, port, protocol) of each port of a Service, as `Backends` states them."""
+    stated = service["spec"].get("ports") or ()
+    return tuple((str(port.get("name", "")), int(port["port"]), str(port.get("appProtocol", ""))) for port in stated)
 
 
 def backends_of(scene: Scene) -> Backends | None:
@@ -79,10 +83,6 @@ def backends_of(scene: Scene) -> Backends | None:
     user, service, twin = scene.user, scene.service, scene.twin
     if service is None or (user is None and twin is None):
         return None
-    ports = tuple(
-        (str(port.get("name", "")), int(port["port"]), str(port.get("appProtocol", "")))
-        for port in service["spec"].get("ports") or ()
-    )
     candidate = None
     if user is not None and user.replicas:
         pod = _runs(scene, user)
@@ -96,7 +96,7 @@ def backends_of(scene: Scene) -> Backends | None:
         namespace=scene.namespace,
         service=scene.name,
         deployment=scene.deployment,
-        ports=ports,
+        ports=ports_of(service),
         stable=stable,
         candidate=candidate,
         settled=settled(scene),
@@ -165,8 +165,8 @@ def _template(scene: Scene, pod: str) -> Object | None:
     return scene.user.template if pod == scene.pod else None
 
 
-def _kept(scene: Scene, runs: Sequence[WorkloadRun]) -> tuple[Write, ...]:
-    """Keep what the user's Deployment asks for, once it is wanted."""
+def kept(scene: Scene, runs: Sequence[WorkloadRun]) -> tuple[Write, ...]:
+    """Keep what the user's workload asks for, once it is wanted."""
     if scene.pod in scene.revisions or all(run.workload.pod != scene.pod for run in runs):
         return ()
     copies = [one for one in revisions.copies_of(scene) if scene.held((one["kind"], one["metadata"]["name"])) is None]
@@ -318,16 +318,17 @@ def _held(scene: Scene, runs: Sequence[WorkloadRun]) -> tuple[Write, ...]:
 
 def _wake(scene: Scene, user: Seat, replicas: int) -> tuple[Write, ...]:
     """Start the candidate: its pods are marked with the version that they run."""
-    change = _marked(scene, user) | {"replicas": replicas, "paused": None}
+    change = marked(scene, user) | {"replicas": replicas, "paused": None}
     return (*_keda(scene, None), edit(DEPLOYMENTS, user.deployment, {"spec": change}))
 
 
 def _roll(scene: Scene, user: Seat) -> tuple[Write, ...]:
     """Let what was edited meanwhile take the place of the pods that run, now that nothing reaches them."""
-    return (edit(DEPLOYMENTS, user.deployment, {"spec": _marked(scene, user) | {"paused": None}}),)
+    return (edit(DEPLOYMENTS, user.deployment, {"spec": marked(scene, user) | {"paused": None}}),)
 
 
-def _marked(scene: Scene, user: Seat) -> Object:
+def marked(scene: Scene, user: Seat) -> Object:
+    """A change of `spec`: the template says which version it is."""
     return {"template": {"metadata": {"annotations": {STAMP: stamp(scene.pod, user.template)}}}}
 
 
@@ -356,7 +357,8 @@ def _keda(scene: Scene, replicas: str | None) -> tuple[Write, ...]:
 # The rest -------------------------------------------------------------------------------------------------------
 
 
-def _pruned(scene: Scene, runs: Sequence[WorkloadRun]) -> tuple[Write, ...]:
+def pruned(scene: Scene, runs: Sequence[WorkloadRun]) -> tuple[Write, ...]:
+    """Keep no more than the latest versions."""
     keep = {scene.pod, scene.twin_pod(), *(run.workload.pod for run in runs)}
     gone = revisions.outdated(scene.revisions, keep)
     return (

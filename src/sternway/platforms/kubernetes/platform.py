@@ -23,18 +23,18 @@ from sternway.kubernetes.remembered import Remembered
 from sternway.kubernetes.resources import CONTROLLER_REVISIONS
 from sternway.kubernetes.template import TemplateDigests
 from sternway.platforms.kubernetes import manifests
-from sternway.platforms.kubernetes.endings import given_back, leftovers, restored
+from sternway.platforms.kubernetes.endings import restored
 from sternway.platforms.kubernetes.followers import KINDS
-from sternway.platforms.kubernetes.plan import Plan, backends_of, plan, refuse_strangers
+from sternway.platforms.kubernetes.plan import Plan, refuse_strangers
 from sternway.platforms.kubernetes.quiet import Quiet
 from sternway.platforms.kubernetes.revisions import revision_name
 from sternway.platforms.kubernetes.scene import Scene, read_scene
-from sternway.platforms.kubernetes.states import workload_states, workloads_of_pods
+from sternway.platforms.kubernetes.staging import staging_of
 from sternway.platforms.kubernetes.writes import Apply, Edit, Keep, Remove, Write
 
 
 class KubernetesPlatform:
-    """The user's Deployment and its twin, for each service. `start` before anything else.
+    """The user's workload and its twin, if it has one, for each service. `start` before anything else.
 
     reader: the stores. deployment: which Deployment is released for a service. carrying: the Services (`orders-stable`, …) that
     users' requests of a service reach by the routes in force. wake: told when a service is worth a look. linger_s: how long
@@ -95,9 +95,12 @@ class KubernetesPlatform:
         scene, carrying = self._scene(service), tuple(self._carrying(service))
         stirs_until_s = self._stirs_until(scene, carrying)
         quiet = stirs_until_s is None
-        planned = self._plans.get(
-            service, lambda one: plan(self._scene(one), runs, carrying, quiet=quiet), runs, carrying, quiet
-        )
+
+        def made(one: str) -> Plan:
+            now = self._scene(one)
+            return staging_of(now).plan(now, runs, carrying, quiet=quiet)
+
+        planned = self._plans.get(service, made, runs, carrying, quiet)
         self._again.pop(service, None)
         if stirs_until_s is not None and scene.user is not None and scene.user.replicas:
             self._again[service] = stirs_until_s
@@ -114,18 +117,25 @@ class KubernetesPlatform:
 
     async def describe(self, service: str) -> tuple[WorkloadState, ...]:
         """See ports.Platform."""
-        return self._states.get(service, lambda one: workload_states(self._scene(one), self.backends(one)))
+        runs = self._runs.get(service, ())
+
+        def seen(one: str) -> tuple[WorkloadState, ...]:
+            scene = self._scene(one)
+            return staging_of(scene).states(scene, self.backends(one), runs)
+
+        return self._states.get(service, seen, runs)
 
     def backends(self, service: str) -> Backends | None:
         """Where a service's versions are reached now: for the routers."""
-        return self._published.get(service, lambda one: backends_of(self._scene(one)))
+        return self._published.get(service, self._reached)
 
     def pods(self, service: str) -> dict[str, str]:
         """Name of each pod of a service -> id of the workload that it runs: for who reads what proxies tell."""
-        return workloads_of_pods(self._scene(service))
+        scene = self._scene(service)
+        return staging_of(scene).pods(scene)
 
     async def restore(self, service: str, *, bad: str, good: str) -> str:
-        """After a rollback: give the user's Deployment and configuration back what they were. Says what was done.
+        """After a rollback: give the user's workload and configuration back what they were. Says what was done.
 
         bad, good: fingerprints (`Workload.pod`). Idempotent.
         """
@@ -164,18 +174,25 @@ class KubernetesPlatform:
         refuse_strangers(scene)
         carrying = self._carrying(service)
         try:
-            await self._write(given_back(scene, carrying, quiet=self._stirs_until(scene, carrying) is None))
+            quiet = self._stirs_until(scene, carrying) is None
+            await self._write(staging_of(scene).given_back(scene, carrying, quiet=quiet))
         except Conflict:
             self._wake(service)
             return False
-        if leftovers(scene):
+        if staging_of(scene).holds(scene):
             return False
         self._quiet.forget(service)
         return True
 
     def _stirs_until(self, scene: Scene, carrying: Collection[str]) -> float | None:
-        selector = scene.service["spec"].get("selector") or {} if scene.service else {}
-        return self._quiet.until(scene.key, carrying, selector)
+        users = scene.service["spec"].get("selector") or {} if scene.service else {}
+        ours = scene.stable_service["spec"].get("selector") or {} if scene.stable_service else {}
+        selectors = dict(users) | {f"stable/{label}": value for label, value in ours.items()}
+        return self._quiet.until(scene.key, carrying, selectors)
+
+    def _reached(self, service: str) -> Backends | None:
+        scene = self._scene(service)
+        return staging_of(scene).backends(scene)
 
     def _scene(self, service: str) -> Scene:
         return self._scenes.get(service, self._read)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from sternway.clock import Clock
 
 Way = tuple[frozenset[str], tuple[tuple[str, str], ...]]
-"""The Services of ours that routes lead to, and what the user's own Service selects."""
+"""The Services of ours that routes lead to, and what the user's own Service and our stable one select."""
 
 
 class Quiet:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sternway.kubernetes.api import Object, Resource, name_of
-from sternway.kubernetes.ours import ADOPTING, POD, STAMP, TWIN, annotation, named, split_key
-from sternway.kubernetes.reading import Reader, follows, of_service, own_selector, replicas_of
+from sternway.kubernetes.ours import ADOPTING, POD, TWIN, annotation, named, split_key
+from sternway.kubernetes.reading import Reader, follows, in_place, of_service, own_selector, released, replicas_of
 from sternway.kubernetes.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
@@ -17,7 +17,8 @@ from sternway.kubernetes.resources import (
     SECRETS,
     SERVICES,
 )
-from sternway.kubernetes.template import ConfigName, fingerprint, references, template_digest
+from sternway.kubernetes.template import ConfigName, fingerprint, references, stamped, template_digest
+from sternway.platforms.kubernetes.batches import Batch, read_batches
 
 KINDS = {"ConfigMap": CONFIG_MAPS, "Secret": SECRETS}
 SELF_HEALING = ("argocd", "argo-cd", "kustomize-controller", "helm-controller", "flux")
@@ -26,7 +27,7 @@ SELF_HEALING = ("argocd", "argo-cd", "kustomize-controller", "helm-controller", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seat:
-    """A Deployment of the service, and the ReplicaSets and pods that it has made."""
+    """A Deployment (or StatefulSet) of the service, and the ReplicaSets and pods that it has made."""
 
     deployment: Object
     sets: tuple[Object, ...] = ()
@@ -74,7 +75,8 @@ def digest_of(obj: Object) -> str:
 class Scene:
     """One service as the cluster shows it.
 
-    key: what the engine calls it. deployment: what the user's is called. held: any ConfigMap or Secret of the namespace. pod: the fingerprint of what the user's Deployment asks for now. config: what the templates
+    key: what the engine calls it. kind, deployment: of what kind the user's is, and what it is called. batches: its pods by their
+    version, where these stand side by side within it. held: any ConfigMap or Secret of the namespace. pod: the fingerprint of what the user's Deployment asks for now. config: what the templates
     use. followers: autoscalers and disruption budgets that may be about the user's Deployment, and our copies, by kind.
     """
 
@@ -82,6 +84,8 @@ class Scene:
     namespace: str
     name: str
     deployment: str = ""
+    kind: Resource = DEPLOYMENTS
+    batches: tuple[Batch, ...] = ()
     service: Object | None = None
     user: Seat | None = None
     twin: Seat | None = None
@@ -95,6 +99,16 @@ class Scene:
     pod: str = ""
     digest: Callable[[Object], str] = digest_of
     """Of the template of a Deployment or ReplicaSet."""
+
+    @property
+    def in_place(self) -> bool:
+        """Whether versions stand side by side within the user's own workload, and there is no twin."""
+        return self.kind is not DEPLOYMENTS
+
+    @property
+    def where(self) -> str:
+        """The user's workload, for people."""
+        return f"{self.kind.kind} {self.deployment}"
 
     def twin_pod(self) -> str:
         """Which version the twin's template is of."""
@@ -126,18 +140,6 @@ class Scene:
         return self.pod_of(seat, max(running, key=_generation)) if running else ""
 
 
-def stamp(pod: str, template: Object) -> str:
-    """What a template is marked with: the version, and what the template looked like then."""
-    return f"{pod}.{template_digest(template)}"
-
-
-def stamped(template: Object) -> tuple[str, str]:
-    """(version, digest of the template) of a marked template."""
-    marks = (template.get("metadata") or {}).get("annotations") or {}
-    pod, _, of_template = str(marks.get(STAMP, "")).partition(".")
-    return pod, of_template
-
-
 def owned_by_gitops(obj: Object, *path: str) -> str:
     """Name the manager that would put a field back; "" when there is none."""
     for entry in obj["metadata"].get("managedFields") or ():
@@ -161,16 +163,22 @@ def read_scene(
 ) -> Scene:
     """Read one service. kinds: of what follows a Deployment about, as far as this cluster serves them."""
     namespace, name = split_key(key)
-    user = _seat(reader, deployment, namespace) if deployment else None
-    twin = _seat(reader, named(deployment, "stable"), namespace) if deployment else None
+    found = released(reader, key, deployment) if deployment else None
+    kind = found[0] if found is not None else DEPLOYMENTS
+    user = _seat(reader, found[1]) if found is not None else None
+    other = reader.get(DEPLOYMENTS, named(deployment, "stable"), namespace) if deployment else None
+    twin = _seat(reader, other) if other is not None and kind is DEPLOYMENTS else None
     ours = reader.find(CONTROLLER_REVISIONS, of_service, name, namespace)
     kept = {_labels(one)[POD]: one for one in ours if POD in _labels(one)}
     config = _config(reader, namespace, user)
+    pod = fingerprint(user.template, config.get) if user else ""
     return Scene(
         key=key,
         namespace=namespace,
         name=name,
         deployment=deployment or "",
+        kind=kind,
+        batches=read_batches(reader, user.deployment, kept, pod) if user and in_place(user.deployment) else (),
         service=reader.get(SERVICES, name, namespace),
         user=user,
         twin=twin,
@@ -181,7 +189,7 @@ def read_scene(
         copies=_copies(reader, namespace, kept),
         held=lambda key: reader.get(KINDS[key[0]], key[1], namespace),
         followers=tuple((kind, one) for kind in kinds for one in _followers(reader, kind, namespace, name, user)),
-        pod=fingerprint(user.template, config.get) if user else "",
+        pod=pod,
         digest=digest,
     )
 
@@ -196,10 +204,7 @@ def is_twin(deployment: Object) -> bool:
     return TWIN in _labels(deployment)
 
 
-def _seat(reader: Reader, name: str, namespace: str) -> Seat | None:
-    deployment = reader.get(DEPLOYMENTS, name, namespace)
-    if deployment is None:
-        return None
+def _seat(reader: Reader, deployment: Object) -> Seat:
     sets = tuple(reader.owned(REPLICA_SETS, deployment["metadata"]["uid"]))
     pods = tuple(pod for one in sets for pod in reader.owned(PODS, one["metadata"]["uid"]))
     return Seat(deployment=deployment, sets=sets, pods=pods)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sternway.domain.platform import ReplicaState, WorkloadState
+from sternway.domain.platform import ReplicaState, WorkloadRun, WorkloadState
 from sternway.kubernetes.api import Object, name_of
 from sternway.kubernetes.backends import Backends
 from sternway.kubernetes.template import workload_of
@@ -34,6 +34,46 @@ def workload_states(scene: Scene, backends: Backends | None) -> tuple[WorkloadSt
             if state.workload_id not in found or chosen:
                 found[state.workload_id] = state
     return tuple(found.values())
+
+
+def states_in_place(scene: Scene, runs: Sequence[WorkloadRun]) -> tuple[WorkloadState, ...]:
+    """The same where versions stand side by side within one workload. runs: what should run; nothing where that is not known."""
+    wanted = {run.workload.pod: run for run in runs}
+    there = {one.version for one in scene.batches if one.pods}
+    return tuple(_state_of(scene, pod, wanted.get(pod)) for pod in sorted((there | wanted.keys()) - {""}))
+
+
+def _state_of(scene: Scene, version: str, run: WorkloadRun | None) -> WorkloadState:
+    batches = [one for one in scene.batches if one.version == version]
+    pods = [pod for one in batches for pod in one.pods]
+    ready = sum(len(one.ready) for one in batches)
+    desired = run.replicas if run is not None else len(pods)
+    said = [sentence for pod in pods if (sentence := pod_failure(pod))]
+    workload = (
+        run.workload
+        if run is not None
+        else workload_of(batches[0].template, version, service=scene.key, deployment=scene.deployment)
+    )
+    everyone = [*pods, *(pod for one in batches for pod in one.leaving)]
+    return WorkloadState(
+        workload_id=workload.id,
+        image=workload.image,
+        desired=desired,
+        ready=ready,
+        restarts=sum(_restarts(pod) for pod in pods),
+        failure=said[0] if said and ready < desired else None,
+        replicas=tuple(_replica(pod) for pod in sorted(everyone, key=name_of)),
+    )
+
+
+def workloads_in_place(scene: Scene) -> dict[str, str]:
+    """See workloads_of_pods."""
+    found: dict[str, str] = {}
+    for batch in scene.batches:
+        if batch.version:
+            workload = workload_of(batch.template, batch.version, service=scene.key, deployment=scene.deployment)
+            found |= {name_of(pod): workload.id for pod in (*batch.pods, *batch.leaving)}
+    return found
 
 
 def workloads_of_pods(scene: Scene) -> dict[str, str]:

@@ -81,20 +81,21 @@ def twin_of(
 
 def stable_service(service: Object, deployment: str) -> Object:
     """The Service that reaches the twin's pods alone."""
-    return _service(service, "stable", {TWIN: deployment})
+    return role_service(service, "stable", {TWIN: deployment})
 
 
 def candidate_service(service: Object, deployment: Object, selector: Mapping[str, str]) -> Object:
     """The Service that reaches the pods of the user's Deployment alone."""
     own = deployment["spec"]["selector"].get("matchLabels") or {}
-    return _service(service, "candidate", {**selector, **own})
+    return role_service(service, "candidate", {**selector, **own})
 
 
 _ARGO_TRACKS = "argocd.argoproj.io/instance"
 """A label by which Argo CD knows what is its own, and deletes what its Git does not hold."""
 
 
-def _service(service: Object, role: str, selector: Mapping[str, str]) -> Object:
+def role_service(service: Object, role: str, selector: Mapping[str, str]) -> Object:
+    """A Service like the user's, for the pods of one version alone."""
     spec = service["spec"]
     name = name_of(service)
     kept: Object = {

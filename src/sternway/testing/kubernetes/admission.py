@@ -64,6 +64,11 @@ def defaulted(resource: Resource, obj: Object) -> Object:
     spec = obj.get("spec") or {}
     if resource.kind in _SCALED and built_in(resource):
         spec.setdefault("replicas", 1)
+    if resource.kind == "StatefulSet" and built_in(resource):
+        spec.setdefault("podManagementPolicy", "OrderedReady")
+        strategy = spec.setdefault("updateStrategy", {"type": "RollingUpdate"})
+        if strategy["type"] == "RollingUpdate":
+            strategy.setdefault("rollingUpdate", {}).setdefault("partition", 0)
     if resource.kind in _SELECTING and built_in(resource):
         _pod_spec(spec.get("template", {}).get("spec", {}))
     elif resource.kind == "Pod":

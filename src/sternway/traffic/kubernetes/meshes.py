@@ -10,9 +10,9 @@ from sternway.errors import Refused
 from sternway.kubernetes import reading
 from sternway.kubernetes.api import Object, Resource
 from sternway.kubernetes.ours import split_key
-from sternway.kubernetes.reading import behind, own_selector, selected
+from sternway.kubernetes.reading import WORKLOADS, behind, own_selector, selected
 from sternway.kubernetes.remembered import Remembered
-from sternway.kubernetes.resources import DEPLOYMENTS, NAMESPACES, SERVICES
+from sternway.kubernetes.resources import NAMESPACES, SERVICES
 from sternway.traffic.kubernetes.dialect import Dialect
 from sternway.traffic.kubernetes.registry import DIALECTS, detect, dialect
 
@@ -67,7 +67,8 @@ class Meshes:
         namespace, name = split_key(service)
         found = reader.get(SERVICES, name, namespace)
         selector = own_selector(found) if found is not None else {}
-        behind_it = behind(found, selected(reader, DEPLOYMENTS, selector, namespace)) if found is not None else []
+        every = [one for kind in WORKLOADS for one in selected(reader, kind, selector, namespace)]
+        behind_it = behind(found, every) if found is not None else []
         space = reader.get(NAMESPACES, namespace)
         return detect(
             service,

@@ -17,6 +17,7 @@ from sternway.errors import NotApplied
 from sternway.kubernetes.api import Object, Resource, name_of, namespace_of
 from sternway.kubernetes.backends import Backend, Backends
 from sternway.kubernetes.ours import SELECTOR, SERVICE
+from sternway.kubernetes.reading import own_selector
 from sternway.kubernetes.resources import SERVICES
 from sternway.traffic.kubernetes import weights
 from sternway.traffic.kubernetes.dialect import Standing, Wish, compact, is_kind, made_for, own, user_names
@@ -94,7 +95,7 @@ def _pointed(service: Object, backends: Backends, base: Backend) -> Object:
     is_twins = backends.stable is not None and selector == dict(backends.stable.labels)
     is_pods = backends.candidate is not None and selector == dict(backends.candidate.labels)
     if not is_twins and not (is_pods and SELECTOR in annotations):
-        made["metadata"]["annotations"] = {**annotations, SELECTOR: compact(selector)}
+        made["metadata"]["annotations"] = {**annotations, SELECTOR: compact(own_selector(service))}
     made["spec"]["selector"] = dict(base.labels)
     return made
 
