@@ -157,3 +157,11 @@ def test_the_report_is_made_from_the_journal(folder: Path):
     found = json.loads(done.stdout)
     assert (found["known"], found["total"]) == (1, None)
     assert "what its journal says" in done.stderr
+
+
+def test_a_platforms_own_journal_goes_before_one_beside_it(folder: Path):
+    """A state folder of the operator is known by its journal; a folder of manifests may hold a file of that name."""
+    (folder / "journal.db").write_text("no journal at all")
+    done = sternway(folder, "history", "orders", "--output", "json")
+    assert done.returncode == 0, done.stderr
+    assert [one["name"] for one in json.loads(done.stdout)] == ["orders-1"]
