@@ -315,7 +315,8 @@ def test_a_headless_service_shares_nothing_out(objects: Objects) -> None:
 
 def _put_stateful(objects: Objects, kind: Resource = STATEFUL_SETS, **spec: Any) -> None:
     """In the place of the Deployment."""
-    objects.objects.pop((DEPLOYMENTS, "orders"), None)
+    if objects.get(DEPLOYMENTS, "orders", "shop") is not None:
+        objects.take(DEPLOYMENTS, "orders")
     stated = {"replicas": 3, "selector": {"matchLabels": {"app": "orders"}}, "template": deepcopy(TEMPLATE), **spec}
     objects.put(kind, "orders", spec=stated)
 

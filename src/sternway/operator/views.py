@@ -61,7 +61,7 @@ def guard_status(
 ) -> Object:
     """Give the status of a Guard. shown: None until the service was looked at for the first time.
 
-    twin: stable is reached alone, by the twin or within its workload, and is ready.
+    twin: whether stable is reached alone, by the twin or within its workload.
     """
     release = shown.release if shown else None
     under_way = release if release is not None and release.outcome == "under way" else None

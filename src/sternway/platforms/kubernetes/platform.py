@@ -95,12 +95,9 @@ class KubernetesPlatform:
         scene, carrying = self._scene(service), tuple(self._carrying(service))
         stirs_until_s = self._stirs_until(scene, carrying)
         quiet = stirs_until_s is None
-
-        def made(one: str) -> Plan:
-            now = self._scene(one)
-            return staging_of(now).plan(now, runs, carrying, quiet=quiet)
-
-        planned = self._plans.get(service, made, runs, carrying, quiet)
+        planned = self._plans.get(
+            service, lambda one: self._planned(one, runs, carrying, quiet=quiet), runs, carrying, quiet
+        )
         self._again.pop(service, None)
         if stirs_until_s is not None and scene.user is not None and scene.user.replicas:
             self._again[service] = stirs_until_s
@@ -118,12 +115,7 @@ class KubernetesPlatform:
     async def describe(self, service: str) -> tuple[WorkloadState, ...]:
         """See ports.Platform."""
         runs = self._runs.get(service, ())
-
-        def seen(one: str) -> tuple[WorkloadState, ...]:
-            scene = self._scene(one)
-            return staging_of(scene).states(scene, self.backends(one), runs)
-
-        return self._states.get(service, seen, runs)
+        return self._states.get(service, lambda one: self._described(one, runs), runs)
 
     def backends(self, service: str) -> Backends | None:
         """Where a service's versions are reached now: for the routers."""
@@ -189,6 +181,14 @@ class KubernetesPlatform:
         ours = scene.stable_service["spec"].get("selector") or {} if scene.stable_service else {}
         selectors = dict(users) | {f"stable/{label}": value for label, value in ours.items()}
         return self._quiet.until(scene.key, carrying, selectors)
+
+    def _planned(self, service: str, runs: Sequence[WorkloadRun], carrying: Collection[str], *, quiet: bool) -> Plan:
+        scene = self._scene(service)
+        return staging_of(scene).plan(scene, runs, carrying, quiet=quiet)
+
+    def _described(self, service: str, runs: Sequence[WorkloadRun]) -> tuple[WorkloadState, ...]:
+        scene = self._scene(service)
+        return staging_of(scene).states(scene, self.backends(service), runs)
 
     def _reached(self, service: str) -> Backends | None:
         scene = self._scene(service)

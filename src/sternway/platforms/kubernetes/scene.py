@@ -188,7 +188,7 @@ def read_scene(
         config=config,
         copies=_copies(reader, namespace, kept),
         held=lambda key: reader.get(KINDS[key[0]], key[1], namespace),
-        followers=tuple((kind, one) for kind in kinds for one in _followers(reader, kind, namespace, name, user)),
+        followers=tuple((other, one) for other in kinds for one in _followers(reader, other, namespace, name, user)),
         pod=pod,
         digest=digest,
     )
