@@ -20,7 +20,7 @@ check: dev
 	.venv/bin/lint-imports
 
 test: check
-	.venv/bin/pytest -n 3 --dist loadfile $(ARGS)
+	.venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: dev
 	.venv/bin/python -m bench $(ARGS)

@@ -30,6 +30,7 @@ from sternway.kubernetes.access import Access
 from sternway.kubernetes.client import Client
 from sternway.kubernetes.credentials import Fixed
 from sternway.kubernetes.rate import Rate
+from sternway.operator.views import Twin
 
 GOAL_PASS_S, GOAL_CPU_PERCENT, GOAL_MB, GOAL_REQUESTS_PER_S = 1.0, 100.0, 500.0, 20.0
 GOAL_TO_SPLIT_MS, GOAL_WRITES = 100.0, 1
@@ -147,7 +148,7 @@ class Bench:
                 pstats.Stats(profile).dump_stats(self.size.profile)
 
     async def _adopted(self, sternway: Measured) -> bool:
-        found = [await sternway._twin_serves(service) for service in sternway.desired.services()]  # noqa: SLF001
+        found = [await sternway._twin(service) is Twin.SERVES for service in sternway.desired.services()]  # noqa: SLF001
         print(f"{sum(found)} of {len(found)} adopted", file=sys.stderr, flush=True)
         return len(found) == self.size.guards and all(found)
 
