@@ -65,7 +65,7 @@ class Reflector:
         indexes: Mapping[str, Index] | None = None,
         trim: Callable[[Object], Object] = lean,
         on_change: Callable[[Key], None] = lambda _: None,
-        backoff_s: tuple[float, float] = (0.5, 30.0),
+        backoff_s: tuple[float, float] = (0.5, 10.0),
     ) -> None:
         self.resource = resource
         self.shelf = Shelf(indexes or {})

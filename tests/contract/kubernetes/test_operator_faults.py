@@ -76,7 +76,7 @@ async def story(here: Cluster) -> None:
 async def left(here: Cluster) -> None:
     """The Guard goes, and everything of the user's is as it was, with the version that was promoted."""
     await here.world.api.delete(GUARDS, "orders", here.world.namespace)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while await here.world.api.get(GUARDS, "orders", here.world.namespace) is not None:
             await asyncio.sleep(0.1)
     service = await here.world.api.get(SERVICES, "orders", here.world.namespace)
