@@ -17,7 +17,7 @@ from sternway.control.gating import WAITED_FOR
 from sternway.domain.releases import Verb
 from sternway.errors import SternwayError
 from sternway.kubernetes.access import find_access
-from sternway.kubernetes.api import Object, name_of, namespace_of
+from sternway.kubernetes.api import Object, condition_of, name_of, namespace_of
 from sternway.kubernetes.client import Client
 from sternway.operator import people
 
@@ -156,8 +156,8 @@ def _guards(found: Sequence[Object]) -> None:
     table = _table("NAMESPACE", "SERVICE", "PHASE", "STABLE", "CANDIDATE", "WEIGHT", "EVIDENCE", "READY", "MESSAGE")
     for one in found:
         said = one.get("status") or {}
-        ready = _condition(one, "Ready").get("status", "")
-        why = _condition(one, "Ready").get("message", "") if ready != "True" else ""
+        ready = condition_of(one, "Ready").get("status", "")
+        why = condition_of(one, "Ready").get("message", "") if ready != "True" else ""
         weight = said.get("weight")
         table.add_row(
             namespace_of(one),
@@ -172,7 +172,7 @@ def _guards(found: Sequence[Object]) -> None:
         )
     show(table)
     for one in found:
-        unsighted = _condition(one, "Sighted")
+        unsighted = condition_of(one, "Sighted")
         if unsighted.get("status") == "False":
             _warn(f"{namespace_of(one)}/{one['spec'].get('service', '')}: {unsighted['message']}")
 
@@ -194,12 +194,6 @@ def _at_gates(found: Sequence[Object], releases: Sequence[Object]) -> None:
 
 def _warn(text: str) -> None:
     console().print(text, style="yellow", soft_wrap=True)
-
-
-def _condition(obj: Object, kind: str) -> Object:
-    """A condition as it stands; empty where it was not written yet."""
-    conditions = (obj.get("status") or {}).get("conditions") or ()
-    return next((one for one in conditions if one["type"] == kind), {})
 
 
 def _table(*headings: str) -> Table:

@@ -146,3 +146,20 @@ def namespace_of(obj: Object) -> str:
 def key_of(obj: Object) -> tuple[str, str]:
     """(namespace, name)."""
     return namespace_of(obj), name_of(obj)
+
+
+def ordinal_of(obj: Object) -> int:
+    """The number at the end of a name: `orders-2` -> 2; 0 where there is none."""
+    number = name_of(obj).rpartition("-")[2]
+    return int(number) if number.isdigit() else 0
+
+
+def condition_of(obj: Object, kind: str) -> Object:
+    """A condition of `status` as it stands, by its type; empty where it was not written yet."""
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    return next((one for one in conditions if one.get("type") == kind), {})
+
+
+def is_ready(obj: Object) -> bool:
+    """Whether an object says of itself that it is ready: a pod, that it takes traffic."""
+    return bool(condition_of(obj, "Ready").get("status") == "True")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from sternway.domain.gitops import Origin, Unfollowed
-from sternway.kubernetes.api import Object, Resource, name_of, namespace_of
+from sternway.kubernetes.api import Object, Resource, is_ready, name_of, namespace_of
 from sternway.kubernetes.ours import annotation
 from sternway.kubernetes.reading import Reader
 from sternway.kubernetes.resources import APPLICATIONS, GIT_REPOSITORIES, HELM_RELEASES, KUSTOMIZATIONS
@@ -176,7 +176,7 @@ def _of_kustomization(reader: Reader, labels: Object, names: frozenset[tuple[str
             branch="",
             folders=(_clean(spec.get("path") or ""),),
             revision=_flux_revision(status.get("lastAppliedRevision") or status.get("lastAttemptedRevision") or ""),
-            synced=_is_ready(kustomization),
+            synced=is_ready(kustomization),
             alone=_alone(str(one.get("id", "")).rpartition("_")[2] for one in entries),
             names=names,
         ),
@@ -244,11 +244,6 @@ def _labelled(reader: Reader, resource: Resource, labels: Object, group: str) ->
 def _flux_revision(text: str) -> str:
     """`main@sha1:1f2e…`, and `main/1f2e…` as it was before."""
     return re.split(r"[:/]", text)[-1] if text else ""
-
-
-def _is_ready(obj: Object) -> bool:
-    conditions = (obj.get("status") or {}).get("conditions") or ()
-    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
 
 
 def _alone(kinds: Iterable[str]) -> bool:

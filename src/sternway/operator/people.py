@@ -7,7 +7,7 @@ import uuid
 
 from sternway.domain.releases import Verb
 from sternway.errors import Refused
-from sternway.kubernetes.api import Api, Object, name_of
+from sternway.kubernetes.api import Api, Object, name_of, ordinal_of
 from sternway.kubernetes.resources import GUARDS, RELEASES
 from sternway.manifests.models.status import CommandStatus
 from sternway.manifests.report import suggest
@@ -42,7 +42,7 @@ async def releases_of(api: Api, namespace: str, service: str) -> tuple[Object, .
     """The Releases of a service, the latest first. Raises Refused."""
     guard = await guard_of(api, namespace, service)
     found = (await api.list(RELEASES, namespace=namespace, labels=f"sternway.dev/guard={name_of(guard)}")).items
-    return tuple(sorted(found, key=_number, reverse=True))
+    return tuple(sorted(found, key=ordinal_of, reverse=True))
 
 
 async def command(
@@ -74,8 +74,3 @@ async def command(
             f"the command stands on Guard {namespace}/{name_of(guard)}, and nobody has answered it in {patience_s:g} s",
             hint="see whether Sternway runs: kubectl get pods -A -l app.kubernetes.io/name=sternway",
         ) from None
-
-
-def _number(release: Object) -> int:
-    number = name_of(release).rpartition("-")[2]
-    return int(number) if number.isdigit() else 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from sternway.control.status import ReleaseView, ServiceStatus
 from sternway.errors import Problem
-from sternway.kubernetes.api import Api, Object, Patch, name_of, namespace_of
+from sternway.kubernetes.api import Api, Object, Patch, name_of, namespace_of, ordinal_of
 from sternway.kubernetes.errors import Conflict
 from sternway.kubernetes.reading import Reader, of_guard
 from sternway.kubernetes.resources import EVENTS, GUARDS, POLICIES, RELEASES
@@ -175,7 +175,7 @@ class Writer:
         mine = [
             one for one in self._reader.find(RELEASES, of_guard, about.name, about.namespace) if name_of(one) != latest
         ]
-        for old in sorted(mine, key=_number, reverse=True)[KEPT - 1 :]:
+        for old in sorted(mine, key=ordinal_of, reverse=True)[KEPT - 1 :]:
             await self._api.delete(RELEASES, name_of(old), about.namespace)
 
 
@@ -193,8 +193,3 @@ def about_guard(guard: Object) -> About:
 
 def _uid(obj: Object) -> str:
     return str(obj["metadata"].get("uid", ""))
-
-
-def _number(release: Object) -> int:
-    number = name_of(release).rpartition("-")[2]
-    return int(number) if number.isdigit() else 0

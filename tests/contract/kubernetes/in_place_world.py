@@ -12,18 +12,17 @@ from platform_world import Shop
 from sternway.domain.platform import WorkloadRun
 from sternway.domain.versions import Workload
 from sternway.errors import Temporary
-from sternway.kubernetes.api import Object, Patch, name_of
-from sternway.kubernetes.resources import CONFIG_MAPS, PODS, SERVICES, STATEFUL_SETS
-from sternway.platforms.kubernetes.batches import is_ready
+from sternway.kubernetes.api import Object, is_ready, name_of
+from sternway.kubernetes.resources import PODS, SERVICES, STATEFUL_SETS
 from sternway.testing.kubernetes import FakeKubernetes
 
 COUNT = 3
 
 
 class StatefulShop(Shop):
-    """The service `orders` of three replicas. shares: how many of them each workload is to have, stable first."""
+    """The service `orders` of three replicas."""
 
-    shares: dict[Workload, int]
+    kind = STATEFUL_SETS
 
     async def open(self, **more: Any) -> Workload:
         """Put the user's objects there, and wait until the three pods of orders:1 are ready, as without Sternway."""
@@ -32,13 +31,7 @@ class StatefulShop(Shop):
         container = made["spec"]["template"]["spec"]["containers"][0]
         container |= {"image": "registry/orders:1", "envFrom": [{"configMapRef": {"name": "settings"}}]}
         made["spec"] |= more
-        service = {
-            "metadata": {"name": "orders", "namespace": self.world.namespace},
-            "spec": {"selector": {"app": "orders"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
-        }
-        await self.world.api.create(CONFIG_MAPS, self.world.config(data={"colour": "blue"}))
-        await self.world.api.create(STATEFUL_SETS, made)
-        await self.world.api.create(SERVICES, service)
+        await self.put(made)
         async with asyncio.timeout(WAIT_S):
             while len([pod for pod in self.pods() if is_ready(pod)]) < COUNT:
                 await self.look()
@@ -51,15 +44,6 @@ class StatefulShop(Shop):
         self.traffic = (first,)
         await self.share({first: COUNT}, lambda: self.revision("orders") != "" and self.carrying == {"orders-stable"})
         return first
-
-    async def image(self, image: str) -> Workload:
-        """Ask for another image, as a person does. Give what is asked for then."""
-        at = "/spec/template/spec/containers/0/image"
-        patch = [{"op": "replace", "path": at, "value": f"registry/{image}"}]
-        await self.world.api.patch(
-            STATEFUL_SETS, "orders", patch, namespace=self.world.namespace, how=Patch.JSON, manager="kubectl"
-        )
-        return await self.asked()
 
     async def share(self, shares: dict[Workload, int], holds: Any) -> None:
         """Ask for so many replicas of each until the cluster is so."""

@@ -15,6 +15,7 @@ from sternway.domain.platform import WorkloadRun, WorkloadState
 from sternway.domain.versions import Workload
 from sternway.errors import Temporary
 from sternway.kubernetes.api import Object, Patch, Resource, name_of
+from sternway.kubernetes.errors import Conflict
 from sternway.kubernetes.ours import service_key
 from sternway.kubernetes.remembered import Basis
 from sternway.kubernetes.resources import (
@@ -89,6 +90,9 @@ class AheadOfTime(SystemClock):
 class Shop:
     """The service `orders`. traffic: the workloads that users' requests shall reach."""
 
+    kind = DEPLOYMENTS
+    """Of what is released."""
+
     def __init__(self, world: World) -> None:
         self.world = world
         self.key = service_key(world.namespace, "orders")
@@ -118,14 +122,18 @@ class Shop:
         deployment = self.world.deployment(replicas=3)
         container = deployment["spec"]["template"]["spec"]["containers"][0]
         container |= {"image": "registry/orders:1", "envFrom": [{"configMapRef": {"name": "settings"}}], **more}
+        await self.put(deployment)
+        return await self.asked()
+
+    async def put(self, workload: Object) -> None:
+        """Create what is released, the settings that it uses, and a Service in front of it."""
         service = {
             "metadata": {"name": "orders", "namespace": self.world.namespace},
             "spec": {"selector": {"app": "orders"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
         }
         await self.world.api.create(CONFIG_MAPS, self.world.config(data={"colour": "blue"}))
-        await self.world.api.create(DEPLOYMENTS, deployment)
+        await self.world.api.create(self.kind, workload)
         await self.world.api.create(SERVICES, service)
-        return await self.asked()
 
     async def adopted(self) -> Workload:
         """Open, and wait until the service is at rest: the twin serves, and the user's Deployment has no pods."""
@@ -147,9 +155,20 @@ class Shop:
         at = "/spec/template/spec/containers/0/image"
         patch = [{"op": "replace", "path": at, "value": f"registry/{image}"}]
         await self.world.api.patch(
-            DEPLOYMENTS, "orders", patch, namespace=self.world.namespace, how=Patch.JSON, manager="kubectl"
+            self.kind, "orders", patch, namespace=self.world.namespace, how=Patch.JSON, manager="kubectl"
         )
         return await self.asked()
+
+    async def restored(self, *, bad: Workload, good: Workload) -> str:
+        """Put an earlier version back as the outbox does: again, when somebody was quicker."""
+        while True:
+            await self.look()
+            try:
+                said = await self.platform.restore(self.key, bad=bad.pod, good=good.pod)
+            except Conflict:
+                continue
+            await self.look()
+            return said
 
     async def look(self) -> None:
         """Let the cluster take a step, read it, and let the routes follow."""

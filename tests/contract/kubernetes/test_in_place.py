@@ -11,10 +11,8 @@ from in_place_world import COUNT, StatefulShop
 from sternway.domain.platform import WorkloadRun
 from sternway.domain.versions import Workload
 from sternway.errors import PlatformUnavailable, Refused
-from sternway.kubernetes.api import Patch
-from sternway.kubernetes.errors import Conflict
+from sternway.kubernetes.api import Patch, is_ready
 from sternway.kubernetes.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, PODS, SERVICES, STATEFUL_SETS
-from sternway.platforms.kubernetes.batches import is_ready
 from sternway.platforms.kubernetes.in_place import REST
 from sternway.testing.kubernetes import FakeKubernetes
 
@@ -98,7 +96,7 @@ async def test_a_bad_version_is_taken_back(shop: StatefulShop) -> None:
     shop.traffic = (first,)
     await shop.share({first: COUNT}, lambda: shop.all_ready("orders:1", "orders:1", "orders:1"))
     assert shop.uids()[:2] == left
-    assert await _restored(shop, bad=second, good=first) == "StatefulSet orders restored"
+    assert await shop.restored(bad=second, good=first) == "StatefulSet orders restored"
     assert (await shop.asked()).id == first.id
     before = shop.uids()
     for _ in range(30):
@@ -160,7 +158,7 @@ async def test_a_version_that_nothing_runs_any_more_comes_back(shop: StatefulSho
     await shop.share(
         {second: COUNT}, lambda: shop.all_ready(*["orders:2"] * COUNT) and shop.carrying == {"orders-stable"}
     )
-    assert await _restored(shop, bad=second, good=first) == "StatefulSet orders restored"
+    assert await shop.restored(bad=second, good=first) == "StatefulSet orders restored"
     await shop.share({first: COUNT}, lambda: shop.up(first) == 1)
     shop.traffic = (first,)
     await shop.share(
@@ -177,7 +175,7 @@ async def test_configuration_alone_is_a_version(shop: StatefulShop) -> None:
     assert second.id != first.id
     await shop.share({first: 2, second: 1}, lambda: shop.up(second) == 1 and shop.up(first) == 2)
     shop.traffic = (first,)
-    assert await _restored(shop, bad=second, good=first) == "ConfigMap settings restored"
+    assert await shop.restored(bad=second, good=first) == "ConfigMap settings restored"
     await shop.share({first: COUNT}, lambda: shop.up(first) == COUNT and shop.up(second) == 0)
     assert (await shop.asked()).id == first.id
 
@@ -310,15 +308,3 @@ async def _selected(shop: StatefulShop, service: str) -> set[str]:
     labels = ",".join(f"{key}={value}" for key, value in found["spec"]["selector"].items())
     pods = (await shop.world.api.list(PODS, namespace=shop.world.namespace, labels=labels)).items
     return {str(pod["spec"]["containers"][0]["image"]).removeprefix("registry/") for pod in pods}
-
-
-async def _restored(shop: StatefulShop, *, bad: Workload, good: Workload) -> str:
-    """As the outbox does: again, when somebody was quicker."""
-    while True:
-        await shop.look()
-        try:
-            said = await shop.platform.restore(shop.key, bad=bad.pod, good=good.pod)
-        except Conflict:
-            continue
-        await shop.look()
-        return said

@@ -12,7 +12,6 @@ from sternway.domain.platform import WorkloadRun
 from sternway.domain.versions import Workload
 from sternway.errors import PlatformUnavailable, Refused
 from sternway.kubernetes.api import Patch, name_of
-from sternway.kubernetes.errors import Conflict
 from sternway.kubernetes.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, PODS, REPLICA_SETS, SERVICES
 
 TWIN = {"sternway.dev/twin": "orders"}
@@ -221,11 +220,11 @@ async def test_a_rollback_restores_template_and_configuration(shop: Shop) -> Non
     second = await shop.image("orders:2")
     await shop.until(lambda: shop.up(second) == 3, first, second)
     await shop.until(lambda: shop.replicas() == 0, first)
-    said = await _restore(shop, bad=second, good=first)
+    said = await shop.restored(bad=second, good=first)
     assert said == "Deployment orders, ConfigMap settings restored"
     assert (await shop.asked()).id == first.id
     assert (await shop.world.api.get(CONFIG_MAPS, "settings", namespace) or {})["data"] == {"colour": "blue"}
-    assert await _restore(shop, bad=second, good=first) == "everything is as it was"
+    assert await shop.restored(bad=second, good=first) == "everything is as it was"
 
 
 async def test_what_somebody_changed_since_is_left(shop: Shop) -> None:
@@ -234,7 +233,7 @@ async def test_what_somebody_changed_since_is_left(shop: Shop) -> None:
     second = await shop.image("orders:2")
     await shop.until(lambda: shop.up(second) == 3, first, second)
     third = await shop.image("orders:3")
-    said = await _restore(shop, bad=second, good=first)
+    said = await shop.restored(bad=second, good=first)
     assert said == "left as it is: Deployment orders, which was changed since"
     assert (await shop.asked()).id == third.id
 
@@ -247,7 +246,7 @@ async def test_a_version_that_nothing_runs_any_more_comes_back_in_the_twin(shop:
     shop.traffic = (second,)
     await shop.until(lambda: shop.replicas() == 0, second)
     await shop.until(lambda: shop.up(first) == 3, first, second)
-    await _restore(shop, bad=second, good=first)
+    await shop.restored(bad=second, good=first)
     assert (await shop.asked()).id == first.id
 
 
@@ -368,15 +367,3 @@ async def _released(shop: Shop, runs: Workload) -> None:
             await asyncio.sleep(0.01)
     assert not shop.user()["spec"].get("paused")
     assert not [key for key in shop.user()["metadata"].get("annotations") or {} if key.startswith("sternway.dev/")]
-
-
-async def _restore(shop: Shop, *, bad: Workload, good: Workload) -> str:
-    """As the outbox does: again, when somebody was quicker."""
-    while True:
-        await shop.look()
-        try:
-            said = await shop.platform.restore(shop.key, bad=bad.pod, good=good.pod)
-        except Conflict:
-            continue
-        await shop.look()
-        return said

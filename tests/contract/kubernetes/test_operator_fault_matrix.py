@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from cluster_world import World
 from operator_world import Cluster, cluster
-from test_operator_faults import fake_of, left, ready, remembered, splits, told_once
+from test_operator_faults import fake_of, left, promoted, ready, remembered, splits, taken_back, told_once
 from weather import WEATHERS
 
 from sternway.cluster import ClusterSternway
@@ -103,20 +103,13 @@ async def test_the_story_ends_the_same_whatever_begins_at_a_phase(shop: tuple[Cl
             watched(sternway, sky)
             await sky.at("adoption")
             await ready(here)
-            here.users.bad["orders"] = 0.5
-            await here.image("orders:2")
-            await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
-            await here.settled("orders:1")
-            here.users.bad.clear()
+            await taken_back(here)
             await here.image("orders:3")
             await here.until(lambda s: s.get("phase") == "exposed" and s.get("release") == "orders-2", 100)
             if "withdrawn" in sky.left:  # no pod of the candidate is ready for a moment
                 nobody = {"spec": {"replicas": 0}}
                 fake_of(here).store.patch(DEPLOYMENTS, "orders", nobody, namespace="ours", manager="somebody")
-            await here.until(
-                lambda s: (s.get("stable") or {}).get("image") == "registry/orders:3" and s["phase"] == "idle", 100
-            )
-            await here.settled("orders:3")
+            await promoted(here)
             await remembered(here)
             await sky.at("giving back")
             seen = splits(here)

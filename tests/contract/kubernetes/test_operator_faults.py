@@ -61,12 +61,22 @@ def _split(route: Object) -> tuple[tuple[str, int], ...]:
 async def story(here: Cluster) -> None:
     """A bad version is taken back, a good one promoted."""
     await ready(here)
+    await taken_back(here)
+    await here.image("orders:3")
+    await promoted(here)
+
+
+async def taken_back(here: Cluster) -> None:
+    """orders:2 fails, and goes; from then on all is well."""
     here.users.bad["orders"] = 0.5
     await here.image("orders:2")
     await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
     await here.settled("orders:1")
     here.users.bad.clear()
-    await here.image("orders:3")
+
+
+async def promoted(here: Cluster) -> None:
+    """Wait until orders:3 is stable, and runs alone."""
     await here.until(
         lambda s: (s.get("stable") or {}).get("image") == "registry/orders:3" and s["phase"] == "idle", 100
     )

@@ -10,7 +10,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sternway.kubernetes.api import Object, name_of
+from sternway.kubernetes.api import Object, is_ready, name_of
 from sternway.kubernetes.reading import Reader
 from sternway.kubernetes.resources import CONTROLLER_REVISIONS, PODS
 from sternway.kubernetes.template import stamped, template_digest
@@ -68,18 +68,6 @@ def read_batches(reader: Reader, workload: Object, kept: Mapping[str, Object], a
 def hash_of(obj: Object) -> str:
     """The revision of a pod."""
     return str((obj["metadata"].get("labels") or {}).get(HASH, ""))
-
-
-def ordinal(pod: Object) -> int:
-    """`orders-2` -> 2."""
-    number = name_of(pod).rpartition("-")[2]
-    return int(number) if number.isdigit() else 0
-
-
-def is_ready(pod: Object) -> bool:
-    """Whether a pod takes traffic."""
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
 def _known(kept: Mapping[str, Object], workload: Object, asked: str) -> dict[str, str]:

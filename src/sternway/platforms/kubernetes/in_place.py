@@ -15,13 +15,13 @@ from collections.abc import Collection, Sequence
 
 from sternway.domain.platform import WorkloadRun
 from sternway.errors import Refused
-from sternway.kubernetes.api import Object
+from sternway.kubernetes.api import Object, ordinal_of
 from sternway.kubernetes.backends import Backend, Backends
 from sternway.kubernetes.ours import APART, SELECTOR, STRATEGY, annotation, named
 from sternway.kubernetes.reading import replicas_of
 from sternway.kubernetes.resources import PODS, SERVICES
 from sternway.kubernetes.template import workload_of
-from sternway.platforms.kubernetes.batches import HASH, Batch, ordinal
+from sternway.platforms.kubernetes.batches import HASH, Batch
 from sternway.platforms.kubernetes.plan import Plan, kept, marked, no_template, ports_of, pruned, refuse_strangers
 from sternway.platforms.kubernetes.scene import Scene, owned_by_gitops, selector_of
 from sternway.platforms.kubernetes.twin import role_service
@@ -236,7 +236,7 @@ def _partition(scene: Scene, runs: Sequence[WorkloadRun], led: _Led) -> int | No
         return REST
     if _on_its_way(scene):
         return None
-    before = [(ordinal(pod), pod, one) for one in scene.batches if one is not update for pod in one.pods]
+    before = [(ordinal_of(pod), pod, one) for one in scene.batches if one is not update for pod in one.pods]
     if update.unready or not before or selected(scene.candidate_service) != update.hash:
         return REST
     number, pod, batch = max(before, key=lambda one: one[0])
@@ -251,7 +251,7 @@ def _taken_back(scene: Scene, runs: Sequence[WorkloadRun], led: _Led) -> tuple[W
         return tuple(remove(PODS, pod) for pod in unready)
     if _on_its_way(scene) or any(one.unready for one in scene.batches):
         return ()
-    going = ((min(batch.pods, key=ordinal), batch) for batch, excess in found if excess)
+    going = ((min(batch.pods, key=ordinal_of), batch) for batch, excess in found if excess)
     return tuple(remove(PODS, pod) for pod, batch in going if _may_go(pod, batch, led))[:1]
 
 

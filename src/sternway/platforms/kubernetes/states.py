@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sternway.domain.platform import ReplicaState, WorkloadRun, WorkloadState
-from sternway.kubernetes.api import Object, name_of
+from sternway.kubernetes.api import Object, condition_of, is_ready, name_of
 from sternway.kubernetes.backends import Backends
 from sternway.kubernetes.template import workload_of
 from sternway.platforms.kubernetes.scene import Scene, Seat
@@ -145,10 +145,10 @@ def _failure(seat: Seat, pods: Sequence[Object], *, ready: int, desired: int, ne
         return said[0]
     if not newest or not seat.observed:
         return None
-    refused = _condition(seat.deployment, "ReplicaFailure")
+    refused = condition_of(seat.deployment, "ReplicaFailure")
     if refused.get("status") == "True":
         return f"no pod can be made: {_short(refused.get('message', ''))}"
-    progress = _condition(seat.deployment, "Progressing")
+    progress = condition_of(seat.deployment, "Progressing")
     if progress.get("status") == "False" and progress.get("reason") == "ProgressDeadlineExceeded":
         waits = next((why for one in pods if (why := pod_message(one))), "no pod says why")
         limit = seat.deployment["spec"].get("progressDeadlineSeconds", 600)
@@ -181,14 +181,14 @@ def start_failure(pod: Object) -> str:
 
 def unschedulable(pod: Object) -> str:
     """Why no node takes a pod; "" when one has, or the scheduler has not said."""
-    scheduled = _condition(pod, "PodScheduled")
+    scheduled = condition_of(pod, "PodScheduled")
     refused = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
     return f"its pod cannot be scheduled: {_short(scheduled.get('message', ''))}" if refused else ""
 
 
 def pod_message(pod: Object) -> str:
     """Why a pod is not ready, for people; "" when it is, or does not say."""
-    scheduled = _condition(pod, "PodScheduled")
+    scheduled = condition_of(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         return f"cannot be scheduled: {_short(scheduled.get('message', ''))}"
     for container in _containers(pod):
@@ -198,7 +198,7 @@ def pod_message(pod: Object) -> str:
             return f"container {container.get('name')}: {waiting['reason']}{_last_end(container)}" + (
                 f": {text}" if text else ""
             )
-    ready = _condition(pod, "Ready")
+    ready = condition_of(pod, "Ready")
     return "" if ready.get("status") == "True" else _short(ready.get("message", ""))
 
 
@@ -213,14 +213,13 @@ def _unable(container: Object, waiting: Object) -> str:
 
 def _replica(pod: Object) -> ReplicaState:
     failed = pod_failure(pod)
-    ready = _condition(pod, "Ready").get("status") == "True"
     running = (pod.get("status") or {}).get("phase") == "Running"
     if pod["metadata"].get("deletionTimestamp"):
         phase = "stopping"
     elif failed:
         phase = "crashed"
     else:
-        phase = "ready" if ready else "unready" if running else "starting"
+        phase = "ready" if is_ready(pod) else "unready" if running else "starting"
     return ReplicaState(name=name_of(pod), phase=phase, restarts=_restarts(pod), message=failed or pod_message(pod))
 
 
@@ -243,13 +242,6 @@ def _last_end(container: Object) -> str:
     if not ended:
         return ""
     return f", last ended by {ended.get('reason', 'Error')} with exit code {ended.get('exitCode', '?')}"
-
-
-def _condition(obj: Object, kind: str) -> Object:
-    found: Object = next(
-        (one for one in (obj.get("status") or {}).get("conditions") or () if one.get("type") == kind), {}
-    )
-    return found
 
 
 def _owner(obj: Object) -> str:

@@ -12,7 +12,7 @@ from copy import deepcopy
 
 from sternway.domain.traffic import Can
 from sternway.errors import NotApplied
-from sternway.kubernetes.api import Object, Resource, name_of, namespace_of
+from sternway.kubernetes.api import Object, Resource, condition_of, name_of, namespace_of
 from sternway.kubernetes.backends import Backends
 from sternway.traffic.kubernetes import rules
 from sternway.traffic.kubernetes.dialect import CopyTo, PinTo, Standing, Wish, Witness, is_kind, made_for, own, users
@@ -128,9 +128,8 @@ def _percent(hundredths: int) -> float | int:
 
 
 def _witness(obj: Object) -> tuple[Witness, str]:
-    conditions = (obj.get("status") or {}).get("conditions") or []
-    synced = next((one for one in conditions if one["type"] == "Synced"), None)
-    if synced is None or synced["status"] == "Unknown":
+    synced = condition_of(obj, "Synced")
+    if not synced or synced["status"] == "Unknown":
         return Witness.AWAITED, f"Consul has not taken ServiceSplitter {name_of(obj)} yet"
     if synced["status"] != "True":
         return Witness.REFUSED, f"{synced.get('reason', '')}: {synced.get('message', '')}"

@@ -12,7 +12,7 @@ from math import ceil
 
 from sternway.domain.traffic import Can
 from sternway.errors import NotApplied
-from sternway.kubernetes.api import Object, Resource
+from sternway.kubernetes.api import Object, Resource, condition_of
 from sternway.kubernetes.backends import Backends
 from sternway.traffic.kubernetes import rules
 from sternway.traffic.kubernetes.dialect import CopyTo, PinTo, Standing, Wish, Witness, no_route, users
@@ -125,9 +125,8 @@ def _header(pin: PinTo) -> dict[str, str]:
 
 
 def _witness(obj: Object) -> tuple[Witness, str]:
-    conditions = (obj.get("status") or {}).get("conditions") or []
-    valid = next((one for one in conditions if one["type"] == "Valid"), None)
-    if valid is None or valid.get("observedGeneration", 0) < obj["metadata"].get("generation", 0):
+    valid = condition_of(obj, "Valid")
+    if not valid or valid.get("observedGeneration", 0) < obj["metadata"].get("generation", 0):
         return Witness.AWAITED, f"Contour has not read HTTPProxy {obj['metadata']['name']} yet"
     if valid["status"] == "True":
         return Witness.CONFIRMED, ""
