@@ -210,9 +210,11 @@ class Cluster:
             async with asyncio.timeout(60):
                 while found != wanted:
                     await asyncio.sleep(0.1)
+                    if await self.world.api.get(DEPLOYMENTS, "orders-stable", self.world.namespace) is None:
+                        continue  # the twin is made once the Guard names its stable version
                     images = (await self.image_of(), await self.image_of("orders-stable"))
                     replicas = (await self.deployment())["spec"]["replicas"]
-                    found = (*images, replicas, self.shares()["orders-stable"])
+                    found = (*images, replicas, self.shares().get("orders-stable"))
         except TimeoutError:
             here = self.sternway  # not there when it is a process of its own
             troubles = {**here.queue.troubles, **here.outbox.troubles} if here is not None else {}

@@ -220,6 +220,11 @@ class Story:
         async def done() -> bool:
             pods = (await self.world.api.list(PODS, namespace=self.world.namespace)).items
             owners = {str(one["metadata"]["ownerReferences"][0]["name"]).rpartition("-")[0] for one in pods}
+            there = {
+                name_of(one) for one in (await self.world.api.list(DEPLOYMENTS, namespace=self.world.namespace)).items
+            }
+            if not {"orders", "orders-stable"} <= there:  # the twin is made once the Guard names its stable version
+                return False
             images = (await self.image(), await self.image("orders-stable"))
             return images == (image, image) and await self.replicas() == 0 and owners == {"orders-stable"}
 
