@@ -274,10 +274,10 @@ def seed(fake: FakeKubernetes, guards: int, namespaces: int) -> None:
             fake.store.create(resource, {"metadata": {"name": name, "namespace": namespace}, **body}, manager="kubectl")
 
 
-def release(fake: FakeKubernetes, count: int, tag: str) -> None:
-    """Give the first services another image."""
+def release(fake: FakeKubernetes, first: int, count: int, tag: str) -> None:
+    """Give services another image: so many, from the first on."""
     users = [one for one in fake.store.select(DEPLOYMENTS) if not name_of(one).endswith("-stable")]
-    for one in sorted(users, key=name_of)[:count]:
+    for one in sorted(users, key=name_of)[first : first + count]:
         image = {"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": f"{name_of(one)}:{tag}"}
         space = namespace_of(one)
         fake.store.patch(DEPLOYMENTS, name_of(one), [image], namespace=space, how=Patch.JSON, manager="kubectl")
@@ -296,7 +296,7 @@ def application(server: Server, counters: Counters) -> web.Application:
         return web.json_response(server.log[int(request.query["since"]) :])
 
     async def start(request: web.Request) -> web.Response:
-        release(server.fake, int(request.query["count"]), request.query["tag"])
+        release(server.fake, int(request.query["first"]), int(request.query["count"]), request.query["tag"])
         return web.json_response({})
 
     app = web.Application(client_max_size=2**24)

@@ -35,6 +35,8 @@ from sternway.operator.views import Twin
 GOAL_PASS_S, GOAL_CPU_PERCENT, GOAL_MB, GOAL_REQUESTS_PER_S = 1.0, 100.0, 500.0, 20.0
 GOAL_TO_SPLIT_MS, GOAL_WRITES = 100.0, 1
 ROUTES = ("virtualservices", "destinationrules")
+ALONE = 20
+"""So many releases turn bad one after the other, each while all the others are well."""
 PATIENCE_S = 900.0
 
 
@@ -107,9 +109,10 @@ class Bench:
         async with self.session.get(f"{self.address}/bench/log", params={"since": since}) as found:
             return [tuple(one) for one in await found.json()]
 
-    async def release(self, count: int, tag: str) -> None:
-        """Change the image of the first services."""
-        async with self.session.post(f"{self.address}/bench/release", params={"count": count, "tag": tag}) as done:
+    async def release(self, count: int, tag: str, *, first: int = 0) -> None:
+        """Change the image of so many services, from the first on."""
+        told: dict[str, str | int] = {"first": first, "count": count, "tag": tag}
+        async with self.session.post(f"{self.address}/bench/release", params=told) as done:
             done.raise_for_status()
 
     @asynccontextmanager
@@ -140,7 +143,8 @@ class Bench:
             await self._start(sternway)
             await self._rest()
             await self._work(sternway)
-            await self._harm(sternway)
+            await self._harm_alone(sternway)
+            await self._harm_at_once(sternway)
             ran, waited = (now - before for now, before in zip(_scheduled(), (ran, waited), strict=True))
             self.note("ready to run, but waiting for a core", 100 * waited / max(1, ran + waited), "% of that time")
             if self.size.profile:
@@ -205,29 +209,41 @@ class Bench:
         for name, share, goal in (("median", 0.5, None), ("p99", 0.99, GOAL_PASS_S), ("longest", 1.0, None)):
             self.note(f"{when}: a pass, {name} of {len(took):,}", quantile(took, share), "s", goal)
 
-    async def _harm(self, sternway: Measured) -> None:
-        """The same releases, replaced by a version of which half of the answers are errors: all at once."""
+    async def _harm_alone(self, sternway: Measured) -> None:
+        """One bad version after the other, of which half of the answers are errors, beside the releases under way."""
+        before, first = len(await self.log()), self.size.releases
+        for number in range(ALONE):
+            await self.release(1, "bad", first=first + number)
+            await until(lambda want=number + 1: _done(len(harmed(sternway)) >= want), sternway, every_s=0.1)
+        await asyncio.sleep(3.0)
+        await self._to_split("one bad release", harmed(sternway), before)
+
+    async def _harm_at_once(self, sternway: Measured) -> None:
+        """The releases under way, each replaced by such a version: all at once."""
         since, before, count = len(sternway.passes), len(await self.log()), self.size.releases
+        known = {found.service for found in harmed(sternway)}
         await self.release(count, "bad")
-        await until(lambda: _done(sum(map(harmed, progress(sternway))) >= count), sternway)
+        await until(lambda: _done(len(harmed(sternway)) >= len(known) + count), sternway)
         await asyncio.sleep(3.0)
         self._passes(f"{count} bad releases at once", sternway.passes[since:])
+        fresh = [found for found in harmed(sternway) if found.service not in known]
+        await self._to_split(f"{count} bad releases at once", fresh, before)
+
+    async def _to_split(self, when: str, bad: list[Any], before: int) -> None:
+        """Note how long it took from harm that was read to the write of the route. before: in the server's log."""
         written = [one for one in await self.log(before) if one[1] in ("patch", "post", "put") and one[2] in ROUTES]
         took, writes = [], []
-        for found in progress(sternway):
-            if not harmed(found):
-                continue
+        for found in bad:
             namespace, name = found.service.partition(".")[2], found.service.partition(".")[0]
             judged_s = found.release.detected_s
             mine = [at_s for at_s, _, _, place, _ in written if place == f"{namespace}/{name}" and at_s >= judged_s]
             if mine:
                 took.append((mine[0] - judged_s) * 1e3)
                 writes.append(sum(at_s < mine[0] + 1.0 for at_s in mine))
+        read = f"{when}: harm read until the split is at the server"
         for name, share, goal in (("median", 0.5, None), ("p99", 0.99, GOAL_TO_SPLIT_MS), ("longest", 1.0, None)):
-            self.note(
-                f"harm read until the split is at the server, {name} of {len(took)}", quantile(took, share), "ms", goal
-            )
-        self.note("writes of routes to take traffic back, most", max(writes), "writes", GOAL_WRITES)
+            self.note(f"{read}, {name} of {len(took)}", quantile(took, share), "ms", goal)
+        self.note(f"{when}: writes of routes to take traffic back, most", max(writes), "writes", GOAL_WRITES)
 
 
 def progress(sternway: Measured) -> list[Any]:
@@ -240,11 +256,13 @@ def exposed(found: Any) -> bool:
     return found.release is not None and found.release.phase.value == "exposed"
 
 
-def harmed(found: Any) -> bool:
-    """Whether a bad version was taken away."""
-    release = found.release
-    bad = release is not None and release.candidate.workload.image.endswith(":bad")
-    return bad and release.phase.value in ("withdrawn", "rolling-back", "rolled-back")
+def harmed(sternway: Measured) -> list[Any]:
+    """The services that a bad version was taken away from."""
+    return [found for found in progress(sternway) if found.release is not None and _was_caught(found.release)]
+
+
+def _was_caught(release: Any) -> bool:
+    return release.candidate.workload.image.endswith(":bad") and release.detected_s is not None
 
 
 async def until(holds: Callable[[], Any], sternway: Measured, *, every_s: float = 0.5) -> None:
