@@ -44,27 +44,38 @@ def sighted(evidence: Evidence, release: ReleaseView | None, now_s: float) -> Sa
     return _nothing(evidence)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lack:
+    """Why requests are not counted. then: what follows for a release."""
+
+    reason: str
+    missing: str
+    then: str
+    remedy: str
+
+
+_NO_PROMETHEUS = _Lack(
+    reason="NoPrometheus",
+    missing="no Prometheus is known that its metrics could be read from",
+    then="a release is blind",
+    remedy="name one (`sternway operator --prometheus URL`)",
+)
+_NO_METRIC = _Lack(
+    reason="NothingCounts",
+    missing="no metric counts its requests",
+    then="a release is judged by crashes and alerts alone, and where it waits for requests, it waits for a person",
+    remedy=REMEDY,
+)
+
+
 def _nothing(evidence: Evidence) -> Said:
     """Nothing counts; where a log is listened to, it may yet come with the first request."""
-    reason, missing, then, remedy = (
-        (
-            "NoPrometheus",
-            "no Prometheus is known that its metrics could be read from",
-            "a release is blind",
-            "name one (`sternway operator --prometheus URL`)",
-        )
-        if evidence.counts
-        else (
-            "NothingCounts",
-            "no metric counts its requests",
-            "a release is judged by crashes and alerts alone, and where it waits for requests, it waits for a person",
-            REMEDY,
-        )
-    )
+    lack = _NO_PROMETHEUS if evidence.counts else _NO_METRIC
     if evidence.listens:
-        said = f"no proxy has told of it yet, and {missing}"
-        return _said(holds=None, reason="NotHeardYet", message=f"{said}; if it has traffic, {remedy}")
-    return _said(holds=False, reason=reason, message=f"no access log is listened to, and {missing}: {then}; {remedy}")
+        said = f"no proxy has told of it yet, and {lack.missing}; if it has traffic, {lack.remedy}"
+        return _said(holds=None, reason="NotHeardYet", message=said)
+    said = f"no access log is listened to, and {lack.missing}: {lack.then}; {lack.remedy}"
+    return _said(holds=False, reason=lack.reason, message=said)
 
 
 def _said(*, holds: bool | None, reason: str, message: str) -> Said:
