@@ -12,7 +12,7 @@ from operator_world import GUARD, Cluster, cluster
 
 from sternway.kubernetes.api import Object, Patch, name_of
 from sternway.kubernetes.resources import CONTROLLER_REVISIONS, GUARDS, PODS, SERVICES, STATEFUL_SETS
-from sternway.platforms.kubernetes.in_place import REST
+from sternway.platforms.kubernetes.replacing import REST
 
 _OF = 'reporter="source",destination_service_name="$(backend)"'
 METRICS = [
