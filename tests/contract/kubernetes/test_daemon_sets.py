@@ -255,28 +255,6 @@ async def test_a_start_between_any_two_steps_is_finished(played: DaemonShop) -> 
     await until({first: COUNT}, lambda: played.all_ready(*["orders:1"] * COUNT))
 
 
-async def test_a_pod_that_is_down_keeps_no_version_from_going_back(played: DaemonShop) -> None:
-    """A node may be down for long; what nothing leads to goes back all the same."""
-    first = await played.adopted()
-    second = await played.image("orders:2")
-    played.traffic = (first, second)
-    await played.share({first: 1, second: 2}, lambda: played.up(second) == 2 and played.up(first) == 1)
-    (down,) = (pod for pod in played.pods() if pod["metadata"]["uid"] in played.running("orders:1"))
-    await played.restored(bad=second, good=first)
-    played.traffic = (first,)
-
-    def back() -> bool:
-        return len(played.running("orders:1")) == COUNT
-
-    async with asyncio.timeout(WAIT_S):
-        while not back():
-            await played.step({first: COUNT})
-            _turn_down(played, name_of(down))
-            await played.mirror.refresh()
-            await played.platform.tend(played.key)
-    assert str(down["metadata"]["uid"]) in played.uids()
-
-
 async def test_configuration_alone_is_a_version_of_a_daemon_set(played: DaemonShop) -> None:
     """Its template is marked, and one pod runs it; when both are given back the mark goes, too, and pods come back as the others."""
     first = await played.adopted()
@@ -366,10 +344,3 @@ async def _applied_by_git(shop: DaemonShop, template: Object) -> None:
         force=True,
     )
     await shop.look()
-
-
-def _turn_down(shop: DaemonShop, pod: str) -> None:
-    """A node's pod is not ready any more."""
-    assert isinstance(shop.world.api, FakeKubernetes)
-    status = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
-    shop.world.api.store.patch(PODS, pod, status, namespace=shop.world.namespace, subresource="status")
