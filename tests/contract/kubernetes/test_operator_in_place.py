@@ -11,6 +11,7 @@ import pytest
 from cluster_world import WAIT_S, World
 from controllers import NODES
 from operator_world import GUARD, Cluster, cluster
+from weather import WEATHERS, Weather
 
 from sternway.kubernetes.api import Object, Patch, name_of
 from sternway.kubernetes.resources import CONTROLLER_REVISIONS, DAEMON_SETS, GUARDS, PODS, SERVICES, STATEFUL_SETS
@@ -140,6 +141,33 @@ async def test_a_daemon_set_under_a_guard(tmp_path: Path) -> None:
     async with cluster(world, tmp_path / "state", DaemonCluster) as (here, address):
         assert isinstance(here, DaemonCluster)
         await _story(here, address)
+
+
+BAD_DAY = Weather(
+    faults=lambda: (*WEATHERS["409 at each third write"].faults(), *WEATHERS["500 at each fourth request"].faults()),
+    lag_s=WEATHERS["watches tell late"].lag_s,
+)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("make", [StatefulCluster, DaemonCluster])
+async def test_a_bad_day_ends_the_same_in_place(tmp_path: Path, make: type[StatefulCluster]) -> None:
+    """Writes meet conflicts, requests fail and watches tell late: a bad version is taken back, a good one promoted."""
+    world = World(api=FakeKubernetes(namespaces=("ours",)), namespace="ours")
+    async with cluster(world, tmp_path / "state", make) as (here, address):
+        assert isinstance(here, StatefulCluster)
+        assert isinstance(here.world.api, FakeKubernetes)
+        door = here.world.api.door()
+        async with BAD_DAY.over(door), here.operated(address, api=door):
+            await here.until(lambda s: "stable" in s and s["conditions"][0]["status"] == "True", 100)
+            here.users.bad["orders-candidate"] = 0.5
+            await here.image("orders:2")
+            await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
+            await here.rests("orders:1")
+            here.users.bad.clear()
+            await here.image("orders:3")
+            await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-2", 100)
+            await here.rests("orders:3")
 
 
 async def _story(here: StatefulCluster, address: str) -> None:
