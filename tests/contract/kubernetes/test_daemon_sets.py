@@ -168,6 +168,24 @@ async def test_a_bad_version_waits_for_its_template_without_traffic(played: Daem
     assert left <= set(played.uids())
 
 
+async def test_a_version_that_no_node_runs_any_more_comes_back(played: DaemonShop) -> None:
+    """A late rollback: once the template is put back, the pods follow one by one, and the traffic with them."""
+    first = await played.adopted()
+    second = await played.image("orders:2")
+    played.traffic = (first, second)
+    await played.share({first: 1, second: 2}, lambda: played.up(second) == 2)
+    played.traffic = (second,)
+    await played.share(
+        {second: COUNT}, lambda: played.all_ready(*["orders:2"] * COUNT) and played.carrying == {"orders-stable"}
+    )
+    assert await played.restored(bad=second, good=first) == "DaemonSet orders restored"
+    await played.share({first: COUNT}, lambda: played.up(first) == 1)
+    played.traffic = (first,)
+    await played.share(
+        {first: COUNT}, lambda: played.all_ready(*["orders:1"] * COUNT) and played.carrying == {"orders-stable"}
+    )
+
+
 async def test_pods_that_never_become_ready_go_first(played: DaemonShop) -> None:
     """Whatever else there is of what was taken back; of the proven version none is."""
     first = await played.adopted()
