@@ -177,11 +177,13 @@ def _within(found: Found, spec: model.GuardSpec, chosen: Object) -> list[Problem
     if service.get("internalTrafficPolicy") == "Local" and per_node:
         said = f"Service {spec.service} leads to the caller's own node alone, so no traffic is shared out between pods of {name}"
         problems.append(_problem(found, "spec.service", said, "let its spec.internalTrafficPolicy be Cluster"))
-    if replicas_of(chosen) < _LEAST:
-        has, fix = ("runs on {} nodes", "let it run on") if per_node else ("has {} replicas", "give it")
-        said = f"{name} {has.format(replicas_of(chosen))}, so no version can stand beside another"
-        more = f"{fix} {_LEAST} {'nodes' if per_node else 'replicas'}, or take this Guard out"
-        problems.append(_problem(found, "spec.service", said, more))
+    count = replicas_of(chosen)
+    if count < _LEAST:
+        has, fix = (f"has {count} replicas", f"give it {_LEAST} replicas")
+        if per_node:
+            has, fix = (f"runs on {count} nodes", f"let it run on {_LEAST} nodes")
+        said = f"{name} {has}, so no version can stand beside another"
+        problems.append(_problem(found, "spec.service", said, f"{fix}, or take this Guard out"))
     strategy = own_strategy(chosen) if per_node else chosen["spec"].get("updateStrategy") or {}  # OnDelete is ours, too
     if strategy.get("type") == "OnDelete":
         said = f"{name} has the updateStrategy OnDelete: its pods are replaced by hand"
