@@ -14,6 +14,7 @@ from sternway.domain.guards import Mode
 from sternway.domain.releases import Mark
 from sternway.domain.traffic import Can
 from sternway.kubernetes.api import Object, Resource
+from sternway.kubernetes.ours import STRATEGY
 from sternway.kubernetes.remembered import Basis
 from sternway.kubernetes.resources import (
     CONFIG_MAPS,
@@ -220,14 +221,54 @@ def test_no_such_service(objects: Objects) -> None:
     )
 
 
-def test_a_daemon_set_is_refused(objects: Objects) -> None:
-    """The sentence says why, and what to do."""
-    _put_stateful(objects, DAEMON_SETS)
-    assert problem(objects) == (
-        "Guard shop/orders: spec.service: Service orders selects the DaemonSet orders, which is not released: its pods cannot "
-        "run twice, once as the proven version and once as the candidate (release it with the DaemonSet's own rolling "
-        "update, and take this Guard out)"
-    )
+def test_a_daemon_set_is_wanted_in_place(objects: Objects) -> None:
+    """With as many replicas as there are nodes for it, whatever replaces its pods while Sternway holds them."""
+    own = json.dumps({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}})
+    _spread(objects, nodes=3, annotations={STRATEGY: own}, updateStrategy={"type": "OnDelete"})
+    found = desired(objects)
+    wanted = found.wanted(KEY)
+    assert wanted is not None
+    assert (found.problems(KEY), wanted.in_place, wanted.replicas) == ((), True, 3)
+    _spread(objects, nodes=5, annotations={STRATEGY: own}, updateStrategy={"type": "OnDelete"})
+    assert _wished(found) == 5
+
+
+@pytest.mark.parametrize(
+    ("nodes", "own", "service", "said"),
+    [
+        pytest.param(
+            1,
+            "RollingUpdate",
+            {},
+            "DaemonSet orders runs on 1 nodes, so no version can stand beside another (let it run on 2 nodes, or take this "
+            "Guard out)",
+            id="one node",
+        ),
+        pytest.param(
+            3,
+            "OnDelete",
+            {},
+            "DaemonSet orders has the updateStrategy OnDelete: its pods are replaced by hand (let its "
+            "spec.updateStrategy.type be RollingUpdate)",
+            id="replaced by hand",
+        ),
+        pytest.param(
+            3,
+            "RollingUpdate",
+            {"internalTrafficPolicy": "Local"},
+            "Service orders leads to the caller's own node alone, so no traffic is shared out between pods of DaemonSet "
+            "orders (let its spec.internalTrafficPolicy be Cluster)",
+            id="each node its own",
+        ),
+    ],
+)
+def test_what_does_not_fit_a_daemon_set_is_refused(
+    objects: Objects, nodes: int, own: str, service: Any, said: str
+) -> None:
+    """Before anything is changed: field and fix are named."""
+    _spread(objects, nodes=nodes, updateStrategy={"type": own})
+    objects.put(SERVICES, "orders", spec={"selector": {"app": "orders"}, "ports": [{"port": 80}], **service})
+    assert problem(objects) == f"Guard shop/orders: spec.service: {said}"
 
 
 def test_a_stateful_set_is_wanted_in_place(objects: Objects) -> None:
@@ -313,12 +354,21 @@ def test_a_headless_service_shares_nothing_out(objects: Objects) -> None:
     )
 
 
-def _put_stateful(objects: Objects, kind: Resource = STATEFUL_SETS, **spec: Any) -> None:
+def _put_stateful(objects: Objects, **spec: Any) -> None:
     """In the place of the Deployment."""
     if objects.get(DEPLOYMENTS, "orders", "shop") is not None:
         objects.take(DEPLOYMENTS, "orders")
     stated = {"replicas": 3, "selector": {"matchLabels": {"app": "orders"}}, "template": deepcopy(TEMPLATE), **spec}
-    objects.put(kind, "orders", spec=stated)
+    objects.put(STATEFUL_SETS, "orders", spec=stated)
+
+
+def _spread(objects: Objects, *, nodes: int, annotations: dict[str, str] | None = None, **spec: Any) -> None:
+    """A DaemonSet in the place of the Deployment."""
+    if objects.get(DEPLOYMENTS, "orders", "shop") is not None:
+        objects.take(DEPLOYMENTS, "orders")
+    stated = {"selector": {"matchLabels": {"app": "orders"}}, "template": deepcopy(TEMPLATE), **spec}
+    there = {"desiredNumberScheduled": nodes}
+    objects.put(DAEMON_SETS, "orders", metadata={"annotations": annotations or {}}, spec=stated, status=there)
 
 
 def test_several_deployments_need_a_word(objects: Objects) -> None:

@@ -1,6 +1,6 @@
 """How many replicas each version has where they share one workload's, and how much traffic those carry. Pure.
 
-In a StatefulSet one replica more of the candidate is one less of stable. Reckoned as in any rolling update: all but one carry
+In a StatefulSet or DaemonSet one replica more of the candidate is one less of stable. Reckoned as in any rolling update: all but one carry
 everything, since one may always be on its way. Used by `advance` and `world`; where every version has replicas of its own, nothing
 here changes anything.
 """

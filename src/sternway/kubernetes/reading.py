@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from sternway.kubernetes.api import Object, Resource, name_of
-from sternway.kubernetes.ours import REPLICAS, ROLE, SELECTOR, SERVICE, TWIN, annotation, split_key
+from sternway.kubernetes.ours import REPLICAS, ROLE, SELECTOR, SERVICE, STRATEGY, TWIN, annotation, split_key
 from sternway.kubernetes.remembered import Basis
 from sternway.kubernetes.resources import DAEMON_SETS, DEPLOYMENTS, SERVICES, STATEFUL_SETS
 from sternway.kubernetes.shelf import Index
@@ -98,6 +98,13 @@ def own_selector(service: Object) -> dict[str, str]:
     return before if ours else now  # else the user has written another one since
 
 
+def own_strategy(workload: Object) -> Object:
+    """The update strategy that the user wrote, also while ours is in its place."""
+    kept = annotation(workload, STRATEGY)
+    found: Object = json.loads(kept) if kept else workload["spec"].get("updateStrategy") or {}
+    return found
+
+
 def selects(selector: Mapping[str, str], workload: Object) -> bool:
     """Whether the pods of a Deployment (or StatefulSet, …) have these labels."""
     labels = workload["spec"]["template"].get("metadata", {}).get("labels") or {}
@@ -147,6 +154,8 @@ def wished_replicas(deployment: Object, twin: Object | None, *, scaled: bool) ->
 
 
 def replicas_of(deployment: Object) -> int:
-    """How many replicas a Deployment or StatefulSet is told to have."""
+    """How many replicas a workload is told to have: a DaemonSet, by the nodes that there are for it."""
+    if deployment.get("kind") == DAEMON_SETS.kind:
+        return int((deployment.get("status") or {}).get("desiredNumberScheduled") or 0)
     stated = deployment["spec"].get("replicas")
     return 1 if stated is None else int(stated)

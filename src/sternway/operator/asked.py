@@ -18,7 +18,7 @@ from sternway.domain.versions import Service, Version
 from sternway.errors import Problem
 from sternway.kubernetes.api import Object, name_of, namespace_of
 from sternway.kubernetes.ours import service_key
-from sternway.kubernetes.reading import behind, in_place, own_selector, replicas_of, wished_replicas
+from sternway.kubernetes.reading import behind, in_place, own_selector, own_strategy, replicas_of, wished_replicas
 from sternway.kubernetes.resources import DAEMON_SETS, DEPLOYMENTS
 from sternway.kubernetes.template import ConfigName, fingerprint, workload_of
 from sternway.manifests.admission import unsupported
@@ -166,29 +166,31 @@ def _beyond(found: Found, spec: model.GuardSpec, chosen: Object) -> list[Problem
 
 def _within(found: Found, spec: model.GuardSpec, chosen: Object) -> list[Problem]:
     """What does not fit where versions stand side by side within one workload."""
-    kind = chosen["kind"]
-    name = f"{kind} {name_of(chosen)}"
+    name = f"{chosen['kind']} {name_of(chosen)}"
     problems = []
-    if kind == DAEMON_SETS.kind:
-        said = (
-            f"Service {spec.service} selects the {name}, which is not released: its pods cannot run twice, once as the "
-            "proven version and once as the candidate"
-        )
-        fix = "release it with the DaemonSet's own rolling update, and take this Guard out"
-        return [_problem(found, "spec.service", said, fix)]
-    if (found.service or {}).get("spec", {}).get("clusterIP") == "None":
+    per_node = chosen["kind"] == DAEMON_SETS.kind
+    service = (found.service or {}).get("spec", {})
+    if service.get("clusterIP") == "None":
         said = f"Service {spec.service} is headless: clients address the pods of {name} by name, so no traffic is shared out"
         fix = f"name a Service with an address of its own that selects the pods of {name}"
         problems.append(_problem(found, "spec.service", said, fix))
-    if replicas_of(chosen) < _LEAST:
-        said = f"{name} has {replicas_of(chosen)} replicas, so no version can stand beside another"
-        problems.append(_problem(found, "spec.service", said, f"give it {_LEAST} replicas, or take this Guard out"))
-    if (chosen["spec"].get("updateStrategy") or {}).get("type") == "OnDelete":
+    if service.get("internalTrafficPolicy") == "Local" and per_node:
+        said = f"Service {spec.service} leads to the caller's own node alone, so no traffic is shared out between pods of {name}"
+        problems.append(_problem(found, "spec.service", said, "let its spec.internalTrafficPolicy be Cluster"))
+    count = replicas_of(chosen)
+    if count < _LEAST:
+        has, fix = (f"has {count} replicas", f"give it {_LEAST} replicas")
+        if per_node:
+            has, fix = (f"runs on {count} nodes", f"let it run on {_LEAST} nodes")
+        said = f"{name} {has}, so no version can stand beside another"
+        problems.append(_problem(found, "spec.service", said, f"{fix}, or take this Guard out"))
+    strategy = own_strategy(chosen) if per_node else chosen["spec"].get("updateStrategy") or {}  # OnDelete is ours, too
+    if strategy.get("type") == "OnDelete":
         said = f"{name} has the updateStrategy OnDelete: its pods are replaced by hand"
         problems.append(_problem(found, "spec.service", said, "let its spec.updateStrategy.type be RollingUpdate"))
-    strategy = _UNFIT.get(type(spec.strategy.to_domain())) if spec.strategy else None
-    if strategy is not None:
-        field, why = strategy
+    unfit = _UNFIT.get(type(spec.strategy.to_domain())) if spec.strategy else None
+    if unfit is not None:
+        field, why = unfit
         said = f"{name} is released in place, where {why}"
         problems.append(_problem(found, f"spec.strategy.{field}", said, "choose `canary` or `adaptive`"))
     if spec.fallback is not None:

@@ -38,9 +38,9 @@ RULES: tuple[Rule, ...] = (
     (GROUP, ("guards/finalizers",), ["update"]),  # to own what we make for a Guard
     ("apps", ("deployments", "controllerrevisions"), _KEEP),
     ("apps", ("deployments/scale",), ["get", "patch", "update"]),
-    ("apps", ("statefulsets",), [*_READ, "patch"]),
-    ("apps", ("replicasets", "daemonsets"), _READ),
-    ("", ("pods",), [*_READ, "delete"]),  # of StatefulSets, to take a version back
+    ("apps", ("statefulsets", "daemonsets"), [*_READ, "patch"]),
+    ("apps", ("replicasets",), _READ),
+    ("", ("pods",), [*_READ, "delete"]),  # of StatefulSets and DaemonSets, to replace one
     ("", ("services", "configmaps", "secrets"), _KEEP),
     ("batch", ("jobs",), ["get", "list", "watch", "create", "delete"]),  # the gates of Guards
     ("", ("events",), ["create", "list", "patch"]),

@@ -56,6 +56,13 @@ class World:
         made["spec"]["serviceName"] = f"{name}-pods"
         return made
 
+    def daemon_set(self, name: str = "orders", **spec: Any) -> Object:
+        """A DaemonSet that runs on whatever node there is."""
+        made = self.deployment(name, **spec)
+        del made["spec"]["replicas"]
+        made["spec"]["template"]["spec"]["tolerations"] = [{"operator": "Exists"}]
+        return made
+
     async def now(self, resource: Resource) -> str:
         """From where a watch tells what comes next."""
         return (await self.api.list(resource, namespace=self.namespace)).resource_version

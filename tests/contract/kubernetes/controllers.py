@@ -1,4 +1,4 @@
-"""Plays the controllers of Deployments, ReplicaSets and StatefulSets, and the kubelet, on the fake: one step at each call.
+"""Plays the controllers of Deployments, ReplicaSets, StatefulSets and DaemonSets, and the kubelet, on the fake: one step at each call.
 
 An image that contains `never-ready`, `crash-loop` or `pull-error` does as it says.
 """
@@ -9,10 +9,18 @@ import hashlib
 import json
 from typing import Any
 
-from sternway.kubernetes.api import Object, name_of
-from sternway.kubernetes.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, PODS, REPLICA_SETS, STATEFUL_SETS
+from sternway.kubernetes.api import Object, Resource, name_of
+from sternway.kubernetes.resources import (
+    CONTROLLER_REVISIONS,
+    DAEMON_SETS,
+    DEPLOYMENTS,
+    PODS,
+    REPLICA_SETS,
+    STATEFUL_SETS,
+)
 from sternway.testing.kubernetes import Store
 
+NODES = Resource(group="", version="v1", plural="nodes", kind="Node", namespaced=False)
 HASH = "pod-template-hash"
 REVISION = "controller-revision-hash"
 _REVISION = "deployment.kubernetes.io/revision"
@@ -28,6 +36,8 @@ def play(store: Store, namespace: str, *, kubelet: bool = True) -> None:
         _tell(store, deployment)
     for stateful_set in store.select(STATEFUL_SETS, namespace=namespace):
         _order(store, stateful_set, kubelet=kubelet)
+    for daemon_set in store.select(DAEMON_SETS, namespace=namespace):
+        _spread(store, daemon_set)
 
 
 def owned(store: Store, kind: Any, owner: Object) -> list[Object]:
@@ -128,7 +138,9 @@ def _order(store: Store, stateful_set: Object, *, kubelet: bool) -> None:
     extra = [n for n in sorted(pods, reverse=True) if n >= spec["replicas"]]
     old = [n for n in sorted(pods, reverse=True) if n >= partition and _label(pods[n]) != update]
     if wait is not None and wait not in pods:
-        _new_pod(store, stateful_set, wait, update if wait >= partition else current, kubelet=kubelet)
+        kept = store.get(CONTROLLER_REVISIONS, update if wait >= partition else current, namespace)
+        assert kept is not None
+        _new_pod(store, stateful_set, str(wait), kept, {REVISION: name_of(kept)}, node="" if kubelet else "here")
     elif wait is None and (extra or old):
         store.delete(PODS, name_of(pods[(extra or old)[0]]), namespace, now=kubelet)
     there = owned(store, PODS, stateful_set)
@@ -145,10 +157,57 @@ def _order(store: Store, stateful_set: Object, *, kubelet: bool) -> None:
     store.patch(STATEFUL_SETS, name_of(stateful_set), {"status": said}, namespace=namespace, subresource="status")
 
 
-def _revision(store: Store, stateful_set: Object) -> str:
+def _spread(store: Store, daemon_set: Object) -> None:
+    """One pod on each node, of the newest template; only a rolling update replaces one that is there. Plays the kubelet, too."""
+    namespace = daemon_set["metadata"]["namespace"]
+    nodes = [name_of(node) for node in store.select(NODES)]
+    revision = _newest(store, daemon_set)
+    for pod in owned(store, PODS, daemon_set):
+        if pod["spec"]["nodeName"] not in nodes or "deletionTimestamp" in pod["metadata"]:
+            store.delete(PODS, name_of(pod), namespace, now=True)
+        else:
+            store.patch(PODS, name_of(pod), {"status": _status_of(pod)}, namespace=namespace, subresource="status")
+    there = owned(store, PODS, daemon_set)
+    old = [pod for pod in there if _label(pod) != _label(revision)]
+    bare = sorted(set(nodes) - {pod["spec"]["nodeName"] for pod in there})
+    for node in bare:
+        labels = {REVISION: _label(revision), "pod-template-generation": str(revision["revision"])}
+        _new_pod(store, daemon_set, store.word(5), revision, labels, node=node)
+    rolls = daemon_set["spec"]["updateStrategy"]["type"] == "RollingUpdate"
+    if rolls and old and not bare and all(map(_is_ready, there)):
+        store.delete(PODS, name_of(old[0]), namespace, now=True)
+    there = owned(store, PODS, daemon_set)
+    said = {
+        "observedGeneration": daemon_set["metadata"]["generation"],
+        "desiredNumberScheduled": len(nodes),
+        "currentNumberScheduled": len(there),
+        "updatedNumberScheduled": sum(_label(pod) == _label(revision) for pod in there),
+        "numberReady": sum(map(_is_ready, there)),
+        "numberMisscheduled": 0,
+    }
+    store.patch(DAEMON_SETS, name_of(daemon_set), {"status": said}, namespace=namespace, subresource="status")
+
+
+def _newest(store: Store, daemon_set: Object) -> Object:
+    """The ControllerRevision of a DaemonSet's template; its own label says how its pods name it."""
+    namespace = daemon_set["metadata"]["namespace"]
+    name = _revision(store, daemon_set)
+    found = store.get(CONTROLLER_REVISIONS, name, namespace)
+    assert found is not None
+    last = max(one["revision"] for one in owned(store, CONTROLLER_REVISIONS, daemon_set))
+    number = found["revision"] if found["revision"] == last else last + 1
+    hashed = {**found["metadata"].get("labels", {}), REVISION: name.removeprefix(f"{name_of(daemon_set)}-")}
+    change = {"metadata": {"labels": hashed}, "revision": number}
+    if (found["metadata"].get("labels"), found["revision"]) != (hashed, number):
+        found = store.patch(CONTROLLER_REVISIONS, name, change, namespace=namespace)
+    assert found is not None
+    return found
+
+
+def _revision(store: Store, workload: Object) -> str:
     """The ControllerRevision of the template: one that is equal is the newest again."""
-    template = stateful_set["spec"]["template"]
-    known = owned(store, CONTROLLER_REVISIONS, stateful_set)
+    template = workload["spec"]["template"]
+    known = owned(store, CONTROLLER_REVISIONS, workload)
     data = {"spec": {"template": {**template, "$patch": "replace"}}}
     found = next((one for one in known if one["data"] == data), None)
     if found is not None:
@@ -156,10 +215,10 @@ def _revision(store: Store, stateful_set: Object) -> str:
     mark = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:9]
     made = {
         "metadata": {
-            "name": f"{name_of(stateful_set)}-{mark}",
-            "namespace": stateful_set["metadata"]["namespace"],
+            "name": f"{name_of(workload)}-{mark}",
+            "namespace": workload["metadata"]["namespace"],
             "labels": template["metadata"].get("labels", {}),
-            "ownerReferences": [_owner(stateful_set, "StatefulSet")],
+            "ownerReferences": [_owner(workload, workload["kind"])],
         },
         "data": data,
         "revision": 1 + max((one["revision"] for one in known), default=0),
@@ -167,25 +226,23 @@ def _revision(store: Store, stateful_set: Object) -> str:
     return name_of(store.create(CONTROLLER_REVISIONS, made, manager="kube-controller-manager"))
 
 
-def _new_pod(store: Store, stateful_set: Object, number: int, revision: str, *, kubelet: bool) -> None:
-    namespace = stateful_set["metadata"]["namespace"]
-    kept = store.get(CONTROLLER_REVISIONS, revision, namespace)
-    assert kept is not None
+def _new_pod(store: Store, workload: Object, suffix: str, kept: Object, labels: dict[str, str], *, node: str) -> None:
+    """Make a pod of a revision."""
     template = kept["data"]["spec"]["template"]
     made = {
         "metadata": {
-            "name": f"{name_of(stateful_set)}-{number}",
-            "namespace": namespace,
-            "labels": {**template["metadata"].get("labels", {}), REVISION: revision},
-            "ownerReferences": [_owner(stateful_set, "StatefulSet")],
+            "name": f"{name_of(workload)}-{suffix}",
+            "namespace": workload["metadata"]["namespace"],
+            "labels": {**template["metadata"].get("labels", {}), **labels},
+            "ownerReferences": [_owner(workload, workload["kind"])],
         },
-        "spec": {**template["spec"], **({} if kubelet else {"nodeName": "here"})},
+        "spec": {**template["spec"], **({"nodeName": node} if node else {})},
     }
     store.create(PODS, made, manager="kube-controller-manager")
 
 
-def _label(pod: Object) -> str:
-    return str(pod["metadata"]["labels"].get(REVISION, ""))
+def _label(obj: Object) -> str:
+    return str(obj["metadata"]["labels"].get(REVISION, ""))
 
 
 def _scale(store: Store, replica_set: Object, replicas: int) -> None:

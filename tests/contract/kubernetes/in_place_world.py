@@ -1,4 +1,4 @@
-"""A shop whose service is a StatefulSet: its versions stand side by side within it."""
+"""Shops whose service is a StatefulSet, or a DaemonSet: its versions stand side by side within it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import contextlib
 from typing import Any
 
 from cluster_world import WAIT_S
+from controllers import NODES
 from platform_world import Shop
 
 from sternway.domain.platform import WorkloadRun
 from sternway.domain.versions import Workload
 from sternway.errors import Temporary
 from sternway.kubernetes.api import Object, is_ready, name_of
-from sternway.kubernetes.resources import PODS, SERVICES, STATEFUL_SETS
+from sternway.kubernetes.reading import replicas_of
+from sternway.kubernetes.resources import CONTROLLER_REVISIONS, DAEMON_SETS, PODS, SERVICES, STATEFUL_SETS
 from sternway.testing.kubernetes import FakeKubernetes
 
 COUNT = 3
@@ -27,22 +29,33 @@ class StatefulShop(Shop):
     async def open(self, **more: Any) -> Workload:
         """Put the user's objects there, and wait until the three pods of orders:1 are ready, as without Sternway."""
         await self.platform.start()
-        made = self.world.stateful_set(replicas=COUNT)
+        made = self.made()
         container = made["spec"]["template"]["spec"]["containers"][0]
         container |= {"image": "registry/orders:1", "envFrom": [{"configMapRef": {"name": "settings"}}]}
         made["spec"] |= more
         await self.put(made)
+        await self.mirror.refresh()
         async with asyncio.timeout(WAIT_S):
-            while len([pod for pod in self.pods() if is_ready(pod)]) < COUNT:
+            while len([pod for pod in self.pods() if is_ready(pod)]) < max(1, self.count()):
                 await self.look()
                 await asyncio.sleep(0 if isinstance(self.world.api, FakeKubernetes) else 0.05)
         return await self.asked()
+
+    def made(self) -> Object:
+        """What is released, as the user made it."""
+        return self.world.stateful_set(replicas=COUNT)
+
+    def count(self) -> int:
+        """How many pods there are to be."""
+        return replicas_of(self.user())
 
     async def adopted(self) -> Workload:
         """Open, and wait until the service is at rest: reached by our Service, and by the user's, and held."""
         first = await self.open()
         self.traffic = (first,)
-        await self.share({first: COUNT}, lambda: self.revision("orders") != "" and self.carrying == {"orders-stable"})
+        await self.share(
+            {first: self.count()}, lambda: self.revision("orders") != "" and self.carrying == {"orders-stable"}
+        )
         return first
 
     async def share(self, shares: dict[Workload, int], holds: Any) -> None:
@@ -63,8 +76,8 @@ class StatefulShop(Shop):
         await self.look()
 
     def user(self) -> Object:
-        """The StatefulSet."""
-        return self._found(STATEFUL_SETS, "orders")
+        """The StatefulSet, or DaemonSet."""
+        return self._found(self.kind, "orders")
 
     def pods(self) -> list[Object]:
         """The pods, by name."""
@@ -92,3 +105,39 @@ class StatefulShop(Shop):
     def all_ready(self, *images: str) -> bool:
         """Whether the pods run these, by their numbers, and are all ready."""
         return self.images() == list(images) and all(map(is_ready, self.pods()))
+
+
+class DaemonShop(StatefulShop):
+    """The service `orders` on every node: on three of the fake, on as many as the real API has."""
+
+    kind = DAEMON_SETS
+
+    def made(self) -> Object:
+        """See StatefulShop."""
+        for number in range(COUNT):
+            self.join(f"node-{number}")
+        return self.world.daemon_set()
+
+    def join(self, name: str) -> None:
+        """A node more, in the fake."""
+        if isinstance(self.world.api, FakeKubernetes):
+            self.world.api.store.create(NODES, {"metadata": {"name": name}})
+
+    def images(self) -> list[str]:
+        """What the pods run: their names tell nothing."""
+        return sorted(super().images())
+
+    def running(self, image: str) -> set[str]:
+        """Which pods run an image."""
+        wanted = f"registry/{image}"
+        return {str(pod["metadata"]["uid"]) for pod in self.pods() if pod["spec"]["containers"][0]["image"] == wanted}
+
+    def newest(self) -> Object:
+        """The revision that its controller made last."""
+        mine = self.mirror.owned(CONTROLLER_REVISIONS, str(self.user()["metadata"]["uid"]))
+        return max(mine, key=lambda one: int(one["revision"]))
+
+    def strategy(self) -> Object:
+        """How it replaces its pods now."""
+        found: Object = self.user()["spec"]["updateStrategy"]
+        return found

@@ -21,6 +21,7 @@ from sternway.kubernetes.remembered import Basis
 from sternway.kubernetes.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
+    DAEMON_SETS,
     DEPLOYMENTS,
     PODS,
     REPLICA_SETS,
@@ -33,7 +34,17 @@ from sternway.kubernetes.template import fingerprint, workload_of
 from sternway.platforms.kubernetes.platform import KubernetesPlatform
 from sternway.testing.kubernetes import FakeKubernetes
 
-KINDS = (DEPLOYMENTS, STATEFUL_SETS, REPLICA_SETS, PODS, SERVICES, CONFIG_MAPS, SECRETS, CONTROLLER_REVISIONS)
+KINDS = (
+    DEPLOYMENTS,
+    STATEFUL_SETS,
+    DAEMON_SETS,
+    REPLICA_SETS,
+    PODS,
+    SERVICES,
+    CONFIG_MAPS,
+    SECRETS,
+    CONTROLLER_REVISIONS,
+)
 
 
 class Mirror:

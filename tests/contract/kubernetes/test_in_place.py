@@ -13,7 +13,7 @@ from sternway.domain.versions import Workload
 from sternway.errors import PlatformUnavailable, Refused
 from sternway.kubernetes.api import Patch, is_ready
 from sternway.kubernetes.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, PODS, SERVICES, STATEFUL_SETS
-from sternway.platforms.kubernetes.in_place import REST
+from sternway.platforms.kubernetes.replacing import REST
 from sternway.testing.kubernetes import FakeKubernetes
 
 

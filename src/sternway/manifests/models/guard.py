@@ -452,7 +452,7 @@ class GuardSpec(Ours):
     service: Text
     """The service: the name of a Service, or of a Deployment that has none."""
     deployment: Text = _GUARD.deployment
-    """Which Deployment (in a cluster also StatefulSet) is released, when the Service selects several."""
+    """Which Deployment (in a cluster also StatefulSet or DaemonSet) is released, when the Service selects several."""
     mesh: Text = ""
     """In a cluster: which mesh shares the traffic out, by its name in the table of docs/kubernetes/traffic.md. Without it the
     mesh is found. On one machine there is one mesh, and this is refused."""

@@ -1,7 +1,7 @@
-"""The pods of a StatefulSet by the revision of its template that they run. Pure; read by `scene`, used by `in_place`.
+"""The pods of a StatefulSet or DaemonSet by the revision of its template that they run. Pure; read by `scene`, used by `in_place`.
 
-Its controller keeps a ControllerRevision for each template, and each pod carries the name of its own in a label, so that a
-Service can select the pods of one version alone.
+Its controller keeps a ControllerRevision for each template, and each pod names its own in a label, so that a Service can select
+the pods of one version alone. Of a StatefulSet that is the revision's name, of a DaemonSet what the revision's own label says.
 """
 
 from __future__ import annotations
@@ -52,10 +52,11 @@ def read_batches(reader: Reader, workload: Object, kept: Mapping[str, Object], a
     for revision in reader.owned(CONTROLLER_REVISIONS, uid):
         template = copy.deepcopy(revision["data"]["spec"]["template"])
         template.pop("$patch", None)
-        mine = [pod for pod in pods if hash_of(pod) == name_of(revision)]
+        word = hash_of(revision) or name_of(revision)
+        mine = [pod for pod in pods if hash_of(pod) == word]
         found.append(
             Batch(
-                hash=name_of(revision),
+                hash=word,
                 template=template,
                 version=_version(template, known),
                 pods=tuple(pod for pod in mine if not pod["metadata"].get("deletionTimestamp")),
@@ -66,7 +67,7 @@ def read_batches(reader: Reader, workload: Object, kept: Mapping[str, Object], a
 
 
 def hash_of(obj: Object) -> str:
-    """The revision of a pod."""
+    """Of which revision a pod (or a DaemonSet's revision itself) says that it is."""
     return str((obj["metadata"].get("labels") or {}).get(HASH, ""))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -20,6 +19,7 @@ from sternway.kubernetes.ours import (
     annotation,
     named,
 )
+from sternway.kubernetes.reading import own_strategy
 from sternway.kubernetes.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES
 from sternway.kubernetes.template import NO_RELEASE, template_digest
 from sternway.platforms.kubernetes import followers, revisions
@@ -139,7 +139,7 @@ def let_go(scene: Scene, carrying: Collection[str], *, quiet: bool) -> tuple[Wri
         return ()
     strategy: tuple[Write, ...] = ()
     if user is not None and annotation(user.deployment, STRATEGY):
-        own = json.loads(annotation(user.deployment, STRATEGY))
+        own = own_strategy(user.deployment)
         now = user.deployment["spec"].get("updateStrategy") or {}
         change = {"metadata": {"annotations": {STRATEGY: None}}, "spec": {"updateStrategy": merge_patch(now, own)}}
         strategy = (edit(scene.kind, user.deployment, change),)
@@ -196,8 +196,10 @@ def _woken(scene: Scene) -> tuple[Write, ...]:
 def _as_it_was(scene: Scene, user: Seat, good: Object) -> Object:
     """The template of a version: where its controller still has it, that very one, so that its pods need not start anew."""
     version = good["metadata"]["labels"][POD]
-    exact = next((one.template for one in scene.batches if one.version == version), None)
-    return _with_marks_of(user.template, template_of(good)) if exact is None else exact
+    found = [one for one in scene.batches if one.version == version]
+    if not found:
+        return _with_marks_of(user.template, template_of(good))
+    return max(found, key=lambda one: len(one.pods)).template
 
 
 def _with_marks_of(live: Object, wanted: Object) -> Object:

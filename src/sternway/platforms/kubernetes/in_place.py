@@ -1,11 +1,11 @@
-"""What a cluster should hold for a StatefulSet, whose pods cannot run twice: versions stand side by side within it. Pure.
+"""What a cluster should hold for a workload whose pods cannot run twice: versions stand side by side within it. Pure.
 
-    partition        rests above every pod, so that a changed template touches none; it is opened for one pod at a time
+    held             a changed template touches no pod; one at a time is replaced (`replacing`: how each kind does it)
     `NAME-stable`    reaches the pods of the proven revision alone, `NAME-candidate` those of the candidate
-    taken back       a pod of the candidate is deleted, and comes back as the revision that the others run
 
-Beside `plan`, which knows of twins; `staging` chooses. In the order of the writes: keep the version, our Services, the user's
-Service, the template's mark, and pods last. Level-based: each step waits until the cluster shows the one before.
+For StatefulSets and DaemonSets. Beside `plan`, which knows of twins; `staging` chooses. In the order of the writes: keep the
+version, our Services, the user's Service, the template, and pods last. Level-based: each step waits until the cluster shows the one
+before.
 """
 
 from __future__ import annotations
@@ -15,20 +15,17 @@ from collections.abc import Collection, Sequence
 
 from sternway.domain.platform import WorkloadRun
 from sternway.errors import Refused
-from sternway.kubernetes.api import Object, ordinal_of
+from sternway.kubernetes.api import Object
 from sternway.kubernetes.backends import Backend, Backends
 from sternway.kubernetes.ours import APART, SELECTOR, STRATEGY, annotation, named
-from sternway.kubernetes.reading import replicas_of
-from sternway.kubernetes.resources import PODS, SERVICES
+from sternway.kubernetes.resources import SERVICES
 from sternway.kubernetes.template import workload_of
-from sternway.platforms.kubernetes.batches import HASH, Batch
+from sternway.platforms.kubernetes.batches import HASH
 from sternway.platforms.kubernetes.plan import Plan, kept, marked, no_template, ports_of, pruned, refuse_strangers
+from sternway.platforms.kubernetes.replacing import Led, batch_of, replacing_of, selected
 from sternway.platforms.kubernetes.scene import Scene, owned_by_gitops, selector_of
 from sternway.platforms.kubernetes.twin import role_service
-from sternway.platforms.kubernetes.writes import Write, applied, edit, remove
-
-REST = 2**31 - 1
-"""The partition that holds every pod, however many an autoscaler adds."""
+from sternway.platforms.kubernetes.writes import Write, applied, edit
 
 
 def plan(scene: Scene, runs: Sequence[WorkloadRun], carrying: Collection[str], *, quiet: bool) -> Plan:
@@ -40,11 +37,11 @@ def plan(scene: Scene, runs: Sequence[WorkloadRun], carrying: Collection[str], *
     writes = kept(scene, runs)
     if not annotation(scene.user.deployment, STRATEGY):
         return Plan(writes=writes + _adopted(scene), backends=backends_of(scene))
-    led = _Led(scene, carrying, quiet=quiet)
+    led = Led(scene, carrying, quiet=quiet)
     writes += _services(scene, runs, led)
     writes += _point(scene, runs, carrying)
     writes += _mark(scene, runs)
-    writes += _moved(scene, runs, led)
+    writes += replacing_of(scene).moved(scene, runs, led) if scene.user.observed else ()
     if len([one for one in scene.batches if one.pods]) == 1:
         writes += pruned(scene, runs)
     return Plan(writes=writes, backends=backends_of(scene), lacking=_lacking(scene, runs[0]))
@@ -69,7 +66,7 @@ def backends_of(scene: Scene) -> Backends | None:
     apart = selected(scene.stable_service)
     if scene.stable_service is not None and annotation(scene.stable_service, APART) == apart:
         stable = _backend(scene, apart, "stable")
-    candidate = _backend(scene, selected(scene.candidate_service) or _update(scene), "candidate")
+    candidate = _backend(scene, selected(scene.candidate_service) or replacing_of(scene).update(scene), "candidate")
     if stable is not None and candidate is not None and stable.workload_id == candidate.workload_id:
         candidate = None
     return Backends(
@@ -83,33 +80,13 @@ def backends_of(scene: Scene) -> Backends | None:
     )
 
 
-def selected(service: Object | None) -> str:
-    """The revision that a Service is for; "" where it is for any."""
-    selector = (service["spec"].get("selector") or {}) if service is not None else {}
-    return str(selector.get(HASH, ""))
-
-
-class _Led:
-    """Where requests are led. quiet: whether every proxy has had the time to learn it."""
-
-    def __init__(self, scene: Scene, carrying: Collection[str], *, quiet: bool) -> None:
-        roles = (("stable", scene.stable_service), ("candidate", scene.candidate_service))
-        self.roles = {role: named(scene.name, role) in carrying or not quiet for role, _ in roles}
-        self._hashes = {selected(service) for role, service in roles if self.roles[role]} | {selected(scene.service)}
-        self.unsettled = not quiet
-
-    def to(self, batch: Batch) -> bool:
-        """Whether requests may still reach the pods of a revision."""
-        return self.unsettled or batch.hash in self._hashes
-
-
 def _refuse_a_fight(scene: Scene) -> None:
-    """A tool that puts the partition back would roll every pod out at once. Raises Refused."""
+    """A tool that puts its own update strategy back would roll every pod out at once. Raises Refused."""
     assert scene.user is not None
     keeper = owned_by_gitops(scene.user.deployment, "spec", "updateStrategy")
     if keeper:
         raise Refused(
-            f"{scene.where} has its spec.updateStrategy kept by {keeper}, and its partition is what holds a new version back",
+            f"{scene.where} has its spec.updateStrategy kept by {keeper}, and that is what holds a new version back",
             hint="take updateStrategy out of Git",
         )
 
@@ -118,10 +95,10 @@ def _adopted(scene: Scene) -> tuple[Write, ...]:
     """Hold every pod from now on: once all of them run what is asked for, so that no rollout is cut off half-way."""
     user = scene.user
     assert user is not None
-    wanted = _batch(scene, _update(scene))
+    wanted = batch_of(scene, replacing_of(scene).update(scene))
     if (
         wanted is None
-        or wanted.hash != _current(scene)
+        or wanted.hash != replacing_of(scene).back(scene)
         or not user.observed
         or len(wanted.ready) < max(1, user.replicas)
     ):
@@ -129,7 +106,7 @@ def _adopted(scene: Scene) -> tuple[Write, ...]:
     own = user.deployment["spec"].get("updateStrategy") or {}
     change = {
         "metadata": {"annotations": {STRATEGY: json.dumps(own, sort_keys=True)}},
-        "spec": {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": REST}}},
+        "spec": {"updateStrategy": replacing_of(scene).held},
     }
     return (edit(scene.kind, user.deployment, change),)
 
@@ -137,7 +114,7 @@ def _adopted(scene: Scene) -> tuple[Write, ...]:
 # Services -------------------------------------------------------------------------------------------------------
 
 
-def _services(scene: Scene, runs: Sequence[WorkloadRun], led: _Led) -> tuple[Write, ...]:
+def _services(scene: Scene, runs: Sequence[WorkloadRun], led: Led) -> tuple[Write, ...]:
     """Each for one revision; its selector changes only while nobody is led to it."""
     service = scene.service
     assert service is not None
@@ -149,16 +126,16 @@ def _services(scene: Scene, runs: Sequence[WorkloadRun], led: _Led) -> tuple[Wri
         if not writes and scene.stable_service is not None and annotation(scene.stable_service, APART) != stable:
             writes += () if led.unsettled else (_told_apart(scene.stable_service, stable),)
     now = selected(scene.candidate_service)
-    candidate = now if now and led.roles["candidate"] else _update(scene)
+    candidate = now if now and led.roles["candidate"] else replacing_of(scene).update(scene)
     if candidate:
         desired = role_service(service, "candidate", selector_of(scene) | {HASH: candidate})
         writes += applied(SERVICES, desired, scene.candidate_service)
     return writes
 
 
-def _stable(scene: Scene, runs: Sequence[WorkloadRun], led: _Led) -> str:
+def _stable(scene: Scene, runs: Sequence[WorkloadRun], led: Led) -> str:
     """The revision that our stable Service is to be for."""
-    now = _batch(scene, selected(scene.stable_service))
+    now = batch_of(scene, selected(scene.stable_service))
     version = runs[0].workload.pod
     if now is not None and now.version == version and now.pods:
         return now.hash
@@ -180,7 +157,7 @@ def _point(scene: Scene, runs: Sequence[WorkloadRun], carrying: Collection[str])
     """
     service = scene.service
     assert service is not None
-    apart = _batch(scene, selected(scene.stable_service))
+    apart = batch_of(scene, selected(scene.stable_service))
     if apart is None or apart.version != runs[0].workload.pod or not apart.ready:
         return ()
     wanted = selector_of(scene) | {HASH: apart.hash}
@@ -193,14 +170,14 @@ def _point(scene: Scene, runs: Sequence[WorkloadRun], carrying: Collection[str])
     return (edit(SERVICES, service, {"metadata": {"annotations": {SELECTOR: own}}, "spec": {"selector": wanted}}),)
 
 
-# Pods -----------------------------------------------------------------------------------------------------------
+# Template -----------------------------------------------------------------------------------------------------------
 
 
 def _mark(scene: Scene, runs: Sequence[WorkloadRun]) -> tuple[Write, ...]:
     """Mark the template where its configuration alone has changed: to its controller that would be the same revision."""
     user = scene.user
     assert user is not None
-    update = _batch(scene, _update(scene))
+    update = batch_of(scene, replacing_of(scene).update(scene))
     wanted = any(run.workload.pod == scene.pod for run in runs)
     if not user.observed or update is None or update.version == scene.pod or not wanted:
         return ()
@@ -209,92 +186,8 @@ def _mark(scene: Scene, runs: Sequence[WorkloadRun]) -> tuple[Write, ...]:
     return (edit(scene.kind, user.deployment, {"spec": marked(scene, user)}),)
 
 
-def _moved(scene: Scene, runs: Sequence[WorkloadRun], led: _Led) -> tuple[Write, ...]:
-    """Let one pod more run the new revision, or one pod less."""
-    user = scene.user
-    assert user is not None
-    if not user.observed:
-        return ()
-    partition = _partition(scene, runs, led)
-    if partition is None:
-        return ()
-    now = (user.deployment["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}
-    if now.get("partition") != partition:
-        return (
-            edit(
-                scene.kind, user.deployment, {"spec": {"updateStrategy": {"rollingUpdate": {"partition": partition}}}}
-            ),
-        )
-    return _taken_back(scene, runs, led) if partition == REST else ()
-
-
-def _partition(scene: Scene, runs: Sequence[WorkloadRun], led: _Led) -> int | None:
-    """Where new pods begin: open for the next one, at rest otherwise. None: as it is, for a pod is on its way."""
-    update = _batch(scene, _update(scene))
-    needed = _needed(runs, update.version) if update is not None and update.version else 0
-    if update is None or needed <= len(update.pods):
-        return REST
-    if _on_its_way(scene):
-        return None
-    before = [(ordinal_of(pod), pod, one) for one in scene.batches if one is not update for pod in one.pods]
-    if update.unready or not before or selected(scene.candidate_service) != update.hash:
-        return REST
-    number, pod, batch = max(before, key=lambda one: one[0])
-    return number if _may_go(pod, batch, led) else REST
-
-
-def _taken_back(scene: Scene, runs: Sequence[WorkloadRun], led: _Led) -> tuple[Write, ...]:
-    """Delete what there is too much of; what never became ready first, since a StatefulSet waits for it for ever."""
-    found = [(batch, _excess(scene, runs, batch)) for batch in scene.batches if batch.hash != _current(scene)]
-    unready = [pod for batch, excess in found for pod in batch.unready[:excess]]
-    if unready:
-        return tuple(remove(PODS, pod) for pod in unready)
-    if _on_its_way(scene) or any(one.unready for one in scene.batches):
-        return ()
-    going = ((min(batch.pods, key=ordinal_of), batch) for batch, excess in found if excess)
-    return tuple(remove(PODS, pod) for pod, batch in going if _may_go(pod, batch, led))[:1]
-
-
-def _excess(scene: Scene, runs: Sequence[WorkloadRun], batch: Batch) -> int:
-    """How many pods of a revision there are too many."""
-    there = sum(len(one.pods) for one in scene.batches if one.version == batch.version)
-    return max(0, min(len(batch.pods), there - _needed(runs, batch.version)))
-
-
-def _may_go(pod: Object, batch: Batch, led: _Led) -> bool:
-    """Whether a pod may be taken: never the last one that answers requests which are led to its revision."""
-    return pod not in batch.ready or len(batch.ready) > 1 or not led.to(batch)
-
-
-def _on_its_way(scene: Scene) -> bool:
-    """Whether a pod is going, or has not come back yet."""
-    assert scene.user is not None
-    there = sum(len(one.pods) for one in scene.batches)
-    return there < replicas_of(scene.user.deployment) or any(one.leaving for one in scene.batches)
-
-
-def _update(scene: Scene) -> str:
-    """The revision of the template as it is."""
-    assert scene.user is not None
-    return str((scene.user.deployment.get("status") or {}).get("updateRevision", ""))
-
-
-def _current(scene: Scene) -> str:
-    """The revision that pods below the partition come back as."""
-    assert scene.user is not None
-    return str((scene.user.deployment.get("status") or {}).get("currentRevision", ""))
-
-
-def _needed(runs: Sequence[WorkloadRun], version: str) -> int:
-    return sum(run.replicas for run in runs if run.workload.pod == version)
-
-
-def _batch(scene: Scene, revision: str) -> Batch | None:
-    return next((one for one in scene.batches if one.hash == revision), None)
-
-
 def _backend(scene: Scene, revision: str, role: str) -> Backend | None:
-    batch = _batch(scene, revision)
+    batch = batch_of(scene, revision)
     if batch is None or not batch.version:
         return None
     workload = workload_of(batch.template, batch.version, service=scene.key, deployment=scene.deployment)

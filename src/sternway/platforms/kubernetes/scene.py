@@ -27,7 +27,7 @@ SELF_HEALING = ("argocd", "argo-cd", "kustomize-controller", "helm-controller", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seat:
-    """A Deployment (or StatefulSet) of the service, and the ReplicaSets and pods that it has made."""
+    """A Deployment (or StatefulSet, DaemonSet) of the service, and the ReplicaSets and pods that it has made."""
 
     deployment: Object
     sets: tuple[Object, ...] = ()

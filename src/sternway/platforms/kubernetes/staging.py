@@ -1,6 +1,6 @@
 """The two ways in which versions stand beside each other, and which one a service has. Read by `platform`. Pure.
 
-A Deployment has a twin; a StatefulSet, whose pods cannot run twice, has its versions within itself.
+A Deployment has a twin; a StatefulSet or DaemonSet, whose pods cannot run twice, has its versions within itself.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Twins:
 
 
 class InPlace:
-    """Versions within one StatefulSet."""
+    """Versions within one StatefulSet or DaemonSet."""
 
     def plan(self, scene: Scene, runs: Sequence[WorkloadRun], carrying: Collection[str], *, quiet: bool) -> Plan:
         """See Staging."""

@@ -14,6 +14,8 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9]
 _COUNTED = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "PodDisruptionBudget"}
 """Built-in kinds with metadata.generation."""
 _SCALED = {"Deployment", "StatefulSet", "ReplicaSet"}
+_REPLACING = {"StatefulSet": ("partition", 0), "DaemonSet": ("maxUnavailable", 1)}
+"""How their rolling update is done when nothing is said."""
 _NO_STATUS = {"ConfigMap", "Secret", "Event", "Lease", "ControllerRevision", "Application"}
 _SELECTING = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"}
 _BUILT_IN = re.compile(r"|apps|batch|autoscaling|policy|.*\.k8s\.io")
@@ -64,11 +66,8 @@ def defaulted(resource: Resource, obj: Object) -> Object:
     spec = obj.get("spec") or {}
     if resource.kind in _SCALED and built_in(resource):
         spec.setdefault("replicas", 1)
-    if resource.kind == "StatefulSet" and built_in(resource):
-        spec.setdefault("podManagementPolicy", "OrderedReady")
-        strategy = spec.setdefault("updateStrategy", {"type": "RollingUpdate"})
-        if strategy["type"] == "RollingUpdate":
-            strategy.setdefault("rollingUpdate", {}).setdefault("partition", 0)
+    if resource.kind in _REPLACING and built_in(resource):
+        _update_strategy(resource.kind, spec)
     if resource.kind in _SELECTING and built_in(resource):
         _pod_spec(spec.get("template", {}).get("spec", {}))
     elif resource.kind == "Pod":
@@ -83,6 +82,14 @@ def defaulted(resource: Resource, obj: Object) -> Object:
         for key, value in (obj.pop("stringData", None) or {}).items():
             obj.setdefault("data", {})[key] = base64.b64encode(value.encode()).decode()
     return obj
+
+
+def _update_strategy(kind: str, spec: dict[str, Any]) -> None:
+    if kind == "StatefulSet":
+        spec.setdefault("podManagementPolicy", "OrderedReady")
+    strategy = spec.setdefault("updateStrategy", {"type": "RollingUpdate"})
+    if strategy["type"] == "RollingUpdate":
+        strategy.setdefault("rollingUpdate", {}).setdefault(*_REPLACING[kind])
 
 
 def _pod_spec(spec: dict[str, Any]) -> None:
