@@ -267,6 +267,27 @@ def refused(*arguments: str) -> str:
     return str(found.exception)
 
 
+def test_check_says_what_is_wrong_and_how_soon_a_fault_is_found(cluster: Connected):
+    """What the model and the operator say of each Guard, and the forecast of `sternway check`; a problem has its code."""
+    good = {"conditions": [condition("Ready", "True", "1 serves"), condition("Sighted", "False", "nothing counts")]}
+    put(cluster, GUARDS, "orders", spec={"service": "orders"}, status=good)
+    found = json.loads(run("check", "orders", "--rps", "50", "-o", "json").output)
+    assert found["guards"] == [{"guard": "shop/orders", "problems": [], "notes": ["1 serves", "nothing counts"]}]
+    (forecast,) = found["forecasts"]
+    assert (forecast["service"], forecast["rate_per_s"]) == ("orders.shop", 50)
+    assert all(fault["first_step"] is not None for fault in forecast["faults"] if not fault["tolerated"])
+    assert "state the traffic with --rps" in run("check").output
+    two = {"service": "stock", "strategy": {"canary": {}, "blueGreen": {}}}
+    put(cluster, GUARDS, "stock", spec=two)
+    put(cluster, GUARDS, "new", spec={"service": "new"})
+    failed = CliRunner().invoke(kubectl.app, ["check", "-o", "json"])
+    assert failed.exit_code == Code.PROBLEM
+    problems = {one["guard"]: one["problems"] for one in json.loads(failed.output)["guards"]}
+    assert problems["shop/orders"] == []
+    assert "Guard shop/stock: spec.strategy" in problems["shop/stock"][0]
+    assert "has not looked at it" in problems["shop/new"][0]
+
+
 def test_what_is_not_there_is_said_with_what_to_do(cluster: Connected):
     """No such Guard, no such Release."""
     put(cluster, GUARDS, "orders", spec={"service": "orders"})

@@ -33,10 +33,6 @@ INSTEAD = {
         "`replay` needs the journal, which lies with the operator",
         "`kubectl exec -n sternway-system deploy/sternway -- sternway -C /var/lib/sternway replay SERVICE.NAMESPACE-NUMBER`",
     ),
-    "check": (
-        "`check` reads the manifests of a folder, before they are in a cluster",
-        "`sternway check DIR` does; of those that are there, `kubectl sternway status` says what is wrong",
-    ),
     "notify": (
         "`notify` tries the addresses of a monitoring.yaml",
         "`sternway notify DIR --test` does, with the files that the Secret sternway-monitoring holds",

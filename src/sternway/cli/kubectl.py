@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.table import Table
 
-from sternway.cli import cluster_report, cluster_story, elsewhere
+from sternway.cli import cluster_check, cluster_report, cluster_story, elsewhere
 from sternway.cli.changing import who
 from sternway.cli.kubectl_completion import releases as release_names
 from sternway.cli.kubectl_completion import services as service_names
@@ -172,6 +172,36 @@ def report(
         _json(cluster_report.as_json(made))
     else:
         show(cluster_report.rendered(made))
+
+
+@app.command(epilog=example("kubectl sternway check -n shop", "kubectl sternway check orders -n shop --rps 50"))
+def check(
+    service: Annotated[
+        str | None, typer.Argument(metavar="[SERVICE]", help="Only this service.", autocompletion=service_names)
+    ] = None,
+    rps: Annotated[
+        float | None, typer.Option("--rps", min=0.001, help="Requests per second, for the forecast.")
+    ] = None,
+    namespace: Namespace = "",
+    context: Context = "",
+    kubeconfig: Kubeconfig = "",
+    output: Printed = Output.TEXT,
+) -> None:
+    """Say whether the Guards of a namespace are valid and in force, and how soon a fault would be found.
+
+    `sternway check DIR` validates manifests before they are in the cluster.
+    """
+
+    async def read(api: Client, home: str) -> Sequence[Object]:
+        return await people.guards(api, home) if service is None else (await people.guard_of(api, home, service),)
+
+    guards = _with(read, Place(namespace=namespace, context=context, kubeconfig=kubeconfig))
+    found = cluster_check.check(guards, rps)
+    if output is Output.JSON:
+        _json(cluster_check.as_json(found))
+    else:
+        show(cluster_check.rendered(found))
+    raise typer.Exit(Code.PROBLEM if any(one.problems for one in found) else Code.OK)
 
 
 @release_app.command("show", epilog=example("kubectl sternway release show orders-17 -n shop"))
