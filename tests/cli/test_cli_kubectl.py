@@ -310,6 +310,14 @@ def test_every_verb_of_the_command_line_is_one_here_or_says_why_not():
     assert set(get_command(app).commands) <= ours
 
 
+def test_the_table_of_the_docs_names_every_verb():
+    """Those that are here and those that are not."""
+    page = (Path(__file__).parents[2] / "docs/kubernetes/commands.md").read_text()
+    table = page.partition("## Verb by verb\n")[2].partition("\n\nTyped after")[0]
+    missing = [verb for verb in get_command(app).commands if f"`{verb}" not in table]
+    assert missing == []
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

@@ -73,7 +73,9 @@ async def installed(api: Api) -> bool:
         return True
 
 
-async def false_alarm(api: Api, namespace: str, name: str, *, by: str, reason: str = "") -> CommandStatus:
+async def false_alarm(
+    api: Api, namespace: str, name: str, *, by: str, reason: str = "", patience_s: float = PATIENCE_S
+) -> CommandStatus:
     """Say that a rollback by Sternway was wrong. Raises Refused where the Release is none."""
     found = await release_of(api, namespace, name)
     said = found.get("status") or {}
@@ -81,7 +83,8 @@ async def false_alarm(api: Api, namespace: str, name: str, *, by: str, reason: s
         what = "rolled back by a person" if said.get("endedBy") == "person" else said.get("phase", "not looked at yet")
         raise Refused(f"{name} is no rollback by Sternway: {what}")
     verb, to = Verb.FALSE_ALARM, journal_name(found)
-    return await command(api, namespace, found["spec"]["guard"], verb, by=by, to=to, reason=reason)
+    guard = found["spec"]["guard"]
+    return await command(api, namespace, guard, verb, by=by, to=to, reason=reason, patience_s=patience_s)
 
 
 async def in_the_journal(api: Api, *arguments: str) -> str:
