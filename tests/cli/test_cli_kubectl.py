@@ -199,7 +199,8 @@ def test_a_release_is_told_from_its_status_and_the_journal_is_named(delivered: C
         "kubectl exec -n shop deploy/sternway -- sternway -C /var/lib/sternway release show orders.shop-4",
     ):
         assert words in printed
-    found = json.loads(run("release", "show", "orders-5", "--output", "json").output)
+    found = json.loads(run("release", "show", "orders-5", "--context", "my shop", "--output", "json").output)
+    assert found["journal"].startswith("kubectl exec --context 'my shop' -n shop deploy/sternway -- ")
     assert (found["name"], found["phase"], found["service"]) == ("orders-5", "promoted", "orders")
 
 

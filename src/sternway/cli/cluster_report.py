@@ -44,10 +44,9 @@ def as_json(found: ClusterReport) -> dict[str, Any]:
 
 
 def rendered(found: ClusterReport) -> RenderableType:
-    """Render it, what it does not know, and who does."""
+    """Render it, and what it does not know."""
     lines = [Text(line, "yellow") for line in _unknown(found)]
-    journal = Text(f"The journal knows every release: {found.exec_line}", overflow="fold")
-    return Group(rendered_report(found.report, HOLDER), Text(), *lines, journal)
+    return Group(rendered_report(found.report, HOLDER), Text(), *lines)
 
 
 def _unknown(found: ClusterReport) -> list[str]:

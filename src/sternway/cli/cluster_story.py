@@ -33,8 +33,8 @@ def tell(release: Object, guard: Object | None) -> tuple[tuple[str, str], ...]:
     return tuple((heading, " ".join(sentences)) for heading, sentences in parts if sentences)
 
 
-def rendered(release: Object, guard: Object | None, exec_line: str) -> RenderableType:
-    """Render the story, and who knows more."""
+def rendered(release: Object, guard: Object | None) -> RenderableType:
+    """Render the story."""
     phase = str((release.get("status") or {}).get("phase", ""))
     title = Text(f"{name_of(release)}: ", "bold").append(phase, PHASE_STYLES.get(phase, "cyan"))
     story = Table.grid(padding=(0, 2))
@@ -42,8 +42,7 @@ def rendered(release: Object, guard: Object | None, exec_line: str) -> Renderabl
     story.add_column(ratio=1)
     for heading, words in tell(release, guard):
         story.add_row(heading, Text(words))
-    more = f"The journal holds the evidence, each judgement and the timeline: {exec_line}"
-    return Group(title, Text(), story, Text(), Text(more, overflow="fold"))
+    return Group(title, Text(), story, Text())
 
 
 def _changed(release: Object, said: Object) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.table import Table
 
-from sternway.cli import cluster_check, cluster_report, cluster_story, elsewhere
+from sternway.cli import cluster_report, cluster_story, elsewhere
 from sternway.cli.changing import who
 from sternway.cli.kubectl_completion import releases as release_names
 from sternway.cli.kubectl_completion import services as service_names
@@ -84,6 +84,12 @@ class Place:
     context: str = ""
     kubeconfig: str = ""
 
+    @property
+    def cluster(self) -> tuple[str, ...]:
+        """Kubectl's options that name the cluster."""
+        told = {"--context": self.context, "--kubeconfig": self.kubeconfig}
+        return tuple(word for option, value in told.items() if value for word in (option, value))
+
 
 @app.command(epilog=example("kubectl sternway status", "kubectl sternway status -A -o json"))
 def status(
@@ -142,7 +148,7 @@ def history(
     )
 )
 def report(
-    since: Annotated[str, typer.Option("--since", help="How far to look back: 12h, 7d.")] = "30d",
+    since: Annotated[str, typer.Option("--since", help="How far to look back: 12h, 7d; a year at most.")] = "30d",
     service: Annotated[
         str | None, typer.Option("--service", help="Only this service.", autocompletion=service_names)
     ] = None,
@@ -158,20 +164,22 @@ def report(
     The journal knows all; its command line is printed below.
     """
     since_s = understood("--since", parse_duration, since)
+    place = Place(namespace=namespace, context=context, kubeconfig=kubeconfig)
 
     async def read(api: Client, home: str) -> tuple[Sequence[Object], str]:
         where = "" if everywhere else home
         one = () if service is None else ("--service", f"{service}.{home}")
-        exec_line = await people.in_the_journal(api, "report", "--since", since, *one)
+        exec_line = await people.in_the_journal(api, "report", "--since", since, *one, cluster=place.cluster)
         found = people.releases(api, where) if service is None else people.releases_of(api, home, service)
         return await found, exec_line
 
-    found, exec_line = _with(read, Place(namespace=namespace, context=context, kubeconfig=kubeconfig))
+    found, exec_line = _with(read, place)
     made = cluster_report.report(accounts(found), now_s=SystemClock().now(), since_s=since_s, exec_line=exec_line)
     if output is Output.JSON:
         _json(cluster_report.as_json(made))
     else:
         show(cluster_report.rendered(made))
+        _ask_the_journal("The journal knows every release", exec_line)
 
 
 @app.command(epilog=example("kubectl sternway check -n shop", "kubectl sternway check orders -n shop --rps 50"))
@@ -191,6 +199,7 @@ def check(
 
     `sternway check DIR` validates manifests before they are in the cluster.
     """
+    from sternway.cli import cluster_check  # noqa: PLC0415  see the package
 
     async def read(api: Client, home: str) -> Sequence[Object]:
         return await people.guards(api, home) if service is None else (await people.guard_of(api, home, service),)
@@ -216,18 +225,20 @@ def release_show(
 
     The journal knows more, the evidence and every moment; the command line that asks it is printed below.
     """
+    place = Place(namespace=namespace, context=context, kubeconfig=kubeconfig)
 
     async def read(api: Client, home: str) -> tuple[Object, Object | None, str]:
         found = await people.release_of(api, home, release)
-        exec_line = await people.in_the_journal(api, "release", "show", journal_name(found))
+        exec_line = await people.in_the_journal(api, "release", "show", journal_name(found), cluster=place.cluster)
         return found, await people.guard_behind(api, found), exec_line
 
-    found, guard, exec_line = _with(read, Place(namespace=namespace, context=context, kubeconfig=kubeconfig))
+    found, guard, exec_line = _with(read, place)
     if output is Output.JSON:
         names = {"name": name_of(found), "namespace": namespace_of(found)}
         _json({**names, **found["spec"], **(found.get("status") or {}), "journal": exec_line})
     else:
-        show(cluster_story.rendered(found, guard, exec_line))
+        show(cluster_story.rendered(found, guard))
+        _ask_the_journal("The journal holds the evidence, each judgement and the timeline", exec_line)
 
 
 @release_app.command(
@@ -385,6 +396,11 @@ def _at_gates(found: Sequence[Object], releases: Sequence[Object]) -> None:
                 why = f": {gate['message']}" if "message" in gate else ""
                 text = f"gate {gate['name']} ({gate['point']}) {gate['state']}{since}{why}"
                 _warn(f"{namespace_of(one)}/{one['spec']['service']}: {text}")
+
+
+def _ask_the_journal(why: str, exec_line: str) -> None:
+    """Say who knows more. The command line stays whole, to be copied."""
+    console().print(f"{why}:\n  {exec_line}", soft_wrap=True)
 
 
 def _warn(text: str) -> None:

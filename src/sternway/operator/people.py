@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import uuid
+from collections.abc import Sequence
 
 from sternway.domain.releases import Verb
 from sternway.errors import Refused, SternwayError
@@ -87,15 +89,19 @@ async def false_alarm(
     return await command(api, namespace, guard, verb, by=by, to=to, reason=reason, patience_s=patience_s)
 
 
-async def in_the_journal(api: Api, *arguments: str) -> str:
-    """The command line that asks the journal, where the operator keeps it. Where that is not known, as it is installed."""
+async def in_the_journal(api: Api, *arguments: str, cluster: Sequence[str] = ()) -> str:
+    """The command line that asks the journal, where the operator keeps it; where that is not known, as it is installed.
+
+    cluster: kubectl's options that name the cluster.
+    """
     try:
         found = (await api.list(DEPLOYMENTS, labels=f"app.kubernetes.io/name={NAME}")).items
     except SternwayError:  # who may read Releases need not be allowed to read every Deployment
         found = ()
     namespace = namespace_of(found[0]) if found else NAMESPACE
     name = name_of(found[0]) if found else NAME
-    return " ".join((f"kubectl exec -n {namespace} deploy/{name} -- sternway -C {STATE}", *arguments))
+    words = ("kubectl", "exec", *cluster, "-n", namespace, f"deploy/{name}", "--", "sternway", "-C", STATE, *arguments)
+    return shlex.join(words)
 
 
 async def command(
