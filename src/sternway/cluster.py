@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sternway.clock import Clock, SystemClock
 from sternway.control.act import Actor
+from sternway.control.measures import Measured, measure, measure_ended
 from sternway.control.observe import Observer
 from sternway.control.outbox import Outbox
 from sternway.control.queue import WorkQueue
@@ -20,7 +21,7 @@ from sternway.control.status import Facts, ServiceStatus, service_status, troubl
 from sternway.control.telling import Telling
 from sternway.control.trail import condense
 from sternway.domain.monitoring import Monitoring, told
-from sternway.domain.releases import Progress
+from sternway.domain.releases import Progress, Release
 from sternway.domain.versions import Version
 from sternway.errors import SternwayError
 from sternway.history.repositories import Repositories
@@ -407,6 +408,8 @@ class ClusterSternway:
             evidence=self._evidence(service),
             twin=await self._twin(service),
             answer=self.answers.of(service),
+            measured=await self._measured(guard, release) if release else None,
+            false_alarms=facts.progress.false_alarms,
         )
         period = int(facts.now_s / SHOW_AGAIN_S) if release and not release.phase.over else 0
         rests_on = (guard["metadata"].get("generation"), replace(facts, now_s=0.0), shown, period)
@@ -415,6 +418,15 @@ class ClusterSternway:
             self._shown[service] = rests_on
         await asyncio.sleep(WRITE_AT_MOST_EVERY_S)  # wakes meanwhile are one more write after it
         return None
+
+    async def _measured(self, guard: Object, release: Release) -> Measured | None:
+        """The figures of a release; of one that has ended they are read once, and stand in its Release from then on."""
+        if not release.phase.over:
+            return measure(release)
+        if self.writer.told(guard, release.name):
+            return None
+        service = release.candidate.service
+        return measure_ended(release, await self.journal.entries(service=service, release=release.name, kind="applied"))
 
     async def _show_policy(self, key: str) -> float | None:
         """Write what people see of a Policy."""

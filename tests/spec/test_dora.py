@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from sternway.control.dora import DAY_S, HOW, Delivery, report
-from sternway.control.measures import By, Measured
+from sternway.control.measures import Account, By, Measured, account
 from sternway.domain.releases import Phase
 
 NOW_S = 100 * DAY_S
 
 
-def ended(name: str, phase: Phase, ago_days: float, **more: object) -> Measured:
+def ended(name: str, phase: Phase, ago_days: float, **more: object) -> Account:
     """Make a release that ended so many days ago; it took an hour."""
     ended_s = NOW_S - ago_days * DAY_S
     fields: dict[str, object] = {
@@ -37,10 +37,10 @@ def ended(name: str, phase: Phase, ago_days: float, **more: object) -> Measured:
         "blind_from_s": None,
         "of_stable": False,
     }
-    return Measured(**{**fields, **more})  # type: ignore[arg-type]
+    return account(Measured(**{**fields, **more}))  # type: ignore[arg-type]
 
 
-def total(*releases: Measured, days: float = 30) -> Delivery:
+def total(*releases: Account, days: float = 30) -> Delivery:
     """Report on all of them."""
     found = report(releases, from_s=NOW_S - days * DAY_S, to_s=NOW_S).total
     assert found is not None

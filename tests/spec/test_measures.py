@@ -9,7 +9,7 @@ import pytest
 from test_measured import missing
 from world import MEASURED, World, guard, version
 
-from sternway.control.measures import Books, By, Measured, Totals, measure
+from sternway.control.measures import Books, By, Measured, Totals, measure, measure_ended
 from sternway.domain.guards import ABTest, BlueGreen, Canary, CanaryStep, Mode
 from sternway.domain.releases import Phase, Progress, Release, Verb
 from sternway.domain.tallies import Reading, Tally
@@ -60,6 +60,8 @@ async def test_a_rollback_is_measured_from_its_first_bad_answer():
     assert found.detect_s == release.detected_s - release.first_bad_s
     assert found.restore_s == min(back) - release.first_bad_s
     assert found.revert_s >= found.restore_s >= found.detect_s
+    assert measure_ended(release, applied) == found
+    assert measure_ended(release, ()) == replace(found, restored_s=release.ended_s)
     assert (found.requests, found.hurt, found.lead_s) == (release.requests, release.hurt, None)
 
 

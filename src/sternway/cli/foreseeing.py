@@ -1,6 +1,6 @@
 """How soon each Guard would find a fault: from traffic that somebody states or the running platform sees.
 
-Called by `cli.checking`.
+Called by `cli.checking` and `cli.cluster_check`.
 """
 
 from __future__ import annotations
@@ -68,11 +68,12 @@ def foresee(wanted: Iterable[Wanted], *, rps: float | None, seen: Mapping[str, K
         if rps is not None:
             known = Known(rate_per_s=rps, error=known.error if known else None)
         assert known is not None
-        found.append(_foresee(one.guard, known, "as stated" if rps is not None else "as the platform sees now"))
+        found.append(foresee_guard(one.guard, known, "as stated" if rps is not None else "as the platform sees now"))
     return tuple(found)
 
 
-def _foresee(guard: Guard, known: Known, source: str) -> Foreseen:
+def foresee_guard(guard: Guard, known: Known, source: str) -> Foreseen:
+    """Forecast the releases of one Guard."""
     made = forecast(guard, known)
     return Foreseen(forecast=made, advice=advise(guard, made), source=source)
 

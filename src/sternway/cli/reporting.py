@@ -35,10 +35,10 @@ def report(folder: Path, since: str, service: str | None, *, output: Output) -> 
         show(rendered(from_json(Report, text)))
 
 
-def rendered(found: Report) -> RenderableType:
-    """Render the keys of every service in a table, and below it how they are computed."""
+def rendered(found: Report, holder: str = "the journal") -> RenderableType:
+    """Render the keys of every service in a table, and below it how they are computed. holder: who knows the releases."""
     if found.total is None:
-        return Text(_nothing(found))
+        return Text(_nothing(found, holder))
     table = Narrowing(
         *("service", ">promoted", ">a day", ">lead time", ">changes failed", ">restore", ">detect"),
         *(">hurt", ">false alarms", ">blind"),
@@ -72,9 +72,9 @@ def _row(one: Delivery, name: str) -> tuple[RenderableType, ...]:
     )
 
 
-def _nothing(found: Report) -> str:
+def _nothing(found: Report, holder: str) -> str:
     if not found.known:
-        return "the journal holds no release yet: a commit that changes what a service runs begins one"
+        return f"{holder} holds no release yet: a commit that changes what a service runs begins one"
     return f"no release has ended since {day_and_clock(found.from_s)}; `--since` looks further back"
 
 

@@ -1,6 +1,6 @@
 """How a platform delivers: DORA's four keys and what else the journal knows of releases, in a window of time. Pure.
 
-Made from `control.measures` by the API and by `sternway report`; every figure comes with a line that says how it is computed.
+Made from `control.measures` by the API and by `sternway report`, and from a cluster's Releases by `kubectl sternway report`; every figure comes with a line that says how it is computed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from sternway.control.measures import Measured
+from sternway.control.measures import Account
 from sternway.domain.releases import Phase
 
 DAY_S = 86_400.0
@@ -82,7 +82,7 @@ HOW = (
 )
 
 
-def report(releases: Iterable[Measured], *, from_s: float, to_s: float, service: str | None = None) -> Report:
+def report(releases: Iterable[Account], *, from_s: float, to_s: float, service: str | None = None) -> Report:
     """Look at the releases that ended in a window of time."""
     known = [one for one in releases if service in (None, one.service)]
     ended = [one for one in known if one.ended_s is not None and from_s <= one.ended_s <= to_s]
@@ -101,7 +101,7 @@ def report(releases: Iterable[Measured], *, from_s: float, to_s: float, service:
     )
 
 
-def _delivery(name: str, ended: Sequence[Measured], taken_back: Sequence[Measured], days: float) -> Delivery:
+def _delivery(name: str, ended: Sequence[Account], taken_back: Sequence[Account], days: float) -> Delivery:
     promoted = [one for one in ended if one.phase is Phase.PROMOTED]
     rolled_back = [one for one in ended if one.phase is Phase.ROLLED_BACK]
     refused = [one for one in rolled_back if not one.of_stable]
@@ -123,11 +123,11 @@ def _delivery(name: str, ended: Sequence[Measured], taken_back: Sequence[Measure
         hurt=sum(one.hurt for one in ended),
         false_alarms=sum(one.false_alarm for one in ended),
         withdrawals=sum(one.withdrawals for one in ended),
-        blind_s=sum(one.blind_until(0.0) for one in ended),
+        blind_s=sum(one.blind_s for one in ended),
     )
 
 
-def _undoes(later: Measured, promoted: Measured) -> bool:
+def _undoes(later: Account, promoted: Account) -> bool:
     same = (later.service, later.version) == (promoted.service, promoted.version)
     return same and later.started_s >= (promoted.ended_s or 0.0)
 

@@ -2,14 +2,18 @@
 
 Fed by `sternway.web.figures` with the lines that hold progress or say what was applied, and with where services stand now;
 read by `sternway report` and by the metrics that Sternway exports. Keeps some hundred bytes of a release.
+
+An `Account` is what a report needs of a release. The operator writes it into the Release's status, so that `kubectl sternway
+report` computes from the same figures what `sternway report` computes from the journal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TypeVar
 
 from sternway.control.histograms import OF_RELEASES_S, Histogram
 from sternway.control.status import harm_began_s
@@ -89,6 +93,56 @@ class Measured:
         return _between(self.harm_s, end_s) if self.phase is Phase.ROLLED_BACK else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What a report needs to know of a release: plain figures, out of the journal or out of a cluster's Release.
+
+    See Measured, and its properties, for what they mean.
+    """
+
+    service: str
+    name: str
+    version: str
+    phase: Phase
+    by: By
+    started_s: float
+    ended_s: float | None
+    lead_s: float | None
+    detect_s: float | None
+    restore_s: float | None
+    requests: int
+    hurt: int
+    withdrawals: int
+    blind_s: float
+    of_stable: bool
+    false_alarm: bool = False
+
+
+One = TypeVar("One", Measured, Account)
+
+
+def account(one: Measured) -> Account:
+    """Give what a report needs. What is out of sight still counts once the release has ended."""
+    return Account(
+        service=one.service,
+        name=one.name,
+        version=one.version,
+        phase=one.phase,
+        by=one.by,
+        started_s=one.started_s,
+        ended_s=one.ended_s,
+        lead_s=one.lead_s,
+        detect_s=one.detect_s,
+        restore_s=one.restore_s,
+        requests=one.requests,
+        hurt=one.hurt,
+        withdrawals=one.withdrawals,
+        blind_s=one.blind_until(0.0),
+        of_stable=one.of_stable,
+        false_alarm=one.false_alarm,
+    )
+
+
 def measure(release: Release) -> Measured:
     """Take the figures of a release as it stands."""
     person = release.reason.startswith((PROMOTED_BY, *TAKEN_BACK_BY)) or release.phase is Phase.SUPERSEDED
@@ -124,6 +178,33 @@ def _harm_s(release: Release) -> float | None:
     """Since when users were harmed; what was found otherwise than by bad answers began with the exposure at the latest."""
     began_s, found_s = harm_began_s(release), release.detected_s
     return began_s if began_s is not None and (found_s is None or began_s <= found_s) else release.exposed_s
+
+
+def measure_ended(release: Release, applied: Iterable[Entry]) -> Measured:
+    """Take the figures of a release that has ended. applied: the lines that say what was applied for it, in their order."""
+    found = measure(release)
+    for entry in applied:
+        if release.ended_s is None or entry.at_s <= release.ended_s:
+            found = _restored(found, entry)
+    return _at_the_latest(found)
+
+
+def gave_way(old: One, new: One) -> One:
+    """End a release that gave way to the next one in a single pass, of which nothing shows its end."""
+    return replace(old, phase=Phase.SUPERSEDED, by=By.PERSON, ended_s=new.started_s)
+
+
+def judged_by_people(releases: Iterable[One], said: Collection[str]) -> Iterator[One]:
+    """Mark the rollbacks that were wrong: a person says so, or the version was tried again and promoted.
+
+    releases: all of one service. said: the names of those of which a person says so.
+    """
+    ordered = sorted(releases, key=lambda one: one.started_s)
+    promoted_s = {one.version: one.started_s for one in ordered if one.phase is Phase.PROMOTED}
+    for one in ordered:
+        ours = one.phase is Phase.ROLLED_BACK and one.by is By.ENGINE
+        wrong = ours and (one.name in said or one.started_s < promoted_s.get(one.version, 0.0))
+        yield replace(one, false_alarm=True) if wrong else one
 
 
 class Totals:
@@ -198,14 +279,14 @@ class Books:
 
     def releases(self) -> tuple[Measured, ...]:
         """Every release that was seen, those of a service in their order."""
-        return tuple(one for known in self._releases.values() for one in self._judged_by_people(known.values()))
+        return tuple(one for known in self._releases.values() for one in judged_by_people(known.values(), self._said))
 
     def totals(self, now_s: float) -> dict[str, Totals]:
         """The sums by service. Those of ended releases are kept until another one ends."""
         for service, known in self._releases.items():
             if service not in self._of_ended:
                 self._of_ended[service] = Totals()
-                for one in self._judged_by_people(one for one in known.values() if one.phase.over):
+                for one in judged_by_people((one for one in known.values() if one.phase.over), self._said):
                     self._of_ended[service].add(one, now_s)
         found = deepcopy(self._of_ended)
         for service, known in self._releases.items():
@@ -221,28 +302,25 @@ class Books:
             self._of_ended.pop(progress.service, None)
 
     def _give_way(self, known: dict[str, Measured], new: Measured) -> None:
-        """A release under way gave way to the next one in a single pass, of which no line shows its end."""
+        """End the release under way that a new one follows."""
         for name, old in known.items():
             if not old.phase.over:
-                known[name] = replace(old, phase=Phase.SUPERSEDED, by=By.PERSON, ended_s=new.started_s)
+                known[name] = gave_way(old, new)
                 self._of_ended.pop(new.service, None)
 
     def _applied(self, service: str, name: str, entry: Entry) -> None:
         """The proxies have acknowledged something: perhaps that all traffic is back."""
         found = self._releases.get(service, {}).get(name)
-        if found is None or found.decided_s is None or found.restored_s is not None or entry.at_s < found.decided_s:
-            return
-        if entry.text.startswith("traffic:") and found.version not in entry.text.replace(",", " ").split():
-            self._releases[service][name] = replace(found, restored_s=entry.at_s)
+        if found is not None:
+            self._releases[service][name] = _restored(found, entry)
 
-    def _judged_by_people(self, releases: Iterable[Measured]) -> Iterable[Measured]:
-        """Mark the rollbacks that were wrong: a person says so, or the version was tried again and promoted."""
-        ordered = sorted(releases, key=lambda one: one.started_s)
-        promoted_s = {one.version: one.started_s for one in ordered if one.phase is Phase.PROMOTED}
-        for one in ordered:
-            ours = one.phase is Phase.ROLLED_BACK and one.by is By.ENGINE
-            wrong = ours and (one.name in self._said or one.started_s < promoted_s.get(one.version, 0.0))
-            yield replace(one, false_alarm=True) if wrong else one
+
+def _restored(found: Measured, entry: Entry) -> Measured:
+    """Note when the proxies had acknowledged the last decision, if this is the line that says so."""
+    if found.decided_s is None or found.restored_s is not None or entry.at_s < found.decided_s:
+        return found
+    back = entry.text.startswith("traffic:") and found.version not in entry.text.replace(",", " ").split()
+    return replace(found, restored_s=entry.at_s) if back else found
 
 
 def _at_the_latest(found: Measured) -> Measured:

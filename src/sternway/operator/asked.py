@@ -62,14 +62,10 @@ class Asked:
 
 def asked(found: Found) -> Asked:
     """Say what a Guard asks for."""
+    guard, wrong = read_guard(found.guard)
+    if guard is None:
+        return Asked(problems=wrong)
     place = place_of(found.guard)
-    value = {key: item for key, item in found.guard.items() if key != "status"}
-    try:
-        guard = model.Guard.model_validate(value)
-    except ValidationError as exc:
-        document = Document(file=place, value=value, lines={})
-        problems = explain_errors(document, model.Guard, exc, secret=False)
-        return Asked(problems=tuple(replace(problem, line=None) for problem in problems))
     chosen, problem = _workload(found, guard.spec)
     if problem or chosen is None:
         return Asked(problems=(problem,) if problem else ())
@@ -81,6 +77,17 @@ def asked(found: Found) -> Asked:
     if problems:
         return Asked(deployment=name_of(chosen), problems=tuple(problems))
     return Asked(deployment=name_of(chosen), wanted=wanted)
+
+
+def read_guard(guard: Object) -> tuple[model.Guard | None, tuple[Problem, ...]]:
+    """Read a Guard as it stands, or say what is wrong with it."""
+    value = {key: item for key, item in guard.items() if key != "status"}
+    try:
+        return model.Guard.model_validate(value), ()
+    except ValidationError as exc:
+        document = Document(file=place_of(guard), value=value, lines={})
+        problems = explain_errors(document, model.Guard, exc, secret=False)
+        return None, tuple(replace(problem, line=None) for problem in problems)
 
 
 def place_of(guard: Object) -> str:

@@ -16,6 +16,8 @@ NAME = "sternway"
 PORT = 8080
 ACCESS_LOG = 15010
 """The port for the access log of the mesh's proxies."""
+NAMESPACE = "sternway-system"
+"""Where Sternway itself runs, unless another namespace is named."""
 STATE = "/var/lib/sternway"
 MONITORING = "/etc/sternway"
 """Where the Secret `sternway-monitoring` is seen, if there is one: monitoring.yaml, and the files that it names."""
@@ -80,7 +82,7 @@ class Installation:
     the volume that the journal is kept on. A volume has one writer, so there is one replica.
     """
 
-    namespace: str = "sternway-system"
+    namespace: str = NAMESPACE
     watches: tuple[str, ...] = ()
     image: str = "sternway:dev"
     prometheus: str = ""

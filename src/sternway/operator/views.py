@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from sternway.control.gating import GateView
+from sternway.control.measures import Measured, account
 from sternway.control.status import ReleaseView, ServiceStatus, VersionView
 from sternway.errors import Problem
 from sternway.kubernetes.api import Object
@@ -89,11 +91,19 @@ def guard_status(
 
 
 def release_object(
-    about: About, view: ReleaseView, images: Mapping[str, str], before: Object | None, *, revision: str = ""
+    about: About,
+    view: ReleaseView,
+    images: Mapping[str, str],
+    before: Object | None,
+    *,
+    revision: str = "",
+    measured: Measured | None = None,
+    false_alarm: bool = False,
 ) -> Object:
     """Give the Release that shows a release, owned by its Guard. before: as it stands in the cluster.
 
     revision: the Git commit that brought the candidate; "" where nobody knows, which forgets none that was known.
+    measured: its figures; None to leave those that stand there. false_alarm: a person said so.
     """
     known = (before or {}).get("status", {})
     spec = ReleaseSpec(
@@ -120,6 +130,8 @@ def release_object(
         started_at=when(view.started_s),
         detected_at=when(view.detected_s),
         ended_at=when(view.ended_s),
+        **(figures(measured) if measured is not None else {name: known.get(name) for name in FIGURES}),
+        false_alarm=false_alarm or known.get("falseAlarm"),
         revision=revision or known.get("revision"),
         gates=tuple(map(_gate, view.gates)) or None,
         reverted=view.revert_commit,
@@ -141,6 +153,23 @@ def release_object(
         status=status,
     )
     return _plain(release)
+
+
+FIGURES = ("endedBy", "leadSeconds", "detectSeconds", "restoreSeconds", "blindSeconds", "afterPromotion")
+"""What `operator.accounts` reads of a Release's status beside what people read of it."""
+
+
+def figures(measured: Measured) -> Mapping[str, Any]:
+    """The figures of a release for its status, of those that a report is made from."""
+    found = account(measured)
+    times = (found.lead_s, found.detect_s, found.restore_s, found.blind_s)
+    over = found.ended_s is not None
+    values = (found.by.value if over else None, *map(_to_the_ms, times), found.of_stable or None)
+    return dict(zip(FIGURES, values, strict=True))
+
+
+def _to_the_ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 def resource_name(release: str) -> str:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from sternway.control.measures import Measured
 from sternway.control.status import ReleaseView, ServiceStatus
 from sternway.errors import Problem
 from sternway.kubernetes.api import Api, Object, Patch, name_of, namespace_of, ordinal_of
@@ -28,7 +29,11 @@ _WARNINGS = ("withdrawn", "rolling-back", "rolled-back", "asking")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """What is to be shown of a service now. revision: the Git commit that brought the release under way."""
+    """What is to be shown of a service now. revision: the Git commit that brought the release under way.
+
+    measured: the figures of its last release; None where they stand in the Release already. false_alarms: the releases of
+    which a person said that they should not have been rolled back.
+    """
 
     status: ServiceStatus | None = None
     problems: tuple[Problem, ...] = ()
@@ -37,6 +42,8 @@ class Shown:
     twin: Twin = Twin.SERVES
     answer: CommandStatus | None = None
     revision: str = ""
+    measured: Measured | None = None
+    false_alarms: tuple[str, ...] = ()
 
 
 class Writer:
@@ -67,7 +74,8 @@ class Writer:
         release = shown.status.release if shown.status else None
         if release is not None and shown.status is not None:
             images = {view.id: view.image for view in shown.status.versions}
-            await self._release(about, release, images, shown.revision)
+            await self._release(about, release, images, shown)
+            await self._false_alarms(about, shown.false_alarms)
             await self._event(about, release, now_s)
             await self._prune(about, resource_name(release.name))
         found = guard_status(
@@ -96,9 +104,22 @@ class Writer:
             name, namespace = name_of(policy), namespace_of(policy)
             await self._api.patch(POLICIES, name, patch, namespace=namespace, how=Patch.JSON, subresource="status")
 
-    async def _release(self, about: About, view: ReleaseView, images: Mapping[str, str], revision: str) -> None:
+    def told(self, guard: Object, release: str) -> bool:
+        """Whether the Release in the cluster holds the figures of a release that has ended."""
+        found = self._reader.get(RELEASES, resource_name(release), namespace_of(guard)) or {}
+        return "endedBy" in (found.get("status") or {})
+
+    async def _release(self, about: About, view: ReleaseView, images: Mapping[str, str], shown: Shown) -> None:
         before = self._reader.get(RELEASES, resource_name(view.name), about.namespace)
-        obj = release_object(about, view, images, before, revision=revision)
+        obj = release_object(
+            about,
+            view,
+            images,
+            before,
+            revision=shown.revision,
+            measured=shown.measured,
+            false_alarm=view.name in shown.false_alarms,
+        )
         status = obj.pop("status")
         self._releases[about.uid] = (name_of(obj), status)
         if before is None:
@@ -110,6 +131,15 @@ class Writer:
         await self._api.patch(
             RELEASES, name_of(obj), patch, namespace=about.namespace, how=Patch.JSON, subresource="status"
         )
+
+    async def _false_alarms(self, about: About, names: Sequence[str]) -> None:
+        """Note what a person says of a release on its Release, also once it is not the last one."""
+        for name in map(resource_name, names):
+            found = self._reader.get(RELEASES, name, about.namespace)
+            status = (found or {}).get("status")
+            if status and not status.get("falseAlarm") and name != self._releases[about.uid][0]:
+                patch = {"status": {"falseAlarm": True}}
+                await self._api.patch(RELEASES, name, patch, namespace=about.namespace, subresource="status")
 
     async def _event(self, about: About, view: ReleaseView, now_s: float) -> None:
         """One Event for each phase that a release enters, however often it is looked at."""

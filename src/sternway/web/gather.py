@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from sternway.control.dora import Report
 from sternway.control.dora import report as make_report
-from sternway.control.measures import By, measure
+from sternway.control.measures import By, account, measure
 from sternway.control.status import (
     OUTCOMES,
     CatalogueView,
@@ -122,7 +122,7 @@ async def history(recorded: Recorded, service: str) -> tuple[ReleaseView, ...]:
 async def report(recorded: Recorded, figures: Figures, *, since_s: float, service: str | None = None) -> Report:
     """Say how the platform, or one service, has delivered in the last `since_s` seconds."""
     now_s = recorded.clock.now()
-    return make_report(await figures.releases(), from_s=now_s - since_s, to_s=now_s, service=service)
+    return make_report(map(account, await figures.releases()), from_s=now_s - since_s, to_s=now_s, service=service)
 
 
 async def rolled_back(recorded: Recorded, name: str) -> None:

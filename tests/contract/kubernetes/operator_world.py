@@ -241,6 +241,19 @@ class Cluster:
             msg = f"still waiting: {status} {troubles}"
             raise AssertionError(msg) from None
 
+    async def until_release(self, name: str, holds: Callable[[Object], bool], within_s: float = 60.0) -> None:
+        """Wait for a Release's status to be as it is to be."""
+        status: Object = {}
+        try:
+            async with asyncio.timeout(within_s):
+                while not holds(status):
+                    await asyncio.sleep(0.1)
+                    found = await self.world.api.get(RELEASES, name, self.world.namespace)
+                    status = (found or {}).get("status") or {}
+        except TimeoutError:
+            msg = f"still waiting: {status}"
+            raise AssertionError(msg) from None
+
 
 @asynccontextmanager
 async def cluster(

@@ -13,12 +13,14 @@ import pytest
 from cluster_world import World
 from operator_world import Cluster, cluster
 
+from sternway.control.dora import report as make_report
 from sternway.domain.releases import Verb
 from sternway.errors import Refused
 from sternway.kubernetes.api import Object
 from sternway.kubernetes.errors import Denied
 from sternway.kubernetes.resources import DEPLOYMENTS, EVENTS, GUARDS, JOBS, PODS, SERVICES
-from sternway.operator.people import command
+from sternway.operator.accounts import accounts
+from sternway.operator.people import command, false_alarm
 from sternway.testing.kubernetes import FakeKubernetes, Fault
 
 
@@ -50,6 +52,19 @@ async def test_a_bad_release_is_taken_back(shop: tuple[Cluster, str]) -> None:
         report = await _read(here, "report", "--output", "json")
         assert (report["total"]["rolled_back"], report["total"]["failure_rate_percent"]) == (1, 100.0)
         assert report["total"]["restore_s"] > 0
+        told = accounts(await here.releases())
+        shared = make_report(told.releases, from_s=report["from_s"], to_s=report["to_s"]).total
+        assert shared is not None
+        assert (told.left_out, told.gone) == ((), ())
+        of_both = [
+            (name, pytest.approx(value, abs=0.001)) for name, value in report["total"].items() if name != "service"
+        ]
+        assert [(name, getattr(shared, name)) for name, _ in of_both] == of_both
+        reply = await false_alarm(here.world.api, here.world.namespace, "orders-1", by="ada", patience_s=60)
+        assert reply.accepted, reply.message
+        await here.until_release("orders-1", lambda said: said.get("falseAlarm") is True)
+        (wrong,) = accounts(await here.releases()).releases
+        assert wrong.false_alarm
         story = await _read(here, "release", "show", f"{here.key}-1", "--output", "json")
         assert story["release"]["hurt"] == release["status"]["hurt"]
 

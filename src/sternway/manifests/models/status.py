@@ -9,6 +9,7 @@ from pydantic.alias_generators import to_camel
 
 Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 Percent = Annotated[float, Field(ge=0, le=100)]
+Seconds = Annotated[float, Field(ge=0)]
 Plain = Annotated[Any, WithJsonSchema({"type": "object"})]
 
 
@@ -156,6 +157,20 @@ class ReleaseStatus(Conditions):
     """When traffic was taken away first."""
     ended_at: Time | None = None
     """When it was over."""
+    ended_by: Literal["engine", "person"] | None = None
+    """Who decided how it ended: Sternway, or a person with a command or with another change."""
+    lead_seconds: Seconds | None = None
+    """From the commit to the promotion, in seconds; not there where nobody knows when the commit was made."""
+    detect_seconds: Seconds | None = None
+    """From the first bad answer, else the first exposure, until its traffic was taken away first, in seconds. Of a rollback."""
+    restore_seconds: Seconds | None = None
+    """From the same moment, or from the command that took back what was promoted, until all traffic was back, in seconds."""
+    blind_seconds: Seconds | None = None
+    """For how long something was out of sight that the judge needs, in seconds; under way: without what is so now."""
+    after_promotion: bool | None = None
+    """Whether a person took back with it what had been promoted already."""
+    false_alarm: bool | None = None
+    """Whether a person said that its rollback was wrong."""
     revision: str | None = None
     """The Git commit with which Argo CD or Flux brought it, where that was seen."""
     gates: tuple[GateStatus, ...] | None = None
