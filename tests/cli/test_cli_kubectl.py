@@ -384,6 +384,7 @@ def test_the_shell_is_offered_verbs_and_names(
     here = Access(server="http://here", credentials=Fixed(), namespace="shop")
     monkeypatch.setattr(kubectl_completion, "find_access", lambda **_: here)
     monkeypatch.setattr(kubectl_completion, "Client", lambda _: delivered)
+    monkeypatch.setattr(kubectl_completion, "PATIENCE_S", 60.0)
     for name in ("_KUBECTL_STERNWAY_COMPLETE", "COMP_WORDS", "COMP_CWORD"):
         monkeypatch.setenv(name, "")
     monkeypatch.setattr(sys, "argv", ["kubectl_complete-sternway", *words])
