@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import shutil
-import socket
 import ssl
 import subprocess
 import time
@@ -23,16 +22,10 @@ import yaml
 from aiohttp import web
 from whole_world import Platform
 
+from free_ports import free_port
 from sternway.domain.releases import Phase
 
 SCRAPE = "500ms"
-
-
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class Program:

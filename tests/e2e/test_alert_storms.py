@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from monitoring_world import Alertmanager, free_port
+from monitoring_world import Alertmanager
 from test_alerts import LONG, TOKEN, listening, shop
 
+from free_ports import free_port
 from sternway.clock import SystemClock
 from sternway.domain.metrics import AlertRule, MetricQuestion
 from sternway.domain.releases import Phase

@@ -11,9 +11,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 import yaml
-from monitoring_world import Alertmanager, Prometheus, free_port, scraping
+from monitoring_world import Alertmanager, Prometheus, scraping
 from whole_world import Repository
 
+from free_ports import free_port
 from sternway.domain.releases import Phase
 from sternway.web.listeners import Listeners
 from sternway.web.webhook import AlertWebhook

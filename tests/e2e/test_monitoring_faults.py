@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 from aiohttp import web
-from monitoring_world import Faulty, Prometheus, blind, exposed_and_measured, free_port, scraping, sighted
+from monitoring_world import Faulty, Prometheus, blind, exposed_and_measured, scraping, sighted
 from whole_world import Repository
 
+from free_ports import free_port
 from sternway.clock import SystemClock
 from sternway.domain.metrics import MetricAsk, MetricQuestion, Unseen
 from sternway.domain.monitoring import Endpoint

@@ -9,8 +9,9 @@ import aiohttp
 import pytest
 import yaml
 from aiohttp import web
-from monitoring_world import Prometheus, free_port
+from monitoring_world import Prometheus
 
+from free_ports import free_port
 from sternway.cli.checking import files_of
 from sternway.manifests.load import load
 from sternway.monitoring.rules import rules

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import os
 import signal
-import socket
 import sys
 import time
 from asyncio.subprocess import Process
@@ -20,18 +19,12 @@ import yaml
 from cluster_world import World, kubeconfig_for_tests
 from operator_world import Cluster, cluster
 
+from free_ports import free_port
 from sternway.kubernetes.api import Resource
 from sternway.kubernetes.resources import GUARDS, LEASES, SECRETS
 from sternway.operator.install import Installation, installation
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
-
-
-def free_port() -> int:
-    """One that nobody has now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @asynccontextmanager
