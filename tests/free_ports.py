@@ -1,6 +1,7 @@
 """Ports for what tests start: of a worker's own range, below those that the system and Sternway hand out by themselves.
 
 A port that is asked of the system is free only until somebody else is given it: another worker, or an outgoing connection.
+Sternway looks whether a port is free before it uses it, too, and so many platforms never start at once but in tests.
 """
 
 from __future__ import annotations
@@ -8,6 +9,9 @@ from __future__ import annotations
 import os
 import random
 import socket
+
+from sternway.platforms.local import network
+from sternway.traffic.envoy import ports
 
 FIRST, EACH = 10_000, 1_000
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
@@ -39,6 +43,14 @@ def _is_free(port: int) -> bool:
 
 
 _RANGE = _Range(FIRST + _WORKER % 10 * EACH)
+
+
+def keep_apart() -> None:
+    """Have the platforms of this process choose their ports where those of other workers do not, and Envoy where no replica does."""
+    first, each = network.FIRST, (network.LAST + 1 - network.FIRST) // 8
+    ports._FIRST = first + _WORKER % 4 * 2 * each
+    network.FIRST = ports._FIRST + each
+    ports._LAST, network.LAST = network.FIRST - 1, network.FIRST + each - 1
 
 
 def free_port() -> int:

@@ -26,6 +26,7 @@ from sternway.domain.releases import Phase, Release, Reply, Verb
 from sternway.paths import Paths
 from sternway.web import gather
 
+TESTS = Path(__file__).parents[1]
 PROGRAM = Path(__file__).with_name("counted_service.py")
 READS = (Ask(path="/things/{n}", share=1),)
 CLUSTER = {"clusterKey": {"header": "x-user"}, "latency": {"quantiles": []}, "warmUp": "0s"}
@@ -217,6 +218,7 @@ class Shell:
         self.folder = folder
         # The interval at which a server is asked is no option of the command line; a test has no 15 seconds.
         self._code = (
+            f"import sys; sys.path.append({str(TESTS)!r}); import free_ports; free_ports.keep_apart(); "
             f"import sternway.history.git as git; git.REMOTE_POLL_S = {poll_s}; from sternway.cli import main; main()"
         )
         self._variables: dict[str, str] = {}
