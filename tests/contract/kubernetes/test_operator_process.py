@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 import yaml
 from cluster_world import World, kubeconfig_for_tests
-from operator_world import Cluster, cluster
+from operator_world import Cluster, Patient, cluster
 
 from free_ports import free_port
 from sternway.kubernetes.api import Resource
@@ -107,7 +107,7 @@ async def test_who_stands_by_finishes_what_a_killed_leader_began(
     real: World, tmp_path: Path, phase: str, *, lost: bool, record_property: Callable[[str, object], None]
 ) -> None:
     """A SIGKILL while a bad version has users, and when the traffic is back and the Deployment is not restored yet."""
-    async with cluster(real, tmp_path / "state") as (here, address):
+    async with cluster(real, tmp_path / "state", Patient) as (here, address):
         first, second = free_port(), free_port()
         async with operator(here, address, first) as one:
             await until_ready(first)
