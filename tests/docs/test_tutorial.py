@@ -21,8 +21,6 @@ PAGE = ROOT / "docs" / "tutorial.md"
 ENDS_WITHIN_S = 100.0
 RATE_PER_S = 120.0
 
-pytestmark = pytest.mark.timeout(240)
-
 
 class Reader:
     """Somebody who follows the tutorial in a folder of their own, on a port that is free."""

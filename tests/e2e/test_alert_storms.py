@@ -20,8 +20,6 @@ from sternway.domain.tallies import Question
 from sternway.signals.alertmanager import Alertmanager as Source
 from sternway.signals.attribution import Mesh
 
-pytestmark = pytest.mark.timeout(300)
-
 
 class Hooked:
     """A running Alertmanager, and where it posts."""

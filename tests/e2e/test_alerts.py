@@ -19,7 +19,6 @@ from sternway.domain.releases import Phase
 from sternway.web.listeners import Listeners
 from sternway.web.webhook import AlertWebhook
 
-pytestmark = pytest.mark.timeout(300)
 TOKEN = "a-token-for-the-webhook"
 NAMED = {
     "alert": "OrdersRefused",

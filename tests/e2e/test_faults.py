@@ -24,8 +24,6 @@ from sternway.ports import Entry
 
 Start = Callable[..., Awaitable[Platform]]
 
-pytestmark = pytest.mark.timeout(240)
-
 
 async def test_a_release_goes_on_after_envoy_was_killed(repository: Repository, started: Start):
     """A new Envoy takes over with the same split; requests fail only while there is none; nobody is condemned for it."""

@@ -14,8 +14,6 @@ import psutil
 import pytest
 from whole_world import Repository, Shell, loaded
 
-pytestmark = pytest.mark.timeout(240)
-
 
 def kill(process: subprocess.Popen[bytes]) -> None:
     """Kill a platform's process, and that alone."""

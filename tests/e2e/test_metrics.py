@@ -11,7 +11,6 @@ from whole_world import Repository
 
 from sternway.domain.releases import Phase
 
-pytestmark = pytest.mark.timeout(300)
 REFUSED = {
     "name": "orders-refused",
     "interval": "500ms",

@@ -21,7 +21,6 @@ from sternway.domain.releases import Phase
 from sternway.domain.tallies import Question
 from sternway.signals.prometheus import Prometheus as Source
 
-pytestmark = pytest.mark.timeout(300)
 LONG = {"canary": {"steps": [{"percent": 50, "minRequests": 100_000}]}}
 
 

@@ -14,7 +14,6 @@ from sternway.domain.releases import Phase
 from sternway.endpoint import HttpSource
 from sternway.errors import SignalUnavailable
 
-pytestmark = pytest.mark.timeout(300)
 _EC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
 
 

@@ -26,8 +26,6 @@ QUICKER = {
     "judge": {"clusterKey": {"header": "x-user"}, "warmUp": "0s"},
 }
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture
 def shell(folder: Path):
@@ -138,7 +136,6 @@ def _reads_of_a_rollback(shell: Shell, before: str, bad: str) -> None:
     assert "no release of my-service is under way" in refused.stdout + refused.stderr
 
 
-@pytest.mark.timeout(300)
 def test_the_demo_ends_as_it_should():
     """Seven releases by commit: the healthy one is promoted, each bad one rolled back, one by an alert alone."""
     command = [sys.executable, "-m", "sternway.cli", "demo", "--fast", "--output", "json"]

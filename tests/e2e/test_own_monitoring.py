@@ -18,7 +18,6 @@ import pytest
 import yaml
 from whole_world import Repository, Shell, loaded
 
-pytestmark = pytest.mark.timeout(300)
 LONG = {"canary": {"steps": [{"percent": 50, "minRequests": 100_000}]}}
 FOLLOWED = [{"match": {"alertname": "OrdersRefused"}, "onAlert": "rollback"}]
 

@@ -12,8 +12,6 @@ from whole_world import Repository, Shell
 
 from free_ports import free_port
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture
 def prometheus(folder: Path) -> Iterator[Prometheus]:

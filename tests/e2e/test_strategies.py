@@ -16,7 +16,7 @@ from whole_world import CLUSTER, READS, Platform, Repository
 from sternway.demo.load import Ask
 from sternway.domain.releases import Phase, Verb
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WRITES = (Ask(path="/things/{n}", share=80), Ask(method="POST", path="/things", share=20, body="{}"))
 SMOKE = """

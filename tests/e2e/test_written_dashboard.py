@@ -6,7 +6,6 @@ import json
 import math
 import urllib.parse
 
-import pytest
 from aiohttp import web
 from monitoring_world import Prometheus
 
@@ -17,7 +16,6 @@ from sternway.monitoring.dashboard import dashboard
 from sternway.monitoring.names import OWN
 from sternway.monitoring.rules import rules
 
-pytestmark = pytest.mark.timeout(300)
 LABELS = {"service": "shop", "outcome": "promoted", "by": "engine", "phase": "rolling-back", "version": "1.0"}
 LABELS["objective"] = "availability"
 ENVOY = (

@@ -6,7 +6,6 @@ import json
 from collections.abc import AsyncIterator
 
 import aiohttp
-import pytest
 import yaml
 from aiohttp import web
 from monitoring_world import Prometheus
@@ -17,7 +16,6 @@ from sternway.manifests.load import load
 from sternway.monitoring.rules import rules
 from sternway.monitoring.scraping import on_kubernetes
 
-pytestmark = pytest.mark.timeout(300)
 JUDGED = {"objectives": {"availability": 99.9, "latency": {"p99": "500ms"}}, "clusterKey": {"header": "x-user"}}
 
 

@@ -26,8 +26,6 @@ from sternway.kubernetes.resources import DEPLOYMENTS
 from sternway.ports import Entry
 from sternway.testing.kubernetes import FakeKubernetes
 
-pytestmark = pytest.mark.timeout(300)
-
 PHASES = ("adoption", "starting", "exposed", "withdrawn", "rolling-back", "baking", "promoted", "giving back")
 LASTS_S = 1.2
 ROWS = sorted(random.Random(20).sample(range(len(WEATHERS)), int(os.environ.get("STERNWAY_FAULT_ROWS", "2"))))

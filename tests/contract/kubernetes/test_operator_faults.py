@@ -25,8 +25,6 @@ from sternway.store import SqlStore
 from sternway.testing.kubernetes import FakeKubernetes, Fault
 from sternway.traffic.kubernetes.istio import VIRTUAL_SERVICES
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture
 async def shop(tmp_path: Path) -> AsyncIterator[tuple[Cluster, str]]:

@@ -24,7 +24,7 @@ from sternway.kubernetes.api import Resource
 from sternway.kubernetes.resources import GUARDS, LEASES, SECRETS
 from sternway.operator.install import Installation, installation
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.kubernetes
 
 
 @asynccontextmanager

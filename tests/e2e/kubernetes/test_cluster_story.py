@@ -13,8 +13,6 @@ from story_world import ENVOY_GATEWAY, ISTIO, MENDED, Mesh, Story, story
 
 from sternway.testing.kubernetes import FakeKubernetes
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
