@@ -290,7 +290,7 @@ async def exposed_and_measured(platform: Platform, service: str, more: int = 0) 
         ratios = (await platform.last(service)).evidence.measured.ratios
         return bool(ratios) and ratios[0].release.candidate_total >= enough
 
-    await platform.until(counted, "the candidate's orders are counted", within_s=60)
+    await platform.until(counted, "the candidate's orders are counted")
 
 
 async def blind(platform: Platform, service: str, why: str) -> None:
@@ -300,7 +300,7 @@ async def blind(platform: Platform, service: str, why: str) -> None:
         release = await platform.last(service)
         return release is not None and release.blind_since_s is not None and why in release.blind_to
 
-    await platform.until(there, f"{service} is blind: {why}", within_s=60)
+    await platform.until(there, f"{service} is blind: {why}")
 
 
 async def sighted(platform: Platform, service: str) -> None:
@@ -309,4 +309,4 @@ async def sighted(platform: Platform, service: str) -> None:
     async def there() -> bool:
         return (await platform.last(service)).blind_since_s is None
 
-    await platform.until(there, f"{service} sees again", within_s=60)
+    await platform.until(there, f"{service} sees again")

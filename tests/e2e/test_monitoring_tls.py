@@ -91,7 +91,7 @@ async def test_a_release_is_judged_over_mutual_tls(repository, folder, certifica
     try:
         async with scraping(prometheus, platform, "shop"), platform.load("shop"):
             repository.release("shop", "poor2")
-            release = await platform.over("shop", within_s=90)
+            release = await platform.over("shop")
     finally:
         prometheus.kill()
     assert release.phase is Phase.ROLLED_BACK

@@ -209,7 +209,7 @@ class Cluster:
         wanted = (image, image, 0, 1.0)
         found: tuple[object, ...] = ()
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(120):
                 while found != wanted:
                     await asyncio.sleep(0.1)
                     if await self.world.api.get(DEPLOYMENTS, "orders-stable", self.world.namespace) is None:
@@ -228,7 +228,7 @@ class Cluster:
         found = await self.world.api.list(RELEASES, namespace=self.world.namespace)
         return sorted(found.items, key=lambda one: str(one["metadata"]["name"]), reverse=True)
 
-    async def until(self, holds: Callable[[Object], bool], within_s: float = 60.0) -> Object:
+    async def until(self, holds: Callable[[Object], bool], within_s: float = 120.0) -> Object:
         """Wait for the Guard's status to be as it is to be."""
         status: Object = {}
         try:

@@ -47,7 +47,7 @@ async def test_a_bad_release_is_taken_back(shop: tuple[Cluster, str]) -> None:
         assert status["stable"]["image"] == "registry/orders:1"
         here.users.bad["orders"] = 0.5
         await here.image("orders:2")
-        await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
+        await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1")
         await here.settled("orders:1")
         assert here.shares()["orders-stable"] == 1.0
         assert await here.image_of("orders-stable") == "orders:1"
@@ -91,11 +91,9 @@ async def test_a_good_release_is_promoted_into_the_twin(shop: tuple[Cluster, str
     async with here.operated(address):
         await here.until(lambda s: "stable" in s and s["conditions"][0]["status"] == "True")
         await here.image("orders:2")
-        await here.until(
-            lambda s: (s.get("stable") or {}).get("image") == "registry/orders:2" and s["phase"] == "idle", 100
-        )
+        await here.until(lambda s: (s.get("stable") or {}).get("image") == "registry/orders:2" and s["phase"] == "idle")
         await here.settled("orders:2")
-        await here.until(lambda s: s["conditions"][0]["status"] == "True", 60)
+        await here.until(lambda s: s["conditions"][0]["status"] == "True")
         assert await here.image_of("orders-stable") == "orders:2"
         assert here.shares()["orders-stable"] == 1.0
         (release, *_) = await here.releases()
@@ -213,7 +211,7 @@ async def test_an_edit_during_the_adoption_is_the_first_release(tmp_path: Path) 
             await here.image("orders:2")
             await here.until(lambda s: "a change now waits until it is" in s["conditions"][0]["message"])
             here.still = False
-            await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
+            await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1")
             await here.settled("orders:1")
             (release,) = await here.releases()
             assert release["status"]["phase"] == "rolled-back"
@@ -277,7 +275,7 @@ async def test_a_gate_takes_a_release_back_before_anybody_has_met_it(shop: tuple
         assert (running["name"], running["point"], running["state"]) == ("smoke", "before any user", "running")
         assert running["since"]
         await _fail(here, job)
-        await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
+        await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1")
         await here.settled("orders:1")
         (release, *_) = await here.releases()
         assert release["status"]["phase"] == "rolled-back"

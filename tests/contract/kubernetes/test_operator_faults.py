@@ -76,16 +76,14 @@ async def taken_back(here: Cluster) -> None:
     """orders:2 fails, and goes; from then on all is well."""
     here.users.bad["orders"] = 0.5
     await here.image("orders:2")
-    await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
+    await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1")
     await here.settled("orders:1")
     here.users.bad.clear()
 
 
 async def promoted(here: Cluster) -> None:
     """Wait until orders:3 is stable, and runs alone."""
-    await here.until(
-        lambda s: (s.get("stable") or {}).get("image") == "registry/orders:3" and s["phase"] == "idle", 100
-    )
+    await here.until(lambda s: (s.get("stable") or {}).get("image") == "registry/orders:3" and s["phase"] == "idle")
     await here.settled("orders:3")
 
 
@@ -230,7 +228,7 @@ async def test_what_is_seen_late_is_restored_all_the_same(shop: tuple[Cluster, s
         door.end_watches()
         here.users.bad["orders"] = 0.5
         await here.image("orders:2")
-        await here.until(lambda s: s.get("release") == "orders-1" and s.get("phase") in ("rolling-back", "idle"), 100)
+        await here.until(lambda s: s.get("release") == "orders-1" and s.get("phase") in ("rolling-back", "idle"))
         await asyncio.sleep(1)
         door.faults.clear()
         await here.settled("orders:1")
@@ -284,7 +282,7 @@ async def test_a_guard_that_cannot_be_followed_after_a_restart_changes_nothing(p
     fake_of(here).store.patch(GUARDS, "orders", spoiled, namespace="ours", manager="somebody")
     here.users.bad["orders"] = 0.5
     async with here.operated(address):
-        await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
+        await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1")
         await here.settled("orders:1")
         assert (await here.guard())["status"]["conditions"][0]["reason"] == "Invalid"
         mended = {"spec": {"deployment": "orders"}}
@@ -306,7 +304,7 @@ async def test_a_split_whose_record_is_lost_comes_back_to_safety(patient: tuple[
     async with here.operated(address):
         await here.until(lambda s: (s.get("stable") or {}).get("image") == "registry/orders:1" and s["phase"] != "idle")
         here.users.bad["orders"] = 0.5
-        await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
+        await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1")
         await here.settled("orders:1")
     assert dict(splits(here)[known]).get("orders-candidate", 0) == 0
 

@@ -92,7 +92,7 @@ async def test_it_leads_answers_its_probes_and_stops_when_it_is_told(real: World
                         assert lease is not None
                 here.users.bad["orders"] = 0.5
                 await here.image("orders:2")
-                await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
+                await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1")
                 await here.settled("orders:1")
                 other.send_signal(signal.SIGTERM)
                 assert await asyncio.wait_for(other.wait(), 60) == 0
@@ -184,7 +184,7 @@ async def test_the_rights_of_the_installation_are_enough(real: World, tmp_path: 
             await here.until(lambda s: "stable" in s and s["conditions"][0]["status"] == "True")
             here.users.bad["orders"] = 0.5
             await here.image("orders:2")
-            await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
+            await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1")
             await here.settled("orders:1")
             await real.api.delete(GUARDS, "orders", real.namespace)
             async with asyncio.timeout(60):

@@ -95,9 +95,7 @@ async def test_a_guard_beyond_a_bound_is_said_to_be_invalid_and_releases_nothing
         await here.until(lambda s: "its Guard is refused" in s.get("message", ""))
         assert not await here.releases()
         await world.api.delete(POLICIES, "long-bakes", world.namespace)
-        await here.until(
-            lambda s: (s.get("stable") or {}).get("image") == "registry/orders:2" and s["phase"] == "idle", 100
-        )
+        await here.until(lambda s: (s.get("stable") or {}).get("image") == "registry/orders:2" and s["phase"] == "idle")
 
 
 @pytest.mark.kubernetes
