@@ -81,7 +81,7 @@ class Program:
     def get(self, path: str) -> bytes | None:
         """GET a path; None when there is no good answer."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=5, context=self.tls) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=30, context=self.tls) as answer:
                 return bytes(answer.read())
         except OSError:
             return None
@@ -92,7 +92,7 @@ class Program:
             self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json", **headers}
         )
         try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -211,7 +211,7 @@ def test_sternway_up_listens_for_webhooks_and_shows_what_is_in_the_way(repositor
             f"http://{monitoring.hook}{path}", b'{"alerts": []}', {"Authorization": f"Bearer {token}"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return answer.status
         except urllib.error.HTTPError as error:
             return error.code

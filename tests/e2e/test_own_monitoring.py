@@ -68,7 +68,7 @@ def ask(shell: Shell, system: str, path: str, **query: str) -> Any:
     """Ask a system; nothing when it does not answer."""
     place = urls(shell).get(system)
     try:
-        with urllib.request.urlopen(f"{place}{path}?{urllib.parse.urlencode(query)}", timeout=5) as answer:
+        with urllib.request.urlopen(f"{place}{path}?{urllib.parse.urlencode(query)}", timeout=30) as answer:
             return json.load(answer)
     except (OSError, ValueError):
         return None
