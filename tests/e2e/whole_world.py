@@ -296,7 +296,7 @@ class Shell:
 
     def service(self, name: str) -> dict[str, Any]:
         """Read the status of one service."""
-        for _ in range(50):
+        for _ in range(300):
             found = [one for one in self.status().get("services", []) if one["service"] == name]
             if found:
                 return dict(found[0])
