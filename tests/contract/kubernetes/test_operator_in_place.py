@@ -150,7 +150,7 @@ BAD_DAY = Weather(
 )
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("make", [StatefulCluster, DaemonCluster])
 async def test_a_bad_day_ends_the_same_in_place(tmp_path: Path, make: type[StatefulCluster]) -> None:
     """Writes meet conflicts, requests fail and watches tell late: a bad version is taken back, a good one promoted."""
@@ -160,14 +160,14 @@ async def test_a_bad_day_ends_the_same_in_place(tmp_path: Path, make: type[State
         assert isinstance(here.world.api, FakeKubernetes)
         door = here.world.api.door()
         async with BAD_DAY.over(door), here.operated(address, api=door):
-            await here.until(lambda s: "stable" in s and s["conditions"][0]["status"] == "True", 100)
+            await here.until(lambda s: "stable" in s and s["conditions"][0]["status"] == "True", 200)
             here.users.bad["orders-candidate"] = 0.5
             await here.image("orders:2")
-            await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
+            await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 200)
             await here.rests("orders:1")
             here.users.bad.clear()
             await here.image("orders:3")
-            await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-2", 100)
+            await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-2", 200)
             await here.rests("orders:3")
 
 
