@@ -9,6 +9,9 @@ import os
 
 from hypothesis import settings
 
+from free_ports import keep_apart
+
+keep_apart()
 os.environ |= {"STERNWAY_PROMETHEUS": "", "STERNWAY_ALERTMANAGER": ""}
 
 settings.register_profile("the same", derandomize=True)

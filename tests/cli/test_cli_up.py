@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from free_ports import free_port
 from sternway.bootstrap import Settings, Sternway
 from sternway.cli.foreground import Foreground
 from sternway.paths import Paths
@@ -74,13 +75,10 @@ def processes(folder: Path) -> list[psutil.Process]:
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Path]:
     """Give a repository with one small service; nothing of it runs afterwards."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     folder = tmp_path / "shop"
     folder.mkdir()
     (folder / "service.py").write_text(SERVICE)
-    (folder / "shop.yaml").write_text(MANIFEST.format(port=port))
+    (folder / "shop.yaml").write_text(MANIFEST.format(port=free_port()))
     (folder / "images.yaml").write_text(IMAGES)
     git(folder, "init", "-q", "-b", "main")
     git(folder, "add", ".")

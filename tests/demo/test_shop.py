@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from free_ports import free_port
 from sternway.demo.shop import service
 from sternway.demo.shop.service import RequestError, Shop
 from sternway.domain.guards import Canary
@@ -25,13 +26,6 @@ from sternway.manifests.load import load
 
 MANIFESTS = Path(service.__file__).parent / "manifests"
 Start = Callable[..., "Program"]
-
-
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Program:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -14,14 +13,13 @@ from threading import Thread
 import pytest
 from doc_pages import ROOT, files
 
+from free_ports import free_port
 from sternway.demo.load import Ask, Load
 from sternway.manifests.load import load
 
 PAGE = ROOT / "docs" / "tutorial.md"
 ENDS_WITHIN_S = 100.0
 RATE_PER_S = 120.0
-
-pytestmark = pytest.mark.timeout(240)
 
 
 class Reader:
@@ -30,9 +28,7 @@ class Reader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.text = PAGE.read_text()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = str(free.getsockname()[1])
+        self.port = str(free_port())
         self.environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import shutil
-import socket
 import ssl
 import subprocess
 import time
@@ -23,16 +22,10 @@ import yaml
 from aiohttp import web
 from whole_world import Platform
 
+from free_ports import free_port
 from sternway.domain.releases import Phase
 
 SCRAPE = "500ms"
-
-
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class Program:
@@ -88,7 +81,7 @@ class Program:
     def get(self, path: str) -> bytes | None:
         """GET a path; None when there is no good answer."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=5, context=self.tls) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=30, context=self.tls) as answer:
                 return bytes(answer.read())
         except OSError:
             return None
@@ -99,7 +92,7 @@ class Program:
             self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json", **headers}
         )
         try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -297,7 +290,7 @@ async def exposed_and_measured(platform: Platform, service: str, more: int = 0) 
         ratios = (await platform.last(service)).evidence.measured.ratios
         return bool(ratios) and ratios[0].release.candidate_total >= enough
 
-    await platform.until(counted, "the candidate's orders are counted", within_s=60)
+    await platform.until(counted, "the candidate's orders are counted")
 
 
 async def blind(platform: Platform, service: str, why: str) -> None:
@@ -307,7 +300,7 @@ async def blind(platform: Platform, service: str, why: str) -> None:
         release = await platform.last(service)
         return release is not None and release.blind_since_s is not None and why in release.blind_to
 
-    await platform.until(there, f"{service} is blind: {why}", within_s=60)
+    await platform.until(there, f"{service} is blind: {why}")
 
 
 async def sighted(platform: Platform, service: str) -> None:
@@ -316,4 +309,4 @@ async def sighted(platform: Platform, service: str) -> None:
     async def there() -> bool:
         return (await platform.last(service)).blind_since_s is None
 
-    await platform.until(there, f"{service} sees again", within_s=60)
+    await platform.until(there, f"{service} sees again")

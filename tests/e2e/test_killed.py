@@ -14,8 +14,6 @@ import psutil
 import pytest
 from whole_world import Repository, Shell, loaded
 
-pytestmark = pytest.mark.timeout(240)
-
 
 def kill(process: subprocess.Popen[bytes]) -> None:
     """Kill a platform's process, and that alone."""
@@ -100,7 +98,7 @@ async def test_killed_in_the_middle_of_a_rollback_while_git_is_away(repository: 
 
 async def test_killed_while_a_candidate_takes_traffic_it_goes_on_with_the_release(repository: Repository, shell: Shell):
     """The split is as it was when Sternway comes back, the candidate's replicas are its own, and it is promoted."""
-    step = {"percent": 30, "minRequests": 150}
+    step = {"percent": 30, "minRequests": 250}  # it is killed long before that
     repository.write("orders", "1.0.0", strategy={"canary": {"steps": [step]}})
     repository.commit()
     first = await asyncio.to_thread(shell.up)

@@ -14,7 +14,6 @@ from sternway.domain.releases import Phase
 from sternway.endpoint import HttpSource
 from sternway.errors import SignalUnavailable
 
-pytestmark = pytest.mark.timeout(300)
 _EC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
 
 
@@ -92,7 +91,7 @@ async def test_a_release_is_judged_over_mutual_tls(repository, folder, certifica
     try:
         async with scraping(prometheus, platform, "shop"), platform.load("shop"):
             repository.release("shop", "poor2")
-            release = await platform.over("shop", within_s=90)
+            release = await platform.over("shop")
     finally:
         prometheus.kill()
     assert release.phase is Phase.ROLLED_BACK

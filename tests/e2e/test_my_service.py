@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,8 @@ import aiohttp
 import pytest
 import yaml
 from whole_world import Shell, cleaned, loaded
+
+from free_ports import free_port
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my-service"
 STEPS = [{"requestsPerSecond": 5, "minRequests": 100}, {"percent": 50, "minRequests": 100}]
@@ -25,19 +26,16 @@ QUICKER = {
     "judge": {"clusterKey": {"header": "x-user"}, "warmUp": "0s"},
 }
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture
 def shell(folder: Path):
     """Give a shell in a copy of the example, on a port that is free, with a guard that is in a hurry."""
     home = folder / "my-service"
     shutil.copytree(EXAMPLE, home)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     deployment = home / "deployment.yaml"
-    deployment.write_text("# Ask Ada before you change this.\n" + deployment.read_text().replace("8080", str(port)))
+    deployment.write_text(
+        "# Ask Ada before you change this.\n" + deployment.read_text().replace("8080", str(free_port()))
+    )
     guard = home / "guard.yaml"
     said = yaml.safe_load(guard.read_text())
     said["spec"] |= QUICKER
@@ -138,7 +136,6 @@ def _reads_of_a_rollback(shell: Shell, before: str, bad: str) -> None:
     assert "no release of my-service is under way" in refused.stdout + refused.stderr
 
 
-@pytest.mark.timeout(300)
 def test_the_demo_ends_as_it_should():
     """Seven releases by commit: the healthy one is promoted, each bad one rolled back, one by an alert alone."""
     command = [sys.executable, "-m", "sternway.cli", "demo", "--fast", "--output", "json"]

@@ -18,7 +18,6 @@ import pytest
 import yaml
 from whole_world import Repository, Shell, loaded
 
-pytestmark = pytest.mark.timeout(300)
 LONG = {"canary": {"steps": [{"percent": 50, "minRequests": 100_000}]}}
 FOLLOWED = [{"match": {"alertname": "OrdersRefused"}, "onAlert": "rollback"}]
 
@@ -69,7 +68,7 @@ def ask(shell: Shell, system: str, path: str, **query: str) -> Any:
     """Ask a system; nothing when it does not answer."""
     place = urls(shell).get(system)
     try:
-        with urllib.request.urlopen(f"{place}{path}?{urllib.parse.urlencode(query)}", timeout=5) as answer:
+        with urllib.request.urlopen(f"{place}{path}?{urllib.parse.urlencode(query)}", timeout=30) as answer:
             return json.load(answer)
     except (OSError, ValueError):
         return None

@@ -13,8 +13,6 @@ from typer.testing import CliRunner, Result
 
 from sternway.cli.app import app
 
-pytestmark = pytest.mark.timeout(300)
-
 SCRAPE_S = 15
 BEGAN_S = 1_790_000_000
 CANDIDATE_FROM, LONG = 40, 240

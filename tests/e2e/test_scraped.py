@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from monitoring_world import Prometheus, free_port
+from monitoring_world import Prometheus
 from whole_world import Repository, Shell
 
-pytestmark = pytest.mark.timeout(300)
+from free_ports import free_port
 
 
 @pytest.fixture

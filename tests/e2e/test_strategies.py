@@ -16,7 +16,7 @@ from whole_world import CLUSTER, READS, Platform, Repository
 from sternway.demo.load import Ask
 from sternway.domain.releases import Phase, Verb
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WRITES = (Ask(path="/things/{n}", share=80), Ask(method="POST", path="/things", share=20, body="{}"))
 SMOKE = """
@@ -42,7 +42,8 @@ async def platform():
     smoke = f"{{python}} -S -c '{SMOKE}'"
     repository.write("gated", "1.0.0", gates=[{"name": "smoke", "command": smoke, "timeout": "60s"}])
     repository.write("manual", "1.0.0")
-    repository.write("paused", "1.0.0", strategy={"canary": {"steps": [step, {"percent": 60, "minRequests": 30}]}})
+    long = {"percent": 30, "minRequests": 90}  # there is time to say that it shall be paused
+    repository.write("paused", "1.0.0", strategy={"canary": {"steps": [long, {"percent": 60, "minRequests": 30}]}})
     repository.write("shielded", "1.0.0", shield={"budget": 50})
     repository.write("twin", "1.0.0", judge=CLUSTER)
     repository.commit("Everything as it stands")
@@ -84,7 +85,7 @@ async def test_blue_green_shows_a_preview_switches_at_once_and_goes_back_at_once
 
     async with platform.load("colours") as load:
         assert (await platform.say(Verb.PROMOTE, "colours")).accepted
-        await platform.reaches("colours", Phase.BAKING)
+        await platform.reaches("colours", Phase.BAKING, Phase.PROMOTED)  # a bake is short
         assert await versions(platform.url("colours")) == {"2.0.0": 40}
         first = await platform.over("colours")
         assert first.phase is Phase.PROMOTED
@@ -191,7 +192,7 @@ async def test_a_paused_release_stays_at_its_step_until_it_is_resumed(platform: 
 
         async def enough() -> bool:
             release = await platform.last("paused")
-            return release is not None and release.step_requests > 45
+            return release is not None and release.step_requests > 110
 
         await platform.until(enough, "the candidate has answered more than its step needs")
         held = await platform.last("paused")

@@ -17,10 +17,7 @@ from whole_world import Platform, Repository
 from sternway.control import keeper
 from sternway.domain.releases import Phase, Verb
 
-pytestmark = [
-    pytest.mark.timeout(300),
-    pytest.mark.filterwarnings("ignore:'imghdr' is deprecated"),  # Apprise's
-]
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")  # Apprise's
 SECRET = "s3cr3tmarker"
 
 

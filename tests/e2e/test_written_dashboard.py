@@ -6,17 +6,16 @@ import json
 import math
 import urllib.parse
 
-import pytest
 from aiohttp import web
-from monitoring_world import Prometheus, free_port
+from monitoring_world import Prometheus
 
+from free_ports import free_port
 from sternway.cli.checking import files_of
 from sternway.manifests.load import load
 from sternway.monitoring.dashboard import dashboard
 from sternway.monitoring.names import OWN
 from sternway.monitoring.rules import rules
 
-pytestmark = pytest.mark.timeout(300)
 LABELS = {"service": "shop", "outcome": "promoted", "by": "engine", "phase": "rolling-back", "version": "1.0"}
 LABELS["objective"] = "availability"
 ENVOY = (

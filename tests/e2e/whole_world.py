@@ -26,6 +26,7 @@ from sternway.domain.releases import Phase, Release, Reply, Verb
 from sternway.paths import Paths
 from sternway.web import gather
 
+TESTS = Path(__file__).parents[1]
 PROGRAM = Path(__file__).with_name("counted_service.py")
 READS = (Ask(path="/things/{n}", share=1),)
 CLUSTER = {"clusterKey": {"header": "x-user"}, "latency": {"quantiles": []}, "warmUp": "0s"}
@@ -130,7 +131,7 @@ class Platform:
     async def start(self) -> None:
         """Start, and wait until everything is ready."""
         await self.sternway.start()
-        await self.until(self.ready, "everything is ready", within_s=60)
+        await self.until(self.ready, "everything is ready")
 
     async def ready(self) -> bool:
         """Whether every service runs and its address answers as planned."""
@@ -145,7 +146,7 @@ class Platform:
         """Read the release of a service that is under way, or was last."""
         return (await self.sternway.reconciler.progress(service)).release
 
-    async def reaches(self, service: str, *phases: Phase, after: str = "", within_s: float = 60) -> Release:
+    async def reaches(self, service: str, *phases: Phase, after: str = "", within_s: float = 120) -> Release:
         """Wait for a release of the service in one of these phases that is not `after`, its traffic being as decided."""
         found: list[Release] = []
 
@@ -162,12 +163,12 @@ class Platform:
         await self.until(there, f"{service} is {' or '.join(phases)}", within_s=within_s)
         return found[0]
 
-    async def over(self, service: str, *, after: str = "", within_s: float = 75) -> Release:
+    async def over(self, service: str, *, after: str = "", within_s: float = 150) -> Release:
         """Wait for the end of the service's release."""
         phases = [phase for phase in Phase if phase.over]
         return await self.reaches(service, *phases, after=after, within_s=within_s)
 
-    async def until(self, condition: Callable[[], Any], what: str, *, within_s: float = 45) -> None:
+    async def until(self, condition: Callable[[], Any], what: str, *, within_s: float = 120) -> None:
         """Wait for a condition; when it does not come true, everything that is known is told."""
         try:
             async with asyncio.timeout(within_s):
@@ -217,6 +218,7 @@ class Shell:
         self.folder = folder
         # The interval at which a server is asked is no option of the command line; a test has no 15 seconds.
         self._code = (
+            f"import sys; sys.path.append({str(TESTS)!r}); import free_ports; free_ports.keep_apart(); "
             f"import sternway.history.git as git; git.REMOTE_POLL_S = {poll_s}; from sternway.cli import main; main()"
         )
         self._variables: dict[str, str] = {}
@@ -268,10 +270,10 @@ class Shell:
             found = self.status()
             return bool(found) and found["connected"] and all(s["ready"] and s["address"] for s in found["services"])
 
-        self.until(ready, "the platform is ready", within_s=60)
+        self.until(ready, "the platform is ready")
         return process
 
-    def until(self, condition: Callable[[], Any], what: str, *, within_s: float = 60) -> None:
+    def until(self, condition: Callable[[], Any], what: str, *, within_s: float = 120) -> None:
         """Wait for a condition; when it does not come true, everything that is known is told."""
         deadline = time.monotonic() + within_s
         while not condition():
@@ -294,7 +296,7 @@ class Shell:
 
     def service(self, name: str) -> dict[str, Any]:
         """Read the status of one service."""
-        for _ in range(50):
+        for _ in range(300):
             found = [one for one in self.status().get("services", []) if one["service"] == name]
             if found:
                 return dict(found[0])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
+import time
 from pathlib import Path
 
 import pytest
@@ -146,10 +146,13 @@ async def test_watching_a_folder_starts_no_process_while_nothing_changes(world: 
     history = await world.opened(shop.folder)
     watch = asyncio.create_task(history.watch())
     await asyncio.sleep(0.1)
-    children, used = resource.getrusage(resource.RUSAGE_CHILDREN), os.times()
-    await asyncio.sleep(2)
+    children, spent = resource.getrusage(resource.RUSAGE_CHILDREN), []
+    for _ in range(3):  # the least of it is ours: a collection of the garbage of other tests is not
+        before = time.process_time()
+        await asyncio.sleep(1)
+        spent.append(time.process_time() - before)
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime == children.ru_utime
-    assert os.times().user - used.user + os.times().system - used.system < 0.2
+    assert min(spent) < 0.1
     await stop(watch)
 
 

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from free_ports import free_port
 from sternway.domain.guards import implicit_guard
 from sternway.manifests.explain import explain
 from sternway.manifests.load import load
@@ -42,9 +42,7 @@ def connect(port):
 @contextmanager
 def running(version):
     """Run the service as images.yaml says, and stop it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     (command,) = load(example_files(), origin=str(EXAMPLE)).images.commands
     filled = {"python": sys.executable, "port": str(port), "tag": version}
     words = [word.format(**filled) for word in command.command]

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult
 
+from free_ports import free_port
 from sternway.domain.notices import Message
 from sternway.errors import NotTold
 from sternway.notify.apprise import AppriseMessenger
@@ -116,13 +117,6 @@ async def test_a_mail_server_gets_the_message(messenger, mail, tmp_path):
     assert "Next: mend it." in got.get_body(("plain",)).get_content()
 
 
-def closed_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 BROKEN = [
     ("json://ada:{s}@127.0.0.1:{web}/{s}?+x={s}", "JSON did not take the message: it answered 500"),
     ("json://ada:{s}@127.0.0.1:{closed}/{s}?+x={s}", "JSON did not take the message: it could not be reached"),
@@ -141,7 +135,7 @@ async def test_no_secret_comes_out_whatever_goes_wrong(messenger, inbox, mail, t
     caplog.set_level(logging.DEBUG)
     logging.getLogger("apprise").setLevel(logging.DEBUG)
     inbox.status = 500
-    places = {"s": SECRET, "web": inbox.server_port, "closed": closed_port(), "mail": mail[1]}
+    places = {"s": SECRET, "web": inbox.server_port, "closed": free_port(), "mail": mail[1]}
     file = written(tmp_path, text.format(**places))
     with pytest.raises(NotTold) as found:
         await messenger.send(file, MESSAGE)

@@ -134,7 +134,7 @@ async def test_a_steady_run_ends_a_crash_loop(
     world: World, platform: LocalPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After it has run long enough, the failure is taken back, the loop is woken, and one more end is none."""
-    monkeypatch.setattr("sternway.platforms.local.crashes.Crashes.STEADY_S", 3.0)
+    monkeypatch.setattr("sternway.platforms.local.crashes.Crashes.STEADY_S", 6.0)
     web = world.app()
     await platform.apply("web", [run(web)])
     for _ in range(3):

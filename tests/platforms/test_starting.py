@@ -77,7 +77,7 @@ async def test_a_startup_probe_holds_liveness_back(world: World, platform: Local
         "--slow-start",
         "0.7",
         startup=Probe(http_path="/live", period_s=0.5, failure_threshold=20),
-        liveness=Probe(http_path="/live", period_s=0.05, failure_threshold=1),
+        liveness=Probe(http_path="/live", period_s=0.05, timeout_s=30.0, failure_threshold=1),
     )
     await platform.apply("web", [run(web)])
     await world.ready(web, 1)

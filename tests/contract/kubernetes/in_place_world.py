@@ -60,7 +60,7 @@ class StatefulShop(Shop):
 
     async def share(self, shares: dict[Workload, int], holds: Any) -> None:
         """Ask for so many replicas of each until the cluster is so."""
-        async with asyncio.timeout(2 * WAIT_S):
+        async with asyncio.timeout(WAIT_S):
             while True:
                 await self.step(shares)
                 if holds():

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from aiohttp import web
-from cluster_world import World
+from cluster_world import WAIT_S, World, listed
 from controllers import play
 
 from sternway.cluster import ClusterSternway, Settings
@@ -109,6 +108,9 @@ async def prometheus(users: Users) -> AsyncIterator[str]:
 class Cluster:
     """The service `orders` and Sternway, which looks after it. still: no controller of the fake takes a step meanwhile."""
 
+    said: ClassVar = GUARD
+    """What its Guard says."""
+
     def __init__(self, world: World, state: Path) -> None:
         self.world = world
         self.state = state
@@ -147,7 +149,7 @@ class Cluster:
             "apiVersion": GUARDS.api_version,
             "kind": GUARDS.kind,
             "metadata": {"name": "orders", "namespace": self.world.namespace},
-            "spec": GUARD,
+            "spec": self.said,
         }
         await self.world.api.create(DEPLOYMENTS, deployment)
         await self.world.api.create(SERVICES, service)
@@ -207,7 +209,7 @@ class Cluster:
         wanted = (image, image, 0, 1.0)
         found: tuple[object, ...] = ()
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(120):
                 while found != wanted:
                     await asyncio.sleep(0.1)
                     if await self.world.api.get(DEPLOYMENTS, "orders-stable", self.world.namespace) is None:
@@ -226,7 +228,7 @@ class Cluster:
         found = await self.world.api.list(RELEASES, namespace=self.world.namespace)
         return sorted(found.items, key=lambda one: str(one["metadata"]["name"]), reverse=True)
 
-    async def until(self, holds: Callable[[Object], bool], within_s: float = 60.0) -> Object:
+    async def until(self, holds: Callable[[Object], bool], within_s: float = 120.0) -> Object:
         """Wait for the Guard's status to be as it is to be."""
         status: Object = {}
         try:
@@ -253,6 +255,12 @@ class Cluster:
         except TimeoutError:
             msg = f"still waiting: {status}"
             raise AssertionError(msg) from None
+
+
+class Patient(Cluster):
+    """Its first step ends by a verdict or a person's word alone: what is done to a release under way cannot come too late."""
+
+    said: ClassVar = {**GUARD, "strategy": {"canary": {"steps": [{"percent": 20, "minRequests": 100_000}]}}}
 
 
 @asynccontextmanager
@@ -284,8 +292,6 @@ async def install(world: World) -> None:
     for one in definitions():
         await world.api.patch(CUSTOM_RESOURCE_DEFINITIONS, one["metadata"]["name"], one, how=Patch.APPLY, force=True)
     for kind in (GUARDS, POLICIES, RELEASES):
-        async with asyncio.timeout(30):
-            while not await world.api.serves(kind):
+        async with asyncio.timeout(3 * WAIT_S):
+            while not await listed(world, kind):
                 await asyncio.sleep(0.2)
-    with contextlib.suppress(Exception):
-        await world.api.list(GUARDS, namespace=world.namespace)

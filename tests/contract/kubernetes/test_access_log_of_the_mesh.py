@@ -53,7 +53,6 @@ async def test_without_any_prometheus_a_good_release_is_promoted(mesh: Callable[
     """The log alone counts the requests that each step waits for; nothing is missed, so nothing is blind."""
     async with shop(mesh(), GUARD) as (here, _):
         here.image("orders:2")
-        await here.until(phase="exposed")
         await here.until(phase="idle", release="orders-1")
         assert here.release()["status"]["phase"] == "promoted"
         assert set(here.answers) == {200}
@@ -61,7 +60,8 @@ async def test_without_any_prometheus_a_good_release_is_promoted(mesh: Callable[
 
 async def test_the_guard_says_whether_the_log_is_heard_and_a_new_leader_hears_it_again() -> None:
     """Envoy opens its stream to whoever leads now; a release that began under the one before is judged by what is told after."""
-    async with shop(AsIstio(), GUARD) as (here, sternway):
+    patient = {**GUARD, "strategy": {"canary": {"steps": [{"percent": 20, "minRequests": 100_000}]}}}
+    async with shop(AsIstio(), patient) as (here, sternway):
         await here.until(evidence="access log")
         here.image("orders:2", bad=0.01)
         await here.until(phase="exposed")

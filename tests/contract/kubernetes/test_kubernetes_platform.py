@@ -27,7 +27,7 @@ async def test_no_pod_of_the_users_is_touched_before_the_twin_is_ready(shop: Sho
     """Adoption: until all of the twin's pods are ready, the user's pods and Service are as they were."""
     first = await shop.open()
     shop.traffic = (first,)
-    while "orders-stable" not in shop.names(DEPLOYMENTS) or shop.twin().get("status", {}).get("readyReplicas", 0) < 3:
+    while _ready_in_the_twin(shop) < 3:
         assert shop.replicas() == 3
         assert shop.service()["spec"]["selector"] == {"app": "orders"}
         await shop.run(first)
@@ -36,6 +36,14 @@ async def test_no_pod_of_the_users_is_touched_before_the_twin_is_ready(shop: Sho
     assert shop.service()["spec"]["selector"] == TWIN
     assert shop.carrying == {"orders-stable"}
     assert shop.user()["metadata"]["annotations"]["sternway.dev/replicas"] == "3"
+
+
+def _ready_in_the_twin(shop: Shop) -> int:
+    """By its ReplicaSets, which know it first."""
+    sets = (
+        shop.mirror.owned(REPLICA_SETS, shop.twin()["metadata"]["uid"]) if shop.names(DEPLOYMENTS) > {"orders"} else ()
+    )
+    return sum(int((one.get("status") or {}).get("readyReplicas") or 0) for one in sets)
 
 
 async def test_an_edit_during_the_adoption_waits_for_the_twin(shop: Shop) -> None:
@@ -169,7 +177,7 @@ async def test_an_edit_under_traffic_waits(shop: Shop) -> None:
     """Pods that users reach are not replaced by a version that nobody has judged; they are as soon as nobody reaches them."""
     first = await shop.adopted()
     second = await shop.image("orders:2")
-    await shop.until(lambda: shop.user()["spec"].get("paused"), first, second)
+    await shop.until(lambda: shop.up(second) == 3 and shop.user()["spec"].get("paused"), first, second)
     shop.traffic = (first, second)
     third = await shop.image("orders:3")
     await shop.steps(10, first, second, third)
@@ -182,7 +190,7 @@ async def test_the_twin_takes_a_promoted_version_over(shop: Shop) -> None:
     """While the old version is wanted the twin keeps it; then it rolls, and takes the traffic when all its pods are ready."""
     first = await shop.adopted()
     second = await shop.image("orders:2")
-    await shop.until(lambda: shop.user()["spec"].get("paused"), first, second)
+    await shop.until(lambda: shop.up(second) == 3 and shop.user()["spec"].get("paused"), first, second)
     shop.traffic = (second,)
     await shop.steps(6, second, first)
     assert shop.ready(first) == 3

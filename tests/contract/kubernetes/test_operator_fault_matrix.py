@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from cluster_world import World
-from operator_world import Cluster, cluster
+from operator_world import GUARD, Cluster, cluster
 from test_operator_faults import fake_of, left, promoted, ready, remembered, splits, taken_back, told_once
 from weather import WEATHERS
 
@@ -25,8 +25,6 @@ from sternway.cluster import ClusterSternway
 from sternway.kubernetes.resources import DEPLOYMENTS
 from sternway.ports import Entry
 from sternway.testing.kubernetes import FakeKubernetes
-
-pytestmark = pytest.mark.timeout(300)
 
 PHASES = ("adoption", "starting", "exposed", "withdrawn", "rolling-back", "baking", "promoted", "giving back")
 LASTS_S = 1.2
@@ -89,11 +87,17 @@ def watched(sternway: ClusterSternway, sky: Sky) -> set[tuple[str, str]]:
     return met
 
 
+class Unhurried(Cluster):
+    """A release lasts long enough for its pods to be missed while it does."""
+
+    said: ClassVar = {**GUARD, "strategy": {"canary": {"steps": [{"percent": 20, "minRequests": 300}]}}}
+
+
 @pytest.fixture
 async def shop(tmp_path: Path) -> AsyncIterator[tuple[Cluster, str]]:
     """Give a cluster on the fake, and its Prometheus."""
     world = World(api=FakeKubernetes(namespaces=("ours",)), namespace="ours")
-    async with cluster(world, tmp_path / "state") as found:
+    async with cluster(world, tmp_path / "state", Unhurried) as found:
         yield found
 
 

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import os
 import signal
-import socket
 import sys
 import time
 from asyncio.subprocess import Process
@@ -18,20 +17,14 @@ import aiohttp
 import pytest
 import yaml
 from cluster_world import World, kubeconfig_for_tests
-from operator_world import Cluster, cluster
+from operator_world import Cluster, Patient, cluster
 
+from free_ports import free_port
 from sternway.kubernetes.api import Resource
 from sternway.kubernetes.resources import GUARDS, LEASES, SECRETS
 from sternway.operator.install import Installation, installation
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
-
-
-def free_port() -> int:
-    """One that nobody has now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+pytestmark = pytest.mark.kubernetes
 
 
 @asynccontextmanager
@@ -99,7 +92,7 @@ async def test_it_leads_answers_its_probes_and_stops_when_it_is_told(real: World
                         assert lease is not None
                 here.users.bad["orders"] = 0.5
                 await here.image("orders:2")
-                await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
+                await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1")
                 await here.settled("orders:1")
                 other.send_signal(signal.SIGTERM)
                 assert await asyncio.wait_for(other.wait(), 60) == 0
@@ -114,7 +107,7 @@ async def test_who_stands_by_finishes_what_a_killed_leader_began(
     real: World, tmp_path: Path, phase: str, *, lost: bool, record_property: Callable[[str, object], None]
 ) -> None:
     """A SIGKILL while a bad version has users, and when the traffic is back and the Deployment is not restored yet."""
-    async with cluster(real, tmp_path / "state") as (here, address):
+    async with cluster(real, tmp_path / "state", Patient) as (here, address):
         first, second = free_port(), free_port()
         async with operator(here, address, first) as one:
             await until_ready(first)
@@ -191,7 +184,7 @@ async def test_the_rights_of_the_installation_are_enough(real: World, tmp_path: 
             await here.until(lambda s: "stable" in s and s["conditions"][0]["status"] == "True")
             here.users.bad["orders"] = 0.5
             await here.image("orders:2")
-            await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1", 100)
+            await here.until(lambda s: s.get("phase") == "idle" and s.get("release") == "orders-1")
             await here.settled("orders:1")
             await real.api.delete(GUARDS, "orders", real.namespace)
             async with asyncio.timeout(60):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cluster_world import World
-from operator_world import Cluster, cluster, install
+from operator_world import Cluster, Patient, cluster, install
 
 from sternway.domain.releases import Verb
 from sternway.kubernetes.api import Object
@@ -24,6 +24,13 @@ EVERY_DAY = {"from": "00:00", "to": "24:00"}
 async def shop(world: World, tmp_path: Path) -> AsyncIterator[tuple[Cluster, str]]:
     """Give a cluster with the service, and its Prometheus."""
     async with cluster(world, tmp_path / "state") as found:
+        yield found
+
+
+@pytest.fixture
+async def patient(world: World, tmp_path: Path) -> AsyncIterator[tuple[Cluster, str]]:
+    """Give one whose release stays exposed until somebody or something ends it."""
+    async with cluster(world, tmp_path / "state", Patient) as found:
         yield found
 
 
@@ -49,10 +56,10 @@ def condition(found: Object | None, kind: str) -> Object:
 
 
 async def test_a_frozen_version_waits_until_it_is_overridden_and_a_person_takes_it_back_in_the_freeze(
-    shop: tuple[Cluster, str],
+    patient: tuple[Cluster, str],
 ) -> None:
     """The Guard names the policy; the Policy tells that it is frozen; a word with a reason starts it, and no freeze ends that."""
-    here, address = shop
+    here, address = patient
     world = here.world
     async with here.operated(address):
         await here.until(lambda s: "stable" in s and s["conditions"][0]["status"] == "True")
@@ -88,9 +95,7 @@ async def test_a_guard_beyond_a_bound_is_said_to_be_invalid_and_releases_nothing
         await here.until(lambda s: "its Guard is refused" in s.get("message", ""))
         assert not await here.releases()
         await world.api.delete(POLICIES, "long-bakes", world.namespace)
-        await here.until(
-            lambda s: (s.get("stable") or {}).get("image") == "registry/orders:2" and s["phase"] == "idle", 100
-        )
+        await here.until(lambda s: (s.get("stable") or {}).get("image") == "registry/orders:2" and s["phase"] == "idle")
 
 
 @pytest.mark.kubernetes

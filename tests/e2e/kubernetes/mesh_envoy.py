@@ -18,9 +18,9 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 from mesh_translation import Config, Json, Seen
-from monitoring_world import free_port
 from pod_processes import Kubelet, is_ready
 
+from free_ports import free_port
 from sternway.kubernetes.api import Api, Object, Resource
 from sternway.kubernetes.resources import PODS, SERVICES
 from sternway.traffic.envoy.ads import AdsServer

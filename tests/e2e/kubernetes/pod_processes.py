@@ -28,8 +28,11 @@ from sternway.testing.kubernetes import FakeKubernetes
 GRACE_S = 2.0
 """In place of the 30 s of Kubernetes."""
 LOOK_EVERY_S = 0.05
-NOBODY_ELSE_S = 2.0
-"""So long another kubelet is given to speak of a pod first: the stand-in of a cluster for tests does it once."""
+NOBODY_ELSE_S = 30.0
+"""So long another kubelet is given to speak of a pod first: the stand-in of a cluster for tests does it once, and late.
+
+Spoken of before, a pod that has users would be said not to be ready, for a moment.
+"""
 _NEW_NAMESPACE = "import signal, socketserver\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nsocketserver.TCPServer.request_queue_size = 128\n"
 """What a pod has of its own: it is process 1, and a queue of connections as long as Linux has it by default elsewhere."""
 _numbers = itertools.count(random.SystemRandom().randrange(1 << 20))
@@ -94,8 +97,8 @@ class Kubelet:
             again.restarts = process.restarts + 1
             self.running[uid] = process = again
         process.ready = await _answers(process, session)
-        taken = pod["spec"].get("nodeName") and (pod.get("status") or {}).get("phase") != "Running"
-        if taken and not isinstance(self.api, FakeKubernetes) and _now() < process.since_s + NOBODY_ELSE_S:
+        unheard = not (pod.get("status") or {}).get("podIP")
+        if unheard and not isinstance(self.api, FakeKubernetes) and _now() < process.since_s + NOBODY_ELSE_S:
             return
         status = _status(pod, process)
         if not _shows(pod, process):

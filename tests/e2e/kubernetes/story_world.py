@@ -23,10 +23,11 @@ from docs_walk import Walk, walk
 from mesh_envoy import DataPlane, IstioCounters
 from mesh_translation import envoy_gateway, istio
 from mesh_world import Client, Load
-from monitoring_world import Prometheus, free_port
+from monitoring_world import Prometheus
 from operator_world import install
 from pod_processes import Kubelet
 
+from free_ports import free_port
 from sternway.cluster import ClusterSternway, Settings
 from sternway.kubernetes.api import Object, Patch, Resource, name_of
 from sternway.kubernetes.resources import (
