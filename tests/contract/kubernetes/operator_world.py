@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from aiohttp import web
-from cluster_world import WAIT_S, World, listed
+from cluster_world import WAIT_S, World, install_published, listed
 from controllers import play
 
 from sternway.cluster import ClusterSternway, Settings
@@ -273,6 +273,7 @@ async def cluster(
         world = World(api=api, namespace=world.namespace)
     else:
         await install(world)
+        await install_published(world, (VIRTUAL_SERVICES, DESTINATION_RULES))
     found = make(world, state)
     async with prometheus(found.users) as address:
         tasks = [asyncio.create_task(found.live()), asyncio.create_task(found.users.call())]
