@@ -498,8 +498,8 @@ class ClusterSternway:
             for service in (one for one in self.desired.services() if self.policies.concerns(obj, one)):
                 self.queue.wake(service)
             return
-        named = self.stores.named_in(resource, obj)
-        for service in named or self.concerned.of(resource, obj, self.desired.services):
+        concerned = self.concerned.of(resource, obj, self.desired.services)
+        for service in concerned or self.stores.named_in(resource, obj):
             self.names.forget(service)
             self.queue.wake(service)
 

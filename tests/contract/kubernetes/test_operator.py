@@ -185,6 +185,21 @@ async def test_a_status_that_somebody_else_wrote_is_put_right(tmp_path: Path) ->
             await here.until(lambda s: s["phase"] == "idle")
 
 
+async def test_a_change_of_a_service_of_ours_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is about the service that it was made for, and not about one of its own name."""
+    world = World(api=FakeKubernetes(namespaces=("ours",)), namespace="ours")
+    async with cluster(world, tmp_path / "state") as (here, address), here.operated(address) as sternway:
+        await here.until(lambda s: "stable" in s and s["conditions"][0]["status"] == "True")
+        woken: list[str] = []
+        monkeypatch.setattr(sternway.queue, "wake", woken.append)
+        noted = {"metadata": {"annotations": {"example.org/note": "by somebody"}}}
+        await here.world.api.patch(SERVICES, "orders-stable", noted, namespace="ours", manager="somebody")
+        async with asyncio.timeout(30):
+            while not woken:
+                await asyncio.sleep(0.05)
+        assert set(woken) == {here.key}
+
+
 async def test_a_guard_says_which_mesh_shares_its_traffic_out(tmp_path: Path) -> None:
     """Its word counts for more than the operator's; a mesh that is not here is a problem, and changes nothing."""
     world = World(api=FakeKubernetes(namespaces=("ours",)), namespace="ours")
