@@ -213,6 +213,30 @@ def test_a_guard_that_is_wrong_changes_nothing(objects: Objects) -> None:
     assert found.problems(KEY) == ()
 
 
+def test_what_was_recorded_is_wanted_though_the_wrong_guard_was_looked_at_before(objects: Objects) -> None:
+    """A process that stood by was asked for a status, and leads then."""
+    recorded = desired(objects).wanted(KEY)
+    assert recorded is not None
+    objects.put(GUARDS, "orders", spec={"service": "orders", "bake": {"fro": "10m"}})
+    found = desired(objects)
+    assert found.wanted(KEY) is None
+    found.remember(recorded)
+    assert found.wanted(KEY) is recorded
+
+
+def test_what_another_leader_recorded_goes_before_what_was_read_before_it(objects: Objects) -> None:
+    """It led in between, and the Guard that it followed last is wrong by now."""
+    found = desired(objects)
+    assert found.wanted(KEY) is not None
+    objects.put(GUARDS, "orders", spec={"service": "orders", "bake": {"for": "10m"}})
+    recorded = desired(objects).wanted(KEY)
+    assert recorded is not None
+    objects.put(GUARDS, "orders", spec={"service": "orders", "bake": {"fro": "10m"}})
+    assert found.wanted(KEY) != recorded
+    found.remember(recorded)
+    assert found.wanted(KEY) is recorded
+
+
 def test_no_such_service(objects: Objects) -> None:
     """The nearest name is suggested."""
     objects.put(SERVICES, "order", **{k: v for k, v in objects.take(SERVICES, "orders").items() if k == "spec"})

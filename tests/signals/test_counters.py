@@ -100,6 +100,15 @@ def test_when_one_of_two_servers_goes_nothing_is_counted_twice():
     assert grown(growth, series((3.2, 25), prometheus_replica="1")) == 6
 
 
+def test_when_one_of_two_servers_goes_what_it_told_is_not_told_again_by_the_other():
+    """The other's range goes back to where everything is counted already."""
+    growth = Growth()
+    grown(growth, series((1, 10), (2, 20), prometheus_replica="0"))
+    other = series((0.9, 9), (1.4, 14), (1.9, 19), (2.9, 24), prometheus_replica="1")
+    assert grown(growth, other) == 24 - 19
+    assert grown(growth, other) == 0
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 50), st.booleans()), min_size=1, max_size=30),
     st.lists(st.integers(1, 5), min_size=1),

@@ -98,6 +98,31 @@ async def test_a_database_that_is_down_is_told_to_everybody(store: SqlStore) -> 
     assert [one.at_s for one in await store.entries()] == [2.0]
 
 
+async def test_who_gives_up_is_looked_for_without_a_look_into_what_waits(store: SqlStore) -> None:
+    """What the others would write is not compared with it: the thread may take it away meanwhile."""
+
+    class Compared(list[object]):
+        """Tells that somebody looked."""
+
+        looked = False
+
+        def __eq__(self, other: object) -> bool:
+            Compared.looked = True
+            return self is other
+
+        __hash__ = None  # type: ignore[assignment]
+
+    with busy(store) as go_on:
+        others = asyncio.create_task(store.record([replace(a_pass(1.0), observation=Compared())]))  # type: ignore[arg-type]
+        given_up = asyncio.create_task(store.record([replace(a_pass(1.0), observation=Compared())]))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+        assert not Compared.looked
+        go_on()
+        await asyncio.gather(others, return_exceptions=True)
+
+
 async def test_who_gives_up_waiting_writes_nothing(store: SqlStore) -> None:
     """A pass that is cut off before its line was written will write it again."""
     with busy(store) as go_on:

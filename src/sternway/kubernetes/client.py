@@ -204,8 +204,7 @@ class Client:
             async with self._line.answer(
                 method, asked, path=path, query=query, data=data, content=content, urgent=self._urgent
             ) as response:
-                found: Object = json.loads(await response.read())
-                return found
+                return _object(await response.read(), asked)
         except _NotThere as exc:
             if absent_is_none:
                 return None
@@ -336,8 +335,25 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
 
 
 def _told(line: bytes, asked: Asked) -> Told:
-    event = json.loads(line)
-    if event["type"] == "ERROR":
-        status = event["object"]
-        raise error_of(int(status.get("code") or 500), json.dumps(status), asked)
-    return Told(change=Change(event["type"]), object=event["object"])
+    event = _object(line, asked)
+    kind, obj = str(event.get("type")), event.get("object")
+    if not isinstance(obj, dict) or kind not in {"ERROR", *Change}:
+        raise _no_object(asked)
+    if kind == "ERROR":
+        raise error_of(int(obj.get("code") or 500), json.dumps(obj), asked)
+    return Told(change=Change(kind), object=obj)
+
+
+def _object(text: bytes, asked: Asked) -> Object:
+    try:
+        found = json.loads(text)
+    except ValueError as exc:
+        raise _no_object(asked) from exc
+    if not isinstance(found, dict):
+        raise _no_object(asked)
+    return found
+
+
+def _no_object(asked: Asked) -> Unreachable:
+    """A proxy in between, say, answered with a page of its own."""
+    return Unreachable(f"{asked}: it was answered with something else than an object of the API")

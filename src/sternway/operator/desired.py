@@ -109,6 +109,7 @@ class ClusterDesired:
     def remember(self, wanted: Wanted) -> None:
         """What was wanted last, before this process: it stays in force while what the Guard says now cannot be followed."""
         self._recorded[wanted.service.name] = wanted
+        self._known.pop(wanted.service.name, None)  # it was read without what is recorded, or before another led
         self._looked.forget(wanted.service.name)
 
     def problems(self, service: str) -> tuple[Problem, ...]:

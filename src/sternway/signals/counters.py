@@ -7,8 +7,8 @@
 - What was scraped before anybody asked is not counted. A step that began before and ended after is counted whole, but not where
   the series must be `fresh` and was still growing then: this growth may be the version's that ran under the same name before.
 - The same series from two Prometheus servers is one series: labels that tell only the servers apart are left out, and only one
-  of the two is followed at a time. Likewise the role that the local platform gives a version, which changes while it runs:
-  a promoted version's counters go on, they are not born.
+  of the two is followed at a time; what it told until it went is not counted again from the other. Likewise the role that the
+  local platform gives a version, which changes while it runs: a promoted version's counters go on, they are not born.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ class Growth:
         known = self._series.get(labels)
         samples = list(series.samples)
         delta = 0.0
+        since_s = max(self.since_s, known.at_s) if known is not None else self.since_s
         if known is None or known.source != source:
             first_s, first = samples.pop(0)
             born = known is None and first_s > max(self.since_s, self.targets[_target(series.labels)])
@@ -85,7 +86,7 @@ class Growth:
                 continue
             more = value - known.value if value >= known.value else value
             others = self.fresh and known.grew and known.at_s <= self.since_s
-            if at_s > self.since_s and not others:
+            if at_s > since_s and not others:
                 delta += more
             known.at_s, known.value, known.grew = at_s, value, more > 0
         return delta

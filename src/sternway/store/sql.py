@@ -45,9 +45,12 @@ _COMMANDS = (
 )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Waiting:
-    """Entries that wait to be written; failure: why they could not be."""
+    """Entries that wait to be written; failure: why they could not be.
+
+    Each is only itself: what gives up is looked for among the others while the thread takes them, and nothing may run between.
+    """
 
     entries: tuple[Entry, ...]
     sync: bool

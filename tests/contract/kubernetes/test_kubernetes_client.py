@@ -139,6 +139,24 @@ async def test_a_server_that_is_gone_is_unreachable() -> None:
     await client.close()
 
 
+@pytest.mark.parametrize("body", [b"<html>sign in</html>", b"\xff\xfe", b"", b"[]", b"null"])
+async def test_what_answers_without_an_object_is_unreachable(body: bytes) -> None:
+    """A proxy's page with 200: whoever follows a kind tries again."""
+    async with _served(lambda _: web.Response(body=body)) as client:
+        with pytest.raises(Unreachable, match=r"list configmaps in shop: .*something else than"):
+            await client.list(CONFIG_MAPS, namespace="shop")
+        with pytest.raises(Unreachable, match=r"get configmaps a in shop: .*something else than"):
+            await client.get(CONFIG_MAPS, "a", "shop")
+
+
+@pytest.mark.parametrize("line", ["<html>", "[]", "{}", '{"type": "SIGHTED", "object": {}}'])
+async def test_what_is_no_event_ends_the_watch(line: str) -> None:
+    """The watch begins again where it was."""
+    async with _served(lambda _: web.Response(text=f"{line}\n")) as client:
+        with pytest.raises(Unreachable, match=r"watch configmaps in shop: .*something else than"):
+            await anext(client.watch(CONFIG_MAPS, since="1", namespace="shop"))
+
+
 async def test_a_long_event_arrives_whole() -> None:
     """A line of a megabyte, and an error in the stream, which is a 410."""
     big = {"metadata": {"name": "a", "resourceVersion": "7"}, "data": {"a": "x" * 1_000_000}}
