@@ -203,8 +203,13 @@ class Journal(Protocol):
 class CommandQueue(Protocol):
     """People's commands, durable until the engine has answered."""
 
-    async def add(self, service: str, verb: str, by: str, at_s: float, to: str | None, reason: str) -> Command:
-        """Store a command and give it the next id."""
+    async def add(
+        self, service: str, verb: str, by: str, at_s: float, to: str | None, reason: str, *, asked: str | None = None
+    ) -> Command:
+        """Store a command and give it the next id; or give the one that is there, if the service was asked so before.
+
+        asked: what who gives it calls it, never to be taken twice.
+        """
         ...
 
     async def after(self, service: str, last: int) -> tuple[Command, ...]:

@@ -115,6 +115,18 @@ async def test_commands_are_numbered_and_kept_until_asked_for(store: Store) -> N
     assert await store.after("orders", second.id) == ()
 
 
+async def test_a_command_that_was_given_before_is_not_stored_again(store: Store) -> None:
+    """Who asks again after a crash is given the command that is there; one without a name is always a new one."""
+    first = await store.add("orders", "promote", "anna", 1.0, None, "", asked="7c1e")
+    again = await store.add("orders", "promote", "anna", 9.0, None, "", asked="7c1e")
+    other = await store.add("web", "promote", "anna", 9.0, None, "", asked="7c1e")
+    nameless = [await store.add("orders", "promote", "anna", 9.0, None, "") for _ in range(2)]
+
+    assert again == first
+    assert await store.after("orders", 0) == (first, *nameless)
+    assert await store.after("web", 0) == (other,)
+
+
 async def test_an_unknown_verb_is_refused(store: Store) -> None:
     """Nothing enters the queue that the engine could not read."""
     with pytest.raises((ValueError, SternwayError)):

@@ -113,6 +113,27 @@ async def test_a_journal_of_the_first_schema_is_brought_up_to_date_with_its_line
     after.close()
 
 
+async def test_commands_from_before_they_had_a_name_are_kept(tmp_path: Path) -> None:
+    """A journal of the schema 0001 is opened as any other; its commands stand, and newer ones are known again."""
+    path = tmp_path / "journal.sqlite"
+    transact(path, lambda connection: upgrade(connection, found=None, revision="0001"))
+    with sqlite3.connect(path) as before:
+        before.execute(
+            """INSERT INTO commands (service, verb, "by", at_s, reason) VALUES ('orders', 'pause', 'ada', 1.0, '')"""
+        )
+    before.close()
+
+    store = SqlStore(path)
+    await store.open()
+    (old,) = await store.after("orders", 0)
+    new = await store.add("orders", "resume", "ada", 2.0, None, "", asked="7c1e")
+
+    assert (old.verb.value, old.by) == ("pause", "ada")
+    assert await store.add("orders", "resume", "ada", 3.0, None, "", asked="7c1e") == new
+    assert await store.after("orders", 0) == (old, new)
+    await store.close()
+
+
 async def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
     """The old Sternway can go on with the journal after a failed upgrade."""
     path = tmp_path / "journal.sqlite"

@@ -42,7 +42,7 @@ class Answers:
         return self._last.get(service)
 
     async def take(self, service: str, guard: Object, commands: CommandQueue, now_s: float) -> None:
-        """Record the command that stands on a Guard, once."""
+        """Record the command that stands on a Guard, once: also when who recorded it has died before it could say so there."""
         asked = asked_of(guard)
         told = self._last.get(service)
         if asked is None or (told is not None and told.id == asked.id):
@@ -50,7 +50,9 @@ class Answers:
         if asked.verb is None:
             self._last[service] = CommandStatus(id=asked.id, accepted=False, message=asked.wrong)
             return
-        command = await commands.add(service, asked.verb.value, asked.by, now_s, asked.to, asked.reason)
+        command = await commands.add(
+            service, asked.verb.value, asked.by, now_s, asked.to, asked.reason, asked=asked.id[:253]
+        )
         self._last[service] = CommandStatus(id=asked.id, accepted=True, message="recorded")
         self._waiting[command.id] = (service, asked.id)
 

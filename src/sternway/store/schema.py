@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Double, Index, Integer, MetaData, String, Table, Text
 
-REVISION = "0001"
+REVISION = "0002"
 """The revision of the schema that this Sternway reads and writes: the newest in `migrations/versions`."""
 
 metadata = MetaData()
@@ -60,6 +60,7 @@ commands = Table(
     Column("at_s", Double, nullable=False),
     Column("to", String(253)),
     Column("reason", Text, nullable=False),
+    Column("asked", String(253)),
     Index("commands_by_service", "service", "id"),
     sqlite_autoincrement=True,
 )

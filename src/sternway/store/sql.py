@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,10 @@ _COMMANDS = (
     .where(schema.commands.c.service == bindparam("of"), schema.commands.c.id > bindparam("last"))
     .order_by(schema.commands.c.id)
 )
+_KNOWN = select(schema.commands).where(
+    schema.commands.c.service == bindparam("of"), schema.commands.c.asked == bindparam("asked")
+)
+_OF_COMMAND = tuple(one.name for one in fields(Command))
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -151,10 +155,12 @@ class SqlStore:
         )
         return await self._reader.run(self._entries, query)
 
-    async def add(self, service: str, verb: str, by: str, at_s: float, to: str | None, reason: str) -> Command:
+    async def add(
+        self, service: str, verb: str, by: str, at_s: float, to: str | None, reason: str, *, asked: str | None = None
+    ) -> Command:
         """See ports.CommandQueue. Durable against power loss: a person is told that it was taken."""
         values = {"service": service, "verb": Verb(verb).value, "at_s": at_s, "to": to and storable(to)}
-        values |= {"by": storable(by), "reason": storable(reason)}
+        values |= {"by": storable(by), "reason": storable(reason), "asked": asked and storable(asked)}
         return await self._writer.run(self._add, values)
 
     async def after(self, service: str, last: int) -> tuple[Command, ...]:
@@ -265,14 +271,22 @@ class SqlStore:
 
     def _add(self, values: dict[str, Any]) -> Command:
         with self._writer.transaction(sync=True) as connection:
+            known = {"of": values["service"], "asked": values["asked"]}
+            row = connection.execute(_KNOWN, known).mappings().first() if values["asked"] else None
+            if row is not None:
+                return _command(dict(row))
             key = connection.execute(insert(schema.commands).values(values)).inserted_primary_key
         assert key is not None
-        return Command(**{**values, "id": key[0], "verb": Verb(values["verb"])})
+        return _command({**values, "id": key[0]})
 
     def _after(self, service: str, last: int) -> tuple[Command, ...]:
         with self._writer.reading() as connection:
             rows = connection.execute(_COMMANDS, {"of": service, "last": last}).mappings().all()
-        return tuple(Command(**{**row, "verb": Verb(row["verb"])}) for row in rows)
+        return tuple(_command(dict(row)) for row in rows)
+
+
+def _command(row: Mapping[str, Any]) -> Command:
+    return Command(**{name: row[name] for name in _OF_COMMAND} | {"verb": Verb(row["verb"])})
 
 
 def _row(line: Line, writing: Writing) -> dict[str, Any]:

@@ -18,6 +18,7 @@ class MemoryStore:
         self._condense = condense
         self.lines: list[Line] = []
         self.commands: list[Command] = []
+        self._asked: dict[tuple[str, str], Command] = {}
         self._progress: dict[str, Progress] = {}
         self._latest: dict[str, Latest] = {}
         self._seq = 0
@@ -73,8 +74,12 @@ class MemoryStore:
         found = [line.entry for line in self.lines if line.entry.progress is not None or line.entry.kind == "applied"]
         return tuple(replace(e, observation=None, decision=None) for e in found if e.seq > after)[:limit]
 
-    async def add(self, service: str, verb: str, by: str, at_s: float, to: str | None, reason: str) -> Command:
+    async def add(
+        self, service: str, verb: str, by: str, at_s: float, to: str | None, reason: str, *, asked: str | None = None
+    ) -> Command:
         """See ports.CommandQueue."""
+        if asked and (service, asked) in self._asked:
+            return self._asked[service, asked]
         command = Command(
             id=len(self.commands) + 1,
             service=service,
@@ -85,6 +90,8 @@ class MemoryStore:
             reason=storable(reason),
         )
         self.commands.append(command)
+        if asked:
+            self._asked[service, asked] = command
         return command
 
     async def after(self, service: str, last: int) -> tuple[Command, ...]:
