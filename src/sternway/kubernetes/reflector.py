@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import traceback
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from typing import cast
 from sternway.clock import Clock
 from sternway.errors import SternwayError, Temporary
 from sternway.kubernetes.api import Api, Change, Object, Resource, Told, key_of
-from sternway.kubernetes.errors import Gone
+from sternway.kubernetes.errors import Gone, Unreachable
 from sternway.kubernetes.shelf import Index, Key, Shelf
 
 _PAGE = 500
@@ -108,6 +109,9 @@ class Reflector:
                 self._fail(exc)
             except SternwayError as exc:
                 self._fail(exc)
+            except Exception:  # noqa: BLE001  what nobody thought of must not leave everybody with an old view for ever
+                self._since = ""  # what came last may be half taken in
+                self._fail(Unreachable(traceback.format_exc()))
             await asyncio.sleep(self._pause_s())
 
     def _fail(self, error: SternwayError) -> None:

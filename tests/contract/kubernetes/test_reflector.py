@@ -104,6 +104,20 @@ async def test_objects_are_found_by_index(following: Following) -> None:
     assert [obj["metadata"]["name"] for obj in shelf.find("app", "a")] == ["one"]
 
 
+async def test_what_nobody_thought_of_ends_no_following(following: Following) -> None:
+    """An answer that makes no sense to us is a trouble that is shown, and everything is listed anew."""
+    api, reflector = _fake(following), following.reflector
+    await reflector.wait_synced()
+    odd = Fault(verb="watch", error=lambda: KeyError("metadata"), times=None)
+    api.faults.append(odd)
+    api.end_watches()
+    await until(lambda: odd.met > 1 and reflector.error is not None)
+    assert "KeyError: 'metadata'" in str(reflector.error)
+    await api.create(CONFIG_MAPS, _ours(following.world, "one"))
+    api.faults.clear()
+    await until(lambda: following.names() == {"one"} and reflector.error is None)
+
+
 async def test_ballast_is_not_kept(following: Following) -> None:
     """No managedFields in memory; what is needed stays."""
     await following.world.api.create(CONFIG_MAPS, _ours(following.world, "one"))
