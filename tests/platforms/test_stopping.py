@@ -28,7 +28,7 @@ async def test_scaling_keeps_the_oldest_replicas(world: World, platform: LocalPl
 
 async def test_scaling_down_takes_what_does_not_work_first(world: World, platform: LocalPlatform) -> None:
     """A replica that is not ready goes before a newer one that is."""
-    web = world.app(readiness=Probe(http_path="/ready", period_s=0.1, timeout_s=1.0, failure_threshold=2))
+    web = world.app(readiness=Probe(http_path="/ready", period_s=0.1, timeout_s=1.0, failure_threshold=3))
     await platform.apply("web", [run(web, 1)])
     (old,) = await world.ready(web, 1)
     await platform.apply("web", [run(web, 2)])
