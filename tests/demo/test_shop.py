@@ -223,10 +223,10 @@ def test_a_kept_connection_that_was_closed_fails_nobody(start: Start) -> None:
 
 def test_stopping_finishes_what_is_in_flight(start: Start) -> None:
     """On SIGTERM the answer that takes long is still whole, nobody new is let in, and the status is 0."""
-    orders = start("orders", SERVICE_TIME_MS="400")
+    orders = start("orders", SERVICE_TIME_MS="4000")
     connection = http.client.HTTPConnection("127.0.0.1", orders.port, timeout=60)
     connection.request("GET", "/orders/history")
-    time.sleep(0.1)
+    time.sleep(1)  # its head is read by now, and its answer takes two seconds at least
     orders.process.send_signal(signal.SIGTERM)
 
     answer = connection.getresponse()

@@ -172,7 +172,7 @@ async def test_a_failed_liveness_probe_restarts_the_replica(world: World, platfo
 
 async def test_a_hung_process_fails_its_liveness_probe(world: World, platform: LocalPlatform) -> None:
     """A process that is stopped answers nothing: the probe's time-out counts, and SIGKILL ends it."""
-    liveness = Probe(http_path="/live", period_s=0.1, timeout_s=0.3, failure_threshold=2)
+    liveness = Probe(http_path="/live", period_s=0.1, timeout_s=1.0, failure_threshold=3)
     web = world.app(startup=PATIENT, liveness=liveness, grace_s=0.2)
     await platform.apply("web", [run(web)])
     await world.ready(web, 1)

@@ -28,7 +28,7 @@ async def test_scaling_keeps_the_oldest_replicas(world: World, platform: LocalPl
 
 async def test_scaling_down_takes_what_does_not_work_first(world: World, platform: LocalPlatform) -> None:
     """A replica that is not ready goes before a newer one that is."""
-    web = world.app(readiness=Probe(http_path="/ready", period_s=0.1, timeout_s=1.0, failure_threshold=2))
+    web = world.app(readiness=Probe(http_path="/ready", period_s=0.1, timeout_s=1.0, failure_threshold=3))
     await platform.apply("web", [run(web, 1)])
     (old,) = await world.ready(web, 1)
     await platform.apply("web", [run(web, 2)])
@@ -58,7 +58,7 @@ async def test_apply_is_idempotent(world: World, platform: LocalPlatform) -> Non
 
 async def test_a_replica_leaves_discovery_and_drains_before_sigterm(world: World) -> None:
     """Between its last publication and SIGTERM lies the drain time, and it answers requests in between."""
-    platform = world.platform(drain_s=2.0)
+    platform = world.platform(drain_s=5.0)
     await platform.start()
     web = world.app()
     await platform.apply("web", [run(web)])
@@ -70,21 +70,22 @@ async def test_a_replica_leaves_discovery_and_drains_before_sigterm(world: World
     assert (await get(endpoint.port))["pid"]
     mark = world.flags / f"sigterm-{endpoint.replica}"
     await until(lambda: mark.exists() and mark.read_text() != "", "SIGTERM")
-    assert float(mark.read_text()) - removed_s >= 2.0
+    assert float(mark.read_text()) - removed_s >= 5.0
     await until(lambda: platform.services() == (), "the service to be gone")
     assert await platform.describe("web") == ()
 
 
 async def test_a_replica_that_ignores_sigterm_is_killed_after_its_grace(world: World, platform: LocalPlatform) -> None:
     """SIGTERM comes first; when the grace period has passed, SIGKILL ends it."""
-    web = world.app("--ignore-sigterm", grace_s=0.4)
+    web = world.app("--ignore-sigterm", grace_s=3.0)
     await platform.apply("web", [run(web)])
     (endpoint,) = await world.ready(web, 1)
     pid = (await state_of(platform, "web", web)).replicas[0].pid
+    removed_s = time.monotonic()
     await platform.apply("web", [])
     await until(lambda: platform.services() == (), "the replica to be gone")
-    told_s = float((world.flags / f"sigterm-{endpoint.replica}").read_text())
-    assert time.time() - told_s >= 0.3  # the replica notes the signal a moment after it was sent
+    assert time.monotonic() - removed_s >= 3.0
+    assert (world.flags / f"sigterm-{endpoint.replica}").exists()
     assert not alive(pid)
 
 
@@ -114,7 +115,7 @@ async def test_another_workload_replaces_one_without_touching_a_third(world: Wor
 
 async def test_a_workload_that_is_wanted_again_while_it_stops_gets_new_replicas(world: World) -> None:
     """What is on its way out stays on its way; a new replica takes over, and one record is left."""
-    platform = world.platform(drain_s=1.0)
+    platform = world.platform(drain_s=5.0)
     await platform.start()
     web = world.app()
     await platform.apply("web", [run(web)])

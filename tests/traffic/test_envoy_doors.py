@@ -184,7 +184,7 @@ async def test_http2_without_tls_is_understood(shop):
     reader, writer = await asyncio.open_connection(host, int(port))
     settings = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
     writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
-    frame = await asyncio.wait_for(reader.readexactly(9), 5)
+    frame = await asyncio.wait_for(reader.readexactly(9), 30)
     writer.close()
     assert frame[3] == 4  # a SETTINGS frame
 

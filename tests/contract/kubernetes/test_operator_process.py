@@ -112,6 +112,9 @@ async def test_who_stands_by_finishes_what_a_killed_leader_began(
         async with operator(here, address, first) as one:
             await until_ready(first)
             await here.until(lambda s: "stable" in s and s["conditions"][0]["status"] == "True")
+            lease = await real.api.get(LEASES, "sternway", real.namespace)
+            assert lease is not None
+            held = lease["spec"]["holderIdentity"]
             async with operator(here, address, second, state=tmp_path / "other" if lost else None) as other:
                 await until_ready(second)
                 await here.image("orders:2")
@@ -123,9 +126,6 @@ async def test_who_stands_by_finishes_what_a_killed_leader_began(
                 await one.wait()
                 began_s = time.monotonic()
                 here.users.bad["orders"] = 0.5
-                lease = await real.api.get(LEASES, "sternway", real.namespace)
-                assert lease is not None
-                held = lease["spec"]["holderIdentity"]
                 async with asyncio.timeout(60):
                     while held == lease["spec"]["holderIdentity"]:
                         await asyncio.sleep(0.1)
