@@ -30,6 +30,7 @@ from sternway.kubernetes.access import Access
 from sternway.kubernetes.client import Client
 from sternway.kubernetes.credentials import Fixed
 from sternway.kubernetes.rate import Rate
+from sternway.operator.memory import settle
 from sternway.operator.views import Twin
 
 GOAL_PASS_S, GOAL_CPU_PERCENT, GOAL_MB, GOAL_REQUESTS_PER_S = 1.0, 100.0, 500.0, 20.0
@@ -169,11 +170,13 @@ class Bench:
     async def _start(self, sternway: Measured) -> None:
         began, used, guards = time.perf_counter(), time.process_time(), f"{self.size.guards:,} Guards"
         await sternway.start()
+        settle()
         self.note(f"{guards}: start until the cluster is known", time.perf_counter() - began, "s")
         await sternway.lead()
         await until(lambda: _done(len({name for name, _, _ in sternway.passes}) == self.size.guards), sternway)
         self.note(f"{guards}: start until each was looked at", time.perf_counter() - began, "s")
         self.note(f"{guards}: processor time of that", time.process_time() - used, "s")
+        settle()  # as shipped, a minute after the start
 
     async def _rest(self) -> None:
         await self._quiet()

@@ -23,9 +23,13 @@ from sternway.domain.monitoring import Monitoring
 from sternway.kubernetes.access import find_access
 from sternway.kubernetes.client import Client
 from sternway.kubernetes.leader import Leader
+from sternway.operator.memory import settle
 from sternway.web.listeners import Listeners, Part
 from sternway.web.operator_metrics import OperatorMetrics
 from sternway.web.webhook import AlertWebhook
+
+LOOKED_AT_AFTER_S = 60.0
+"""By then each of a thousand services was looked at, and what is remembered of it stays."""
 
 OLD_AFTER_S = 300.0
 """The API says something at least once a minute on each watch; what is older than this is not known any more."""
@@ -101,22 +105,28 @@ async def _run(settings: Settings, *, listen: str, lease: str, context: str) -> 
 
 async def _work(sternway: ClusterSternway, *, lease: str, api: Client, clock: SystemClock) -> None:
     await sternway.start()
+    settle()
     _say("cluster", "is known")
     if not lease:
-        await sternway.lead()
-        await asyncio.Event().wait()
+        await _lead(sternway)
     identity = f"{socket.gethostname()}_{uuid.uuid4()}"
     leader = Leader(api, namespace=lease, name="sternway", identity=identity, clock=clock)
 
     async def lead() -> None:
         _say("leader", identity)
         try:
-            await sternway.lead()
-            await asyncio.Event().wait()
+            await _lead(sternway)
         finally:
             await sternway.stand_by()
 
     await leader.lead(lead)
+
+
+async def _lead(sternway: ClusterSternway) -> None:
+    await sternway.lead()
+    await asyncio.sleep(LOOKED_AT_AFTER_S)
+    settle()
+    await asyncio.Event().wait()
 
 
 def _say(about: str, text: str) -> None:
