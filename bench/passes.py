@@ -10,6 +10,7 @@ from sternway.control.outbox import Outbox
 from sternway.control.reconcile import Reconciler
 from sternway.domain.guards import Canary, CanaryStep, Guard, JudgeSettings
 from sternway.domain.mesh import MeshPolicy
+from sternway.domain.policies import Policy
 from sternway.domain.releases import Phase, Wanted
 from sternway.domain.tallies import ClusterKey, Question, Reading, Tally, Unit
 from sternway.domain.versions import Service, Version, Workload
@@ -66,20 +67,24 @@ def a_reading(asked: Question, *, end_s: float = 1_000_000.0) -> Reading:
 
 @dataclass
 class _Git:
-    """What Git asks for."""
+    """What Git asks for: sternway.ports.Desired."""
 
     now: Wanted
 
     def wanted(self, _service: str) -> Wanted | None:
-        """See GitFollower."""
+        """See ports.Desired."""
         return self.now
 
+    def policies(self, _service: str) -> tuple[Policy, ...]:
+        """See ports.Desired."""
+        return ()
+
     def bad(self, _service: str) -> tuple[str, ...]:
-        """See GitFollower."""
+        """See ports.Desired."""
         return ()
 
     async def last_good(self, _service: str) -> Version | None:
-        """See GitFollower."""
+        """See ports.Desired."""
         return None
 
 
@@ -103,7 +108,7 @@ class Passes:
         self._reconciler = Reconciler(
             observer=Observer(
                 clock=self.clock,
-                git=self._git,  # type: ignore[arg-type]  # the methods that an observer calls
+                desired=self._git,
                 platform=platform,
                 router=router,
                 signals=self._signals,

@@ -5,11 +5,13 @@ import json
 import pytest
 from bench.__main__ import main
 from bench.page import BEGIN, END, PAGE, render, update
+from bench.passes import a_pass
 from bench.registry import BENCHES
 from bench.results import FOLDER, Result, quantile
 from bench.simulated import bound, candidate_requests, until_condemned
 
 from sternway.domain.guards import JudgeSettings
+from sternway.domain.releases import Phase
 
 FIELDS = {"name", "value", "unit", "goal", "ok"}
 
@@ -114,3 +116,13 @@ def test_simulated_releases_are_the_same_each_time_and_need_more_than_the_bound(
     mean = sum(total for total, _ in found) / len(found)
     floor = bound(share=0.1, stable=0.001, candidate=0.05, log_needed=found[0][1])
     assert floor < mean < 3 * floor
+
+
+async def test_what_the_bench_of_the_judge_times_is_a_pass_of_the_product():
+    """The fakes that it runs over still fit: a candidate is exposed, and the next pass is one line of the journal."""
+    entry = await a_pass()
+
+    assert entry.observation is not None
+    assert entry.observation.reading.tallies
+    assert entry.decision is not None
+    assert entry.decision.phase is Phase.EXPOSED
