@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from measured_release import measured_release
 from sternway.control.dora import DAY_S, report
 from sternway.control.measures import By, Measured, account
 from sternway.control.status import ReleaseView
@@ -18,31 +19,15 @@ ABOUT = About(name="orders", namespace="shop", uid="u1", generation=3, before={}
 def measured(number: int, phase: Phase, **more: object) -> Measured:
     """A release of `orders` that began at its number in days, and took an hour."""
     began_s = number * DAY_S
-    over = phase.over
-    fields: dict[str, object] = {
+    own: dict[str, object] = {
         "service": "orders.shop",
-        "name": f"orders.shop-{number}",
         "version": f"v{number}",
-        "phase": phase,
-        "by": By.ENGINE,
         "started_s": began_s,
         "entered_s": began_s + 3600,
-        "ended_s": began_s + 3600 if over else None,
-        "committed_s": None,
-        "harm_s": None,
-        "detected_s": None,
-        "decided_s": None,
-        "restored_s": None,
-        "reverted_s": None,
+        "ended_s": began_s + 3600 if phase.over else None,
         "requests": 100,
-        "hurt": 0,
-        "rescued": 0,
-        "withdrawals": 0,
-        "blind_s": 0.0,
-        "blind_from_s": None,
-        "of_stable": False,
     }
-    return Measured(**{**fields, **more})  # type: ignore[arg-type]
+    return measured_release(f"orders.shop-{number}", phase, **{**own, **more})
 
 
 def view(one: Measured) -> ReleaseView:

@@ -4,8 +4,9 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from measured_release import measured_release
 from sternway.control.dora import DAY_S, HOW, Delivery, report
-from sternway.control.measures import Account, By, Measured, account
+from sternway.control.measures import Account, By, account
 from sternway.domain.releases import Phase
 
 NOW_S = 100 * DAY_S
@@ -14,30 +15,13 @@ NOW_S = 100 * DAY_S
 def ended(name: str, phase: Phase, ago_days: float, **more: object) -> Account:
     """Make a release that ended so many days ago; it took an hour."""
     ended_s = NOW_S - ago_days * DAY_S
-    fields: dict[str, object] = {
+    own: dict[str, object] = {
         "service": name.rpartition("-")[0],
-        "name": name,
-        "version": name,
-        "phase": phase,
-        "by": By.ENGINE,
         "started_s": ended_s - 3600,
         "entered_s": ended_s,
         "ended_s": ended_s,
-        "committed_s": None,
-        "harm_s": None,
-        "detected_s": None,
-        "decided_s": None,
-        "restored_s": None,
-        "reverted_s": None,
-        "requests": 0,
-        "hurt": 0,
-        "rescued": 0,
-        "withdrawals": 0,
-        "blind_s": 0.0,
-        "blind_from_s": None,
-        "of_stable": False,
     }
-    return account(Measured(**{**fields, **more}))  # type: ignore[arg-type]
+    return account(measured_release(name, phase, **{**own, **more}))
 
 
 def total(*releases: Account, days: float = 30) -> Delivery:

@@ -75,6 +75,23 @@ class StatefulShop(Shop):
             await self.platform.apply(self.key, runs)
         await self.look()
 
+    async def comes_back(self) -> None:
+        """Let a version that nothing runs any more come back: its template is restored, and pods and traffic follow."""
+        first = await self.adopted()
+        second = await self.image("orders:2")
+        self.traffic = (first, second)
+        await self.share({first: 1, second: 2}, lambda: self.up(second) == 2)
+        self.traffic = (second,)
+        await self.share(
+            {second: COUNT}, lambda: self.all_ready(*["orders:2"] * COUNT) and self.carrying == {"orders-stable"}
+        )
+        assert await self.restored(bad=second, good=first) == f"{self.kind.kind} orders restored"
+        await self.share({first: COUNT}, lambda: self.up(first) == 1)
+        self.traffic = (first,)
+        await self.share(
+            {first: COUNT}, lambda: self.all_ready(*["orders:1"] * COUNT) and self.carrying == {"orders-stable"}
+        )
+
     def user(self) -> Object:
         """The StatefulSet, or DaemonSet."""
         return self._found(self.kind, "orders")

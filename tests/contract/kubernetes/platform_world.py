@@ -234,6 +234,20 @@ class Shop:
         """The twin."""
         return self._found(DEPLOYMENTS, "orders-stable")
 
+    async def synced(self, spec: Object) -> None:
+        """Argo CD applies what Git says of what is released."""
+        named = {"name": "orders", "namespace": self.world.namespace}
+        meant = {"apiVersion": self.kind.api_version, "kind": self.kind.kind, "metadata": named, "spec": spec}
+        await self.world.api.patch(
+            self.kind,
+            "orders",
+            meant,
+            namespace=self.world.namespace,
+            how=Patch.APPLY,
+            manager="argocd-controller",
+            force=True,
+        )
+
     def service(self) -> Object:
         """The user's Service."""
         return self._found(SERVICES, "orders")

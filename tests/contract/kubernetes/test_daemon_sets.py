@@ -12,7 +12,7 @@ from controllers import NODES
 from in_place_world import COUNT, DaemonShop
 
 from sternway.domain.versions import Workload
-from sternway.kubernetes.api import Object, Patch, is_ready, name_of
+from sternway.kubernetes.api import Object, is_ready, name_of
 from sternway.kubernetes.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, DAEMON_SETS, PODS, SERVICES
 from sternway.testing.kubernetes import FakeKubernetes
 
@@ -170,20 +170,7 @@ async def test_a_bad_version_waits_for_its_template_without_traffic(played: Daem
 
 async def test_a_version_that_no_node_runs_any_more_comes_back(played: DaemonShop) -> None:
     """A late rollback: once the template is put back, the pods follow one by one, and the traffic with them."""
-    first = await played.adopted()
-    second = await played.image("orders:2")
-    played.traffic = (first, second)
-    await played.share({first: 1, second: 2}, lambda: played.up(second) == 2)
-    played.traffic = (second,)
-    await played.share(
-        {second: COUNT}, lambda: played.all_ready(*["orders:2"] * COUNT) and played.carrying == {"orders-stable"}
-    )
-    assert await played.restored(bad=second, good=first) == "DaemonSet orders restored"
-    await played.share({first: COUNT}, lambda: played.up(first) == 1)
-    played.traffic = (first,)
-    await played.share(
-        {first: COUNT}, lambda: played.all_ready(*["orders:1"] * COUNT) and played.carrying == {"orders-stable"}
-    )
+    await played.comes_back()
 
 
 async def test_pods_that_never_become_ready_go_first(played: DaemonShop) -> None:
@@ -345,20 +332,5 @@ async def _seen(shop: DaemonShop, holds: Callable[[], Any]) -> None:
 
 
 async def _applied_by_git(shop: DaemonShop, template: Object) -> None:
-    """As Argo CD writes it."""
-    meant = {
-        "apiVersion": "apps/v1",
-        "kind": "DaemonSet",
-        "metadata": {"name": "orders", "namespace": shop.world.namespace},
-        "spec": {"template": template},
-    }
-    await shop.world.api.patch(
-        DAEMON_SETS,
-        "orders",
-        meant,
-        namespace=shop.world.namespace,
-        how=Patch.APPLY,
-        manager="argocd-controller",
-        force=True,
-    )
+    await shop.synced({"template": template})
     await shop.look()

@@ -11,7 +11,7 @@ from in_place_world import COUNT, StatefulShop
 from sternway.domain.platform import WorkloadRun
 from sternway.domain.versions import Workload
 from sternway.errors import PlatformUnavailable, Refused
-from sternway.kubernetes.api import Patch, is_ready
+from sternway.kubernetes.api import is_ready
 from sternway.kubernetes.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, PODS, SERVICES, STATEFUL_SETS
 from sternway.platforms.kubernetes.replacing import REST
 from sternway.testing.kubernetes import FakeKubernetes
@@ -151,20 +151,7 @@ async def test_a_good_version_is_promoted(shop: StatefulShop) -> None:
 
 async def test_a_version_that_nothing_runs_any_more_comes_back(shop: StatefulShop) -> None:
     """A late rollback: once the template is put back, the pods follow one by one, and the traffic with them."""
-    first = await shop.adopted()
-    second = await shop.image("orders:2")
-    shop.traffic = (first, second)
-    await shop.share({first: 1, second: 2}, lambda: shop.up(second) == 2)
-    shop.traffic = (second,)
-    await shop.share(
-        {second: COUNT}, lambda: shop.all_ready(*["orders:2"] * COUNT) and shop.carrying == {"orders-stable"}
-    )
-    assert await shop.restored(bad=second, good=first) == "StatefulSet orders restored"
-    await shop.share({first: COUNT}, lambda: shop.up(first) == 1)
-    shop.traffic = (first,)
-    await shop.share(
-        {first: COUNT}, lambda: shop.all_ready(*["orders:1"] * COUNT) and shop.carrying == {"orders-stable"}
-    )
+    await shop.comes_back()
 
 
 async def test_configuration_alone_is_a_version(shop: StatefulShop) -> None:
@@ -217,17 +204,7 @@ async def test_a_partition_that_a_tool_keeps_is_refused(shop: StatefulShop) -> N
     """Argo CD would put it back and roll every pod out at once: the sentence names the field and the fix."""
     first = await shop.adopted()
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": REST}}
-    owns = {"apiVersion": "apps/v1", "kind": "StatefulSet", "spec": {"updateStrategy": strategy}}
-    meant = {**owns, "metadata": {"name": "orders", "namespace": shop.world.namespace}}
-    await shop.world.api.patch(
-        STATEFUL_SETS,
-        "orders",
-        meant,
-        namespace=shop.world.namespace,
-        how=Patch.APPLY,
-        manager="argocd-controller",
-        force=True,
-    )
+    await shop.synced({"updateStrategy": strategy})
     with pytest.raises(Refused, match=r"StatefulSet orders has its spec\.updateStrategy kept by argocd"):
         await shop.step({first: COUNT})
 

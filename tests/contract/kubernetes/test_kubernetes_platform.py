@@ -11,7 +11,7 @@ from platform_world import Shop
 from sternway.domain.platform import WorkloadRun
 from sternway.domain.versions import Workload
 from sternway.errors import PlatformUnavailable, Refused
-from sternway.kubernetes.api import Patch, name_of
+from sternway.kubernetes.api import name_of
 from sternway.kubernetes.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, PODS, REPLICA_SETS, SERVICES
 
 TWIN = {"sternway.dev/twin": "orders"}
@@ -298,16 +298,7 @@ async def test_what_a_gitops_tool_puts_back_is_not_fought_over(shop: Shop) -> No
     """Argo CD owns the user's replicas: its pods stay, without traffic, and are written to no more than once."""
     first = await shop.open()
     shop.traffic = (first,)
-    owns = {"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": 3}}
-    await shop.world.api.patch(
-        DEPLOYMENTS,
-        "orders",
-        {**owns, "metadata": {"name": "orders", "namespace": shop.world.namespace}},
-        namespace=shop.world.namespace,
-        how=Patch.APPLY,
-        manager="argocd-controller",
-        force=True,
-    )
+    await shop.synced({"replicas": 3})
     await shop.until(lambda: shop.carrying == {"orders-stable"}, first)
     await shop.steps(10, first)
     assert shop.replicas() == 3
@@ -317,17 +308,7 @@ async def test_a_tool_that_brings_the_good_version_back_gets_no_traffic_for_it(s
     """Git's revert is synced into pods that run: until they are known, and after, the twin has all traffic."""
     first = await shop.open()
     shop.traffic = (first,)
-    owns = {"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": 3}}
-    meant = {**owns, "metadata": {"name": "orders", "namespace": shop.world.namespace}}
-    await shop.world.api.patch(
-        DEPLOYMENTS,
-        "orders",
-        meant,
-        namespace=shop.world.namespace,
-        how=Patch.APPLY,
-        manager="argocd-controller",
-        force=True,
-    )
+    await shop.synced({"replicas": 3})
     await shop.until(lambda: shop.carrying == {"orders-stable"}, first)
     second = await shop.image("orders:2")
     shop.traffic = (first, second)
