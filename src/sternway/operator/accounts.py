@@ -44,10 +44,11 @@ def accounts(releases: Iterable[Object]) -> Accounts:
     )
     for service, found in groupby(ordered, _key):
         ours = tuple(found)
-        known = _given_way([one for one in map(_account, ours) if one is not None])
+        read = [_account(one) for one in ours]
+        known = _given_way([one for one in read if one is not None])
         said = {journal_name(one) for one in ours if one["status"].get("falseAlarm")}
         told += judged_by_people(known, said)
-        left_out += (journal_name(one) for one in ours if _account(one) is None)
+        left_out += (journal_name(one) for one, account in zip(ours, read, strict=True) if account is None)
         if missing := ordinal_of(ours[-1]) - len(ours):
             gone.append(Gone(service=service, releases=missing, first_s=_began_s(ours[0]) or 0.0))
     return Accounts(releases=tuple(told), left_out=tuple(left_out), gone=tuple(gone))
